@@ -1,0 +1,1 @@
+"""Media, models, messages and the bus: everything Watchword does, without its processes and its network faces."""

@@ -1,0 +1,68 @@
+"""Media time: one exact clock per stream."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import total_ordering
+
+from google.protobuf.duration_pb2 import Duration
+
+NANOS = 1_000_000_000
+"""Nanoseconds in a second; the resolution of `Duration`."""
+
+
+@total_ordering
+@dataclass(frozen=True)
+class MediaTime:
+    """A point on a stream's clock, in nanoseconds from the stream's start; may be negative."""
+
+    nanos: int
+
+    @classmethod
+    def of(cls, seconds: float | Fraction) -> "MediaTime":
+        """The nearest representable time to `seconds`."""
+        return cls(round(seconds * NANOS))
+
+    @classmethod
+    def from_pts(cls, pts: int, time_base: Fraction, offset: "MediaTime | None" = None) -> "MediaTime":
+        """`pts` in units of `time_base` seconds, moved by `offset`; rounded to the nanosecond."""
+        return cls(round(pts * time_base * NANOS) + (offset.nanos if offset else 0))
+
+    @classmethod
+    def from_proto(cls, duration: Duration) -> "MediaTime":
+        """The time that a message carries."""
+        return cls(duration.seconds * NANOS + duration.nanos)
+
+    def to_proto(self) -> Duration:
+        """The time as a message carries it: seconds and nanoseconds of one sign."""
+        sign = -1 if self.nanos < 0 else 1
+        seconds, nanos = divmod(abs(self.nanos), NANOS)
+        return Duration(seconds=sign * seconds, nanos=sign * nanos)
+
+    @property
+    def seconds(self) -> float:
+        """The time as seconds, for reading and for JSON."""
+        return self.nanos / NANOS
+
+    @property
+    def millis(self) -> int:
+        """Whole milliseconds, rounded half up; identities are built from it."""
+        return (self.nanos + 500_000) // 1_000_000
+
+    def __add__(self, other: "MediaTime") -> "MediaTime":
+        return MediaTime(self.nanos + other.nanos)
+
+    def __sub__(self, other: "MediaTime") -> "MediaTime":
+        return MediaTime(self.nanos - other.nanos)
+
+    def __lt__(self, other: "MediaTime") -> bool:
+        return self.nanos < other.nanos
+
+    def clock(self) -> str:
+        """As people write it: "0:07", "12:31", "1:02:03"; fractions are cut off."""
+        minutes, seconds = divmod(max(self.nanos, 0) // NANOS, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+ZERO = MediaTime(0)
+"""The start of every stream."""

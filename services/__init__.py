@@ -1,0 +1,1 @@
+"""Processes and network faces: gRPC, the command line, the environment."""
