@@ -53,7 +53,7 @@ TOPICS = {
     topic.name: topic
     for topic in (
         Topic("audio", events_pb2.AudioEvent, capacity=240),
-        Topic("video", events_pb2.VideoEvent, capacity=240, when_full=WhenFull.KEYFRAMES_ONLY),
+        Topic("video", events_pb2.VideoEvent, capacity=40, when_full=WhenFull.KEYFRAMES_ONLY),
         Topic("transcripts", events_pb2.TranscriptEvent, capacity=256),
         Topic("keyframes", events_pb2.KeyframeEvent, capacity=64, when_full=WhenFull.DROP_LEAST_NOVEL),
         Topic("shown", events_pb2.KeyframeEvent, capacity=64, when_full=WhenFull.DROP_LEAST_NOVEL),
@@ -81,3 +81,8 @@ SERVICES = ("transcriber", "sampler", "captioner", "safety", "memory", "gateway"
 
 BRANCHES = tuple(step.name for step in STEPS.values() if "cleared" in step.writes)
 """The steps that write `cleared`: a stream is complete when each of them has ended it."""
+
+
+def writers(topic: str) -> frozenset[str]:
+    """The steps that write a topic; none for the topics that publishers write."""
+    return frozenset(step.name for step in STEPS.values() if topic in step.writes)

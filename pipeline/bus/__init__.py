@@ -69,8 +69,8 @@ class StreamProgress:
     """The first offset that must be read again."""
     seen: Mapping[str, Position] = field(default_factory=dict)
     """For each step that writes the topic, the last position taken in before `needed`."""
-    ended: bool = False
-    """Whether the stream has ended; anything later is refused."""
+    ended: frozenset[str] = frozenset()
+    """The steps that write the topic and have ended the stream before `needed`; what such a step says later is refused."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Revoked:
 
 
 class Subscription(Protocol):
-    """A group's reading of one topic; one task uses it."""
+    """A group's reading of one topic. One task calls `next`; another may commit meanwhile."""
 
     async def next(self) -> Record | Assigned | Revoked:
         """The next thing that happens; waits for it. Raises `BrokerUnavailable` when the broker stays away."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from google.protobuf.message import DecodeError, Message
 from watchword.v1 import errors_pb2, media_pb2
 
-from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Position
-from pipeline.errors import MessageInvalid, MessageTooLarge, RecordInvalid
+from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Position, Record
+from pipeline.errors import MessageInvalid, MessageTooLarge, RecordInvalid, WatchwordError
 from pipeline.graph import Topic
 
 Headers = list[tuple[str, bytes]]
@@ -26,6 +26,8 @@ NO_STREAM = "-"
 """The key of an error that belongs to no stream that could be told."""
 PUBLISHER = "publish"
 """The step name of whoever sends chunks."""
+UNKNOWN_STEP = "unknown"
+"""The step name of a record that cannot be read."""
 END_POSITION = Position(2**63 - 1, 0)
 """Beyond every chunk: the position of a publisher's end."""
 
@@ -84,6 +86,15 @@ def decode_key(key: bytes | None) -> str:
     if not STREAM_ID.fullmatch(stream_id):
         raise RecordInvalid(f"a record with the key {stream_id[:50]!r} names no stream: the key must be the stream id")
     return stream_id
+
+
+def unreadable(topic: Topic, partition: int, offset: int, key: bytes | None, error: WatchwordError) -> Record:
+    """The record that stands for bytes which cannot be decoded: it carries the error in place of a message."""
+    try:
+        stream_id = decode_key(key)
+    except RecordInvalid:
+        stream_id = NO_STREAM
+    return Record(topic.name, partition, offset, stream_id, error, Origin(UNKNOWN_STEP, Position(offset, 0)), Context())
 
 
 def is_end(value: Message) -> bool:
