@@ -18,6 +18,7 @@ When it has encoded the clip, the script decodes it again and stops with an erro
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import subprocess
@@ -41,11 +42,11 @@ WIDTH_PX = 640
 HEIGHT_PX = 360
 FRAMES_PER_S = 25
 GOP_FRAMES = 50
-X264_CRF = 24
+X264_CRF = 27
 MAX_FILE_BYTES = 3_000_000
 AUDIO_RATE_HZ = 48_000
-AUDIO_BITS_PER_S = 64_000
-SPEECH_LEVEL_DBFS = -20.0
+AUDIO_BITS_PER_S = 56_000
+SPEECH_LEVEL_DBFS = -20.5
 ROOM_TONE_LEVEL_DBFS = -60.0
 ROOM_TONE_SEED = 2026
 TRIM_BEFORE_S = 0.04
@@ -164,7 +165,7 @@ _WHOLE = View(0.5, 0.5, 1.0)
 SCENES = (
     Scene(
         "tower", 0.0, 9.0, "A red tower with several curved roofs stands among trees above a wide lake.",
-        ("tower", "pagoda", "lake", "trees", "sky"), PAGODA, View(0.48, 0.47, 0.93), View(0.58, 0.53, 0.80),
+        ("tower", "pagoda", "lake", "trees", "sky"), PAGODA, View(0.48, 0.43, 0.93), View(0.57, 0.50, 0.80),
     ),
     Scene(
         "slide", 9.0, 21.0, "A dark blue slide with large white text announces a conference.",
@@ -172,7 +173,7 @@ SCENES = (
     ),
     Scene(
         "coffee", 21.0, 31.0, "A red cup of coffee with a spoon stands on a red saucer on a wooden table.",
-        ("coffee", "cup", "saucer", "spoon", "table"), COFFEE, View(0.50, 0.50, 0.97), View(0.46, 0.43, 0.72),
+        ("coffee", "cup", "saucer", "spoon", "table"), COFFEE, View(0.50, 0.43, 0.97), View(0.46, 0.37, 0.72),
     ),
     Scene(
         "rocket", 31.0, 41.0, "A white rocket stands upright between steel masts at dusk, with bright lights below it.",
@@ -180,8 +181,8 @@ SCENES = (
     ),
     Scene(
         "astronaut", 41.0, 51.0,
-        "A smiling woman in an orange space suit sits before a flag and a model of a space shuttle, a helmet beside her.",
-        ("woman", "astronaut", "space suit", "flag", "helmet"), ASTRONAUT, View(0.50, 0.62, 0.96), View(0.50, 0.30, 0.90),
+        "A smiling woman in an orange space suit, with a flag and a model of a space shuttle behind her.",
+        ("woman", "astronaut", "space suit", "flag", "space shuttle"), ASTRONAUT, View(0.46, 0.22, 0.74), View(0.50, 0.33, 0.96),
     ),
     Scene(
         "flower", 51.0, 62.0, "A round orange flower with many petals before dark green leaves.",
@@ -189,7 +190,7 @@ SCENES = (
     ),
     Scene(
         "cat", 61.0, 76.0, "The face of a striped brown cat with yellow-green eyes, seen from close by.",
-        ("cat", "animal", "eyes", "whiskers"), CAT, View(0.53, 0.52, 0.92), View(0.45, 0.48, 0.76), dissolve_s=1.0,
+        ("cat", "animal", "eyes", "whiskers"), CAT, View(0.53, 0.52, 0.92), View(0.45, 0.56, 0.76), dissolve_s=1.0,
     ),
 )  # fmt: skip
 """The shots. A dissolve lies at the start of the later shot and at the end of the earlier one, which overlap by its length."""
@@ -198,9 +199,9 @@ SENTENCES = (
     Sentence(0.9, "Welcome to the Watchword demo."),
     Sentence(3.6, "This tall tower looks over a wide lake."),
     Sentence(9.8, "The conference opens on Monday, and it lasts for three days."),
-    Sentence(14.4, "Tickets cost 25 pounds, and lunch is included."),
-    Sentence(22.2, "Coffee is served at a quarter past 10."),
-    Sentence(25.5, "The cakes are made by a baker called Peter."),
+    Sentence(14.4, "A ticket costs 25 pounds, and lunch is included."),
+    Sentence(22.2, "Coffee is served at 11 o'clock."),
+    Sentence(25.5, "The cakes are made by a baker called David."),
     Sentence(31.9, "This rocket stands on the launch pad, ready to fly."),
     Sentence(36.2, "The talk about rockets begins at three in the afternoon."),
     Sentence(41.8, "This astronaut first flew in 1995."),
@@ -215,7 +216,7 @@ SENTENCES = (
 QUESTIONS = (
     Question("On which day does the conference open?", "Monday", "speech", 2),
     Question("How much does a ticket cost?", "25 pounds", "speech", 3),
-    Question("Who makes the cakes?", "a baker called Peter", "speech", 5),
+    Question("Who makes the cakes?", "a baker called David", "speech", 5),
     Question("When does the talk about rockets begin?", "at three in the afternoon", "speech", 7),
     Question("What is the cat's name?", "Ruby", "speech", 12),
     Question("When does the last bus leave?", "at half past seven", "speech", 13),
@@ -271,6 +272,7 @@ class Shot:
     """Draws the frames of one scene."""
 
     def __init__(self, scene: Scene) -> None:
+        """Load (or draw) what the scene shows."""
         self.scene = scene
         self.still = draw_slide() if scene.picture is None else None
         if scene.picture is not None:
@@ -291,8 +293,8 @@ class Shot:
         height = width * HEIGHT_PX / WIDTH_PX
         left = photo_width * (begin.middle_x + along * (end.middle_x - begin.middle_x)) - width / 2
         top = photo_height * (begin.middle_y + along * (end.middle_y - begin.middle_y)) - height / 2
-        inside_x = EDGE_MARGIN_PX <= left and left + width <= photo_width - EDGE_MARGIN_PX
-        inside_y = EDGE_MARGIN_PX <= top and top + height <= photo_height - EDGE_MARGIN_PX
+        inside_x = left >= EDGE_MARGIN_PX and left + width <= photo_width - EDGE_MARGIN_PX
+        inside_y = top >= EDGE_MARGIN_PX and top + height <= photo_height - EDGE_MARGIN_PX
         if not (inside_x and inside_y):
             raise ValueError(f"{self.scene.key}: the view leaves the photograph at frame {number}: {left, top, width, height}")
         step = width / WIDTH_PX * OVERSAMPLING
@@ -402,7 +404,7 @@ def encode(sound: FloatArray, target: Path) -> None:
             "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH_PX}x{HEIGHT_PX}", "-r", str(FRAMES_PER_S), "-i", "-",
             "-i", str(wav_path),
             "-vf", "scale=out_color_matrix=smpte170m:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p",
-            "-c:v", "libx264", "-preset", "slow", "-crf", str(X264_CRF), "-g", str(GOP_FRAMES), "-bf", "2", "-threads", "2",
+            "-c:v", "libx264", "-preset", "slower", "-crf", str(X264_CRF), "-g", str(GOP_FRAMES), "-bf", "2", "-threads", "2",
             "-colorspace", "smpte170m", "-color_primaries", "smpte170m", "-color_trc", "smpte170m", "-color_range", "tv",
             "-c:a", "aac", "-b:a", str(AUDIO_BITS_PER_S), "-aac_pns", "0", "-ac", "1",
             "-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact",
@@ -482,11 +484,9 @@ def truth(words: list[list[Word]]) -> dict[str, Any]:
 
 def check(video: Path) -> dict[str, float]:
     """Decode the clip and compare it with its truth; raise ``ValueError`` where they differ, else return what was measured."""
-    luma: list[npt.NDArray[np.int16]] = []
     with av.open(str(video)) as container:
-        for frame in container.decode(video=0):
-            luma.append(frame.to_ndarray(format="gray").astype(np.int16))
-    changes = [0.0] + [float(np.mean(np.abs(b - a))) for a, b in zip(luma, luma[1:], strict=False)]
+        luma = [frame.to_ndarray(format="gray").astype(np.int16) for frame in container.decode(video=0)]
+    changes = [0.0] + [float(np.mean(np.abs(b - a))) for a, b in itertools.pairwise(luma)]
     cuts = [frame_number(time_s) for time_s in hard_cuts_s()]
     still = next(scene for scene in SCENES if scene.picture is None)
     in_still = changes[frame_number(still.start_s) + 1 : frame_number(still.end_s)]
