@@ -6,7 +6,7 @@ setup:
 
 demo: setup
 	@.venv/bin/watchword run samples/demo.mp4 --speed 1 --out out \
-		--ask "When does the conference open?" --ask "What does the slide say?"
+		--ask "When does the conference open?" --ask "Which room is it in?"
 
 test: setup
 	@.ci/test

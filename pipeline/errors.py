@@ -16,6 +16,7 @@
     │   ├── StreamEnded          came after the stream's end
     │   └── TimeReversed         media time went backwards
     ├── BrokerUnavailable      the broker cannot be reached (a retry may help)
+    ├── ServiceUnavailable     another service cannot be reached (a retry may help)
     ├── ModelError             weights
     │   ├── ModelMissing         not on this machine
     │   └── ModelMismatch        not what the catalog names
@@ -135,6 +136,13 @@ class BrokerUnavailable(WatchwordError):
     retryable = True
 
 
+class ServiceUnavailable(WatchwordError):
+    """Another service of Watchword cannot be reached."""
+
+    reason = ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE
+    retryable = True
+
+
 class ModelError(WatchwordError):
     """Weights that cannot be used."""
 
@@ -199,3 +207,13 @@ class InternalError(WatchwordError):
 def reason_name(reason: ErrorReason) -> str:
     """The reason as users and `google.rpc.ErrorInfo` see it, such as "SOURCE_INVALID"."""
     return ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+
+
+def named(reason: str) -> type[WatchwordError]:
+    """The error of a reason's name, as `reason_name` tells it; `InternalError` for a name that is not known here."""
+    leaves = (kind for kind in _kinds(WatchwordError) if not kind.__subclasses__())
+    return next((kind for kind in leaves if reason_name(kind.reason) == reason), InternalError)
+
+
+def _kinds(kind: type[WatchwordError]) -> list[type[WatchwordError]]:
+    return [kind, *(deeper for each in kind.__subclasses__() for deeper in _kinds(each))]

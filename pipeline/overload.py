@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from google.protobuf.message import Message
 from watchword.v1 import events_pb2, scene_pb2
 
+from pipeline.media.chunks import thin
+
 KEPT_REASONS = (scene_pb2.KEYFRAME_REASON_FIRST, scene_pb2.KEYFRAME_REASON_CUT)
 """Keyframes that open a shot are the last to go: without them a whole shot goes undescribed."""
 
@@ -13,14 +15,8 @@ def keyframes_only(event: Message) -> Message | None:
     """A video event with only the packets at which decoding can start; `None` when there is none. Other events stay."""
     if not isinstance(event, events_pb2.VideoEvent) or event.WhichOneof("event") != "chunk":
         return event
-    kept = [packet for packet in event.chunk.packets if packet.keyframe]
-    if not kept:
-        return None
-    thinned = events_pb2.VideoEvent()
-    thinned.CopyFrom(event)
-    del thinned.chunk.packets[:]
-    thinned.chunk.packets.extend(kept)
-    return thinned
+    chunk = thin(event.chunk)
+    return None if chunk is None else events_pb2.VideoEvent(chunk=chunk)
 
 
 def least_novel(waiting: Sequence[Message]) -> int | None:

@@ -19,3 +19,5 @@ STREAMS_LIVE = Gauge("watchword_streams_live", "Streams that a step is working o
 LAG_SECONDS = Gauge("watchword_lag_seconds", "Age of the chunk that a step took last, from when it was sent.", ["step"])
 WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")
+SCENES_UNDESCRIBED = Counter("watchword_scenes_undescribed", "Scenes that got no caption, by cause: withheld or empty.", ["cause"])
+WORDS_REFUSED = Counter("watchword_words_refused", "Words that a speech model wrote and that cannot have been said.", ["reason"])

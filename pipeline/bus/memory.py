@@ -79,6 +79,10 @@ class MemoryBus:
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    def holds(self, topic: str) -> bool:
+        """Whether anything was ever published on the topic."""
+        return any(log.end for log in self._logs[topic])
+
     def _open(self, topic: str, progress: dict[int, Progress] | None) -> "_MemorySubscription":
         subscription = _MemorySubscription(self, topic, progress)
         self._readers[topic].append(subscription)

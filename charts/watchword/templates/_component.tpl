@@ -1,0 +1,141 @@
+{{/* Everything one component consists of: dict "root" $ "component" NAME "values" ITS-VALUES. */}}
+{{- define "watchword.component" -}}
+{{- $name := printf "%s-%s" (include "watchword.name" .root) .component -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ $name }}
+  labels: {{- include "watchword.labels" . | nindent 4 }}
+spec:
+  replicas: {{ .values.replicas }}
+  selector:
+    matchLabels: {{- include "watchword.selector" . | nindent 6 }}
+  {{- if .values.storage }}
+  # The store is one file on a volume that one pod holds.
+  strategy: {type: Recreate}
+  {{- end }}
+  template:
+    metadata:
+      labels: {{- include "watchword.labels" . | nindent 8 }}
+    spec:
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      terminationGracePeriodSeconds: 30
+      {{- with .root.Values.imagePullSecrets }}
+      imagePullSecrets:
+        {{- range . }}
+        - name: {{ . }}
+        {{- end }}
+      {{- end }}
+      # Pod security standard "restricted".
+      securityContext:
+        runAsNonRoot: true
+        runAsUser: 10001
+        runAsGroup: 10001
+        fsGroup: 10001
+        seccompProfile: {type: RuntimeDefault}
+      containers:
+        - name: {{ .component }}
+          image: "{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}"
+          imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+          args: [serve, {{ .component }}]
+          env:
+            {{- range $setting, $value := include "watchword.settings" . | fromYaml }}
+            - name: {{ $setting }}
+              value: {{ $value | quote }}
+            {{- end }}
+            {{- if .values.exposed }}
+            - name: WATCHWORD_API_KEY
+              valueFrom:
+                secretKeyRef:
+                  name: {{ .root.Values.apiKey.secretName }}
+                  key: {{ .root.Values.apiKey.key }}
+            {{- end }}
+          {{- if .values.exposed }}
+          ports:
+            - name: grpc
+              containerPort: {{ .values.port }}
+          {{- end }}
+          # Models load before a service answers.
+          startupProbe:
+            {{- include "watchword.health" . | nindent 12 }}
+            periodSeconds: 5
+            timeoutSeconds: 10
+            failureThreshold: 60
+          readinessProbe:
+            {{- include "watchword.health" . | nindent 12 }}
+            periodSeconds: 15
+            timeoutSeconds: 10
+          livenessProbe:
+            {{- include "watchword.health" . | nindent 12 }}
+            periodSeconds: 30
+            timeoutSeconds: 15
+            failureThreshold: 4
+          resources: {{- toYaml .values.resources | nindent 12 }}
+          securityContext:
+            allowPrivilegeEscalation: false
+            readOnlyRootFilesystem: true
+            capabilities: {drop: [ALL]}
+          volumeMounts:
+            - name: tmp
+              mountPath: /tmp
+            {{- if .values.exposed }}
+            - name: tls
+              mountPath: /etc/watchword/tls
+              readOnly: true
+            {{- end }}
+            {{- if .values.storage }}
+            - name: store
+              mountPath: /var/lib/watchword
+            {{- end }}
+      volumes:
+        - name: tmp
+          emptyDir: {sizeLimit: 1Gi}
+        {{- if .values.exposed }}
+        - name: tls
+          secret:
+            secretName: {{ .root.Values.tls.secretName }}
+            defaultMode: 0440
+        {{- end }}
+        {{- if .values.storage }}
+        - name: store
+          persistentVolumeClaim:
+            claimName: {{ $name }}
+        {{- end }}
+      {{- with .root.Values.nodeSelector }}
+      nodeSelector: {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .root.Values.tolerations }}
+      tolerations: {{- toYaml . | nindent 8 }}
+      {{- end }}
+{{- if .values.exposed }}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ $name }}
+  labels: {{- include "watchword.labels" . | nindent 4 }}
+spec:
+  selector: {{- include "watchword.selector" . | nindent 4 }}
+  ports:
+    - name: grpc
+      port: {{ .values.port }}
+      targetPort: grpc
+{{- end }}
+{{- with .values.storage }}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata:
+  name: {{ $name }}
+  labels: {{- include "watchword.labels" $ | nindent 4 }}
+spec:
+  accessModes: [ReadWriteOnce]
+  {{- with .storageClassName }}
+  storageClassName: {{ . }}
+  {{- end }}
+  resources:
+    requests:
+      storage: {{ .size }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,47 @@
+{{/* The name of everything in a release: the release's own where it says "watchword", else with it. */}}
+{{- define "watchword.name" -}}
+{{- if contains "watchword" .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-watchword" .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects the pods of a component: dict "root" $ "component" "gateway". */}}
+{{- define "watchword.selector" -}}
+app.kubernetes.io/name: watchword
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* The labels of every object. */}}
+{{- define "watchword.labels" -}}
+{{ include "watchword.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: watchword
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{/* What a component is told, as a YAML map: the settings of all, its own, and what follows from its place. */}}
+{{- define "watchword.settings" -}}
+{{- $settings := merge (dict) (.values.settings | default dict) .root.Values.settings -}}
+{{- if .values.exposed -}}
+{{- $_ := set $settings "WATCHWORD_LISTEN" (printf "0.0.0.0:%v" .values.port) -}}
+{{- $_ := set $settings "WATCHWORD_TLS_CERTIFICATE" "/etc/watchword/tls/tls.crt" -}}
+{{- $_ := set $settings "WATCHWORD_TLS_KEY" "/etc/watchword/tls/tls.key" -}}
+{{- $_ := set $settings "WATCHWORD_TLS_CA" "/etc/watchword/tls/ca.crt" -}}
+{{- else -}}
+{{- $_ := set $settings "WATCHWORD_LISTEN" (printf "127.0.0.1:%v" .values.port) -}}
+{{- end -}}
+{{- with .values.asks -}}
+{{- $_ := set $settings "WATCHWORD_MEMORY" (printf "%s-%s:%v" (include "watchword.name" $.root) . (index $.root.Values.components .).port) -}}
+{{- end -}}
+{{- toYaml $settings -}}
+{{- end -}}
+
+{{/* Health is asked from inside: kubelet's own gRPC probe speaks plain text only, and some faces are on loopback. */}}
+{{- define "watchword.health" -}}
+exec:
+  command: [watchword, health, "127.0.0.1:{{ .values.port }}"]
+{{- end -}}

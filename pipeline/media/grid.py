@@ -1,0 +1,75 @@
+"""Where sound stands on a stream's absolute grid of samples: counting against what the container states."""
+
+RATE = 16_000
+"""Samples per second of the sound that is handed out."""
+
+MAX_REVERSAL_S = 1
+"""Seconds by which sound may be stated earlier than what was already heard; further back is another clock."""
+MAX_JITTER_S = 0.02
+"""Seconds by which a stated position may deviate before it is believed; capture devices stamp when they are read."""
+MAX_JITTER_AFTER_LOSS_S = 0.002
+"""The same where a packet was lost just before: twice the rounding of containers that count in milliseconds."""
+PATIENCE = 16
+"""How many runs in a row may deviate by more than rounding explains; jitter comes back to zero, an offset does not."""
+
+
+class SampleGrid:
+    """Places runs of samples of one rate on the grid.
+
+    Stated positions jitter: Matroska and FLV round to milliseconds, capture devices stamp late. Following each one would
+    tear the sound; never following them would let it drift. So a run joins the one before while it is stated within
+    20 ms, or three quarters of its own length if that is less (a lost frame must not be taken for jitter). It starts
+    where it is stated if it deviates more, or if it is the sixteenth in a row that deviates by more than rounding.
+    """
+
+    def __init__(self, rate: int) -> None:
+        """`rate` is the number of samples in a second."""
+        self.rate = rate
+        self._next: int | None = None
+        self._lost = False
+        self._deviating = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing has been placed yet."""
+        return self._next is None
+
+    @property
+    def next(self) -> int:
+        """The number of the sample after the last one placed; 0 if none was."""
+        return self._next or 0
+
+    def is_reversed(self, stated: int) -> bool:
+        """Whether a run stated here would go back by more than a second."""
+        return self._next is not None and stated < self._next - MAX_REVERSAL_S * self.rate
+
+    def lose(self) -> None:
+        """The next run was lost, so that the one after it should not be taken to join the one before."""
+        self._lost = True
+
+    def place(self, stated: int | None, length: int, rounding: int = 1) -> tuple[int, int]:
+        """Where the run's first used sample stands, and how many of its leading samples overlap and are left out.
+
+        `stated` is the number of its first sample, or `None` where it is only known to follow; `length` is in samples,
+        and so is `rounding`, the unit in which the container states times.
+        """
+        start = self._start(stated, length, rounding)
+        end = start + length
+        if self._next is None:
+            self._next = end
+            return start, 0
+        skip = min(max(self._next - start, 0), length)
+        self._next = max(end, self._next)
+        return start + skip, skip
+
+    def _start(self, stated: int | None, length: int, rounding: int) -> int:
+        lost, self._lost = self._lost, False
+        if self._next is None or stated is None:
+            return self.next if stated is None else stated
+        deviation = abs(stated - self._next)
+        self._deviating = self._deviating + 1 if deviation > rounding + 1 else 0
+        jitter = MAX_JITTER_AFTER_LOSS_S * self.rate if lost else min(MAX_JITTER_S * self.rate, 0.75 * length)
+        if deviation <= jitter and self._deviating < PATIENCE:
+            return self._next
+        self._deviating = 0
+        return stated

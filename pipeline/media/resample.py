@@ -1,0 +1,88 @@
+"""Sound of any format to mono, and to 16 kHz at exact positions."""
+
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.media.grid import RATE
+
+Samples = NDArray[np.float32]
+
+
+class Mixer:
+    """Turns decoded frames of any sample format and channel layout into mono float32, -1 to 1."""
+
+    def __init__(self) -> None:
+        """Nothing is opened until the first frame."""
+        self._format: tuple[str, str, int] | None = None
+        self._resampler: Any = None
+
+    def mono(self, frame: Any) -> Samples:
+        """The frame's samples, shape (n,): all channels weighted as ITU-R BS.775 says, and scaled so that none can clip."""
+        import av
+
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._format:
+            # Without the limit FFmpeg mixes float sound to a level beyond 1.
+            options = {"rematrix_maxval": "1.0"}
+            self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=frame.sample_rate, options=options)
+            self._format = form
+        frame.pts = None
+        parts = [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
+        return np.concatenate(parts).astype(np.float32, copy=False) if parts else np.zeros(0, np.float32)
+
+
+class Resampler:
+    """Brings one gapless run of mono sound to 16 kHz, on the absolute grid.
+
+    A polyphase resampler repeats itself every `rate / gcd(rate, 16000)` input samples. This one always begins on a
+    multiple of that, filled up with silence, so that the same input sample always meets the same phase and the results
+    do not depend on where the run began, but for the filter's run-in of about a millisecond.
+    """
+
+    def __init__(self, start: int, rate: int) -> None:
+        """`start` is the absolute number of the first input sample, `rate` the number of them in a second."""
+        import av
+
+        self._rate = rate
+        self._next = start
+        common = gcd(rate, RATE)
+        period, self._fill = divmod(start, rate // common)
+        self._out = period * (RATE // common)
+        self._first = -(-start * RATE // rate)
+        self._resampler = None if rate == RATE else av.AudioResampler(format="fltp", layout="mono", rate=RATE)
+
+    def follows(self, start: int, rate: int) -> bool:
+        """Whether a run that starts here goes on without a gap."""
+        return start == self._next and rate == self._rate
+
+    def push(self, samples: Samples) -> list[tuple[int, Samples]]:
+        """Take the next samples: absolute number of the first, and samples at 16 kHz; or nothing yet."""
+        self._next += len(samples)
+        if self._resampler is None:
+            return self._number([samples])
+        import av
+
+        if self._fill:
+            samples = np.concatenate([np.zeros(self._fill, np.float32), samples])
+            self._fill = 0
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None, :]), format="fltp", layout="mono")
+        frame.sample_rate = self._rate
+        return self._number([part.to_ndarray()[0] for part in self._resampler.resample(frame)])
+
+    def finish(self) -> list[tuple[int, Samples]]:
+        """What was held back; nothing may follow."""
+        if self._resampler is None:
+            return []
+        return self._number([part.to_ndarray()[0] for part in self._resampler.resample(None)])
+
+    def _number(self, parts: list[Samples]) -> list[tuple[int, Samples]]:
+        numbered = []
+        for part in parts:
+            skip = min(max(self._first - self._out, 0), len(part))
+            if skip < len(part):
+                numbered.append((self._out + skip, part[skip:]))
+            self._out += len(part)
+        return numbered

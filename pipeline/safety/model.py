@@ -1,0 +1,122 @@
+"""Models that judge pictures."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import MediaUndecodable
+from pipeline.models import locate
+
+MAX_PIXELS = 16_000_000
+"""Larger pictures are refused before they are decoded: a small JPEG can claim any size."""
+
+_SIDE, _CROP = 256, 224
+_MEAN_BGR = np.array([104, 117, 123], dtype=np.float32)
+
+
+class ImageClassifier(Protocol):
+    """Tells how likely a picture violates the policies that it covers."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the catalog."""
+        ...
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policies it scores; about others it says nothing."""
+        ...
+
+    async def classify(self, jpeg: bytes) -> Mapping[str, float]:
+        """The probability of a violation, 0 to 1, for each of `policies`. Raises `MediaUndecodable`."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
+        ...
+
+
+class OpenNsfw:
+    """Yahoo's open_nsfw on ONNX Runtime: one probability, of sexually explicit content.
+
+    Source: J. Mahadeokar and G. Pesavento, "Open Sourcing a Deep Learning Solution for Detecting NSFW Images", 2016.
+    It was trained on photographs; drawings, gore, weapons and overlaid text are outside what it can tell.
+    """
+
+    name = "opennsfw"
+    policies = ("sexually-explicit",)
+
+    def __init__(self, path: Path, *, threads: int = 1, providers: tuple[str, ...] | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        offered = onnxruntime.get_available_providers()
+        wanted = providers or ("CUDAExecutionProvider", "CPUExecutionProvider")
+        self._session = onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=[name for name in wanted if name in offered]
+        )
+        self._input = self._session.get_inputs()[0].name
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opennsfw")
+
+    async def classify(self, jpeg: bytes) -> Mapping[str, float]:
+        """As the port says; decoding and inference run in the adapter's own thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._classify, jpeg)
+
+    def close(self) -> None:
+        """As the port says; waits for a picture that is being judged."""
+        self._executor.shutdown()
+
+    def _classify(self, jpeg: bytes) -> Mapping[str, float]:
+        (output,) = self._session.run(None, {self._input: prepare(jpeg)[np.newaxis]})
+        # Columns are P(safe), P(explicit).
+        return {"sexually-explicit": float(np.clip(output[0, 1], 0.0, 1.0))}
+
+
+class NoPictures:
+    """Stands where only text is judged: it covers no policy, so no picture passes."""
+
+    name = "none"
+    policies: tuple[str, ...] = ()
+
+    async def classify(self, jpeg: bytes) -> Mapping[str, float]:
+        """Nothing is scored."""
+        return {}
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+
+def prepare(jpeg: bytes) -> npt.NDArray[np.float32]:
+    """The model's input of a JPEG: [224, 224, 3] float32, blue-green-red, less the mean of its training pictures.
+
+    The middle of the picture after a resize to 256 x 256, stored as JPEG once more, because the model was trained on
+    pictures prepared so (the preprocessing of yahoo/open_nsfw). Raises `MediaUndecodable`.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(jpeg), formats=("JPEG",)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise MediaUndecodable(f"the picture claims {picture.width} x {picture.height} pixels, over the limit of {MAX_PIXELS:,}")
+            resized = picture.convert("RGB").resize((_SIDE, _SIDE), resample=Image.Resampling.BILINEAR)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise MediaUndecodable(f"the picture is not a whole JPEG ({type(error).__name__}, {len(jpeg):,} bytes)") from error
+    margin = (_SIDE - _CROP) // 2
+    stored = BytesIO()
+    resized.crop((margin, margin, margin + _CROP, margin + _CROP)).save(stored, format="JPEG")
+    with Image.open(stored) as again:
+        pixels = np.asarray(again, dtype=np.float32)
+    return np.ascontiguousarray(pixels[:, :, ::-1] - _MEAN_BGR)
+
+
+def load(*, threads: int = 1) -> ImageClassifier:
+    """The classifier that works out of the box; raises `ModelMissing` or `ModelMismatch`."""
+    return OpenNsfw(locate("opennsfw") / "open-nsfw.onnx", threads=threads)

@@ -1,0 +1,186 @@
+"""SAMPLE as a stage: video chunks in; keyframes as they are found and scenes as they close out.
+
+What must be read again after a crash is counted in items, from the chunk at which decoding must start so that the present
+scene is found again (see `pipeline.sample.select` for why it is). A stage that starts there may at first say things of its
+own about frames before that scene. They are harmless only while readers have seen something from a later item, and so
+fewer items are held only once something was said after the item in which the scene began.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from google.protobuf.message import Message
+from watchword.v1 import events_pb2, media_pb2, scene_pb2
+
+from pipeline.media import chunks
+from pipeline.media.decode import DecodedFrame, VideoDecoder
+from pipeline.sample.pictures import Shrinker
+from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
+from pipeline.timeline import ZERO, MediaTime
+
+
+@dataclass(frozen=True)
+class _NextHeld:
+    """From which item on chunks will be held, once something has been said after the item in which the scene began."""
+
+    item: int
+    said_in: int
+
+
+class Sample:
+    """Chooses the keyframes of one stream. Decodes in a worker thread, one chunk at a time."""
+
+    def __init__(self, stream_id: str, *, options: Options = DEFAULTS, longest_side: int = 448, jpeg_quality: int = 85) -> None:
+        """`longest_side` is that of a keyframe's JPEG at most, in pixels; `jpeg_quality` is in Pillow's scale, 1 to 95."""
+        self._stream_id = stream_id
+        self._options = options
+        self._shrinker = Shrinker(longest_side=longest_side, jpeg_quality=jpeg_quality)
+        self._decoder = VideoDecoder(stream_id)
+        self._lock = threading.Lock()
+        self._items = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget everything, as at the start of the stream."""
+        self._selector: Selector[DecodedFrame] = Selector(self._options)
+        self._starts: dict[MediaTime, int] = {}
+        """Where decoding can start: the time of the first keyframe packet of a chunk, and the number of the item."""
+        self._held_from: int | None = None
+        self._next_held: _NextHeld | None = None
+        self._latest: MediaTime | None = None
+        self._interval = ZERO
+        self._durations: dict[MediaTime, MediaTime] = {}
+
+    @property
+    def held(self) -> int:
+        """The chunks from which the present scene can be found again; grows while a source sends no keyframe packet."""
+        return 0 if self._held_from is None else self._items - self._held_from
+
+    async def process(self, item: events_pb2.VideoEvent) -> AsyncIterator[Message]:
+        """Take a chunk or a gap; raises what `VideoDecoder.decode` raises for a chunk that must be refused."""
+        take = self._take_gap if item.WhichOneof("event") == "gap" else lambda: self._take_chunk(item.chunk)
+        for event in await asyncio.to_thread(take):
+            yield event
+
+    async def flush(self) -> AsyncIterator[Message]:
+        """The stream has ended: the last keyframes, and the end of the last scene."""
+        for event in await asyncio.to_thread(self._finish):
+            yield event
+
+    def close(self) -> None:
+        """Release the decoder; waits for a chunk that is being decoded."""
+        with self._lock:
+            self._decoder.close()
+
+    def _take_chunk(self, chunk: media_pb2.MediaChunk) -> list[events_pb2.KeyframeEvent]:
+        with self._lock:
+            damaged = self._decoder.damaged
+            frames = self._decoder.decode(chunk)
+            if self._decoder.damaged == damaged:
+                self._note_start(chunk)
+            self._note_durations(chunk)
+            events = self._tell(self._look(frames))
+            self._items += 1
+            return events
+
+    def _take_gap(self) -> list[events_pb2.KeyframeEvent]:
+        events = self._finish()
+        self._begin()
+        self._items += 1
+        return events
+
+    def _finish(self) -> list[events_pb2.KeyframeEvent]:
+        with self._lock:
+            decisions = self._look(self._decoder.flush())
+            end = ZERO if self._latest is None else self._latest + self._durations.get(self._latest, self._interval)
+            return self._tell([*decisions, *self._selector.finish(end)])
+
+    def _note_start(self, chunk: media_pb2.MediaChunk) -> None:
+        """Remember where a decoder that is given this chunk first would start."""
+        time = next((chunks.packet_time(chunk, packet) for packet in chunk.packets if packet.keyframe), None)
+        if time is None:
+            return
+        self._starts[time] = self._items
+        if self._held_from is None:
+            self._held_from = self._items
+
+    def _note_durations(self, chunk: media_pb2.MediaChunk) -> None:
+        if self._latest is not None:
+            latest = self._latest
+            self._durations = {time: duration for time, duration in self._durations.items() if time >= latest}
+        for packet in chunk.packets:
+            if (duration := _duration(chunk, packet)) is not None:
+                self._durations[chunks.packet_time(chunk, packet)] = duration
+
+    def _look(self, frames: Iterable[DecodedFrame]) -> list[Chosen[DecodedFrame] | Closed]:
+        decisions = []
+        for decoded in frames:
+            if self._latest is not None:
+                self._interval = decoded.time - self._latest
+            self._latest = decoded.time
+            luma = self._shrinker.luma(decoded.frame)
+            decisions += self._selector.push(decoded.time, luma, decoded, restart=decoded.time in self._starts)
+        return decisions
+
+    def _tell(self, decisions: Iterable[Chosen[DecodedFrame] | Closed]) -> list[events_pb2.KeyframeEvent]:
+        events = []
+        for decision in decisions:
+            if self._next_held is not None and self._next_held.said_in < self._items:
+                self._held_from, self._next_held = self._next_held.item, None
+            if isinstance(decision, Closed):
+                events.append(events_pb2.KeyframeEvent(scene=self._boundary(decision)))
+                continue
+            events.append(events_pb2.KeyframeEvent(keyframe=self._keyframe(decision)))
+            if decision.time == decision.scene:
+                self._hold_from(decision)
+        return events
+
+    def _hold_from(self, opening: Chosen[DecodedFrame]) -> None:
+        """Find the chunk from which the scene that opens now can be found again, if there is one that is later than before."""
+        if opening.anew:
+            self._starts = {time: item for time, item in self._starts.items() if time >= opening.time}
+        latest = opening.time if opening.anew else opening.time - MEMORY
+        usable = [time for time in self._starts if time <= latest]
+        if not usable:
+            return
+        self._next_held = _NextHeld(self._starts[usable[-1]], self._items)
+        for time in usable[:-1]:
+            del self._starts[time]
+
+    def _keyframe(self, chosen: Chosen[DecodedFrame]) -> scene_pb2.Keyframe:
+        picture = self._shrinker.picture(chosen.payload.frame, chosen.payload.pixel_aspect)
+        return scene_pb2.Keyframe(
+            stream_id=self._stream_id,
+            id=f"keyframe-{chosen.time.millis}",
+            media_time=chosen.time.to_proto(),
+            reason=chosen.reason,
+            score=chosen.score,
+            motion=chosen.motion,
+            jpeg=picture.jpeg,
+            width=picture.width,
+            height=picture.height,
+            scene_id=_scene_id(chosen.scene),
+        )
+
+    def _boundary(self, closed: Closed) -> scene_pb2.SceneBoundary:
+        return scene_pb2.SceneBoundary(
+            stream_id=self._stream_id,
+            scene_id=_scene_id(closed.start),
+            media_start=closed.start.to_proto(),
+            media_end=closed.end.to_proto(),
+        )
+
+
+def _scene_id(start: MediaTime) -> str:
+    return f"scene-{start.millis}"
+
+
+def _duration(chunk: media_pb2.MediaChunk, packet: media_pb2.Packet) -> MediaTime | None:
+    """How long the packet's frame is shown, from itself or the frame rate; `None` where neither tells."""
+    if packet.duration > 0:
+        return MediaTime.from_pts(packet.duration, chunks.time_base(chunk))
+    rate = chunk.video.frame_rate
+    return MediaTime.of(Fraction(rate.denominator, rate.numerator)) if rate.numerator > 0 and rate.denominator > 0 else None

@@ -1,0 +1,103 @@
+"""The audio since the last border, in the portions in which it came.
+
+Borders between segments lie where one item of the topic ends and the next begins, because that is the only place that a
+stage that starts again can be told: by how many items it has to read.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.timeline import NANOS, MediaTime
+from pipeline.transcribe.segmentation import RATE
+
+Samples = NDArray[np.float32]
+"""Mono audio at 16 kHz, -1 to 1."""
+
+_AROUND = RATE // 20
+"""Samples on each side of a border that tell how loud it is there: 50 ms."""
+
+
+def media_time(sample: int) -> MediaTime:
+    """When the sample with this absolute number is heard."""
+    return MediaTime(round(sample * NANOS / RATE))
+
+
+@dataclass(frozen=True)
+class Portion:
+    """The audio of one item."""
+
+    needed: int
+    """Number of the item from which a decoder must start to make these samples."""
+    start: int
+    """Absolute number of the first sample."""
+    samples: Samples
+
+    @property
+    def end(self) -> int:
+        """Absolute number of the sample after the last one."""
+        return self.start + len(self.samples)
+
+
+class Run:
+    """Consecutive portions without a hole."""
+
+    def __init__(self, portions: Sequence[Portion] = ()) -> None:
+        self._portions = list(portions)
+
+    def __bool__(self) -> bool:
+        return bool(self._portions)
+
+    def __iter__(self) -> Iterator[Portion]:
+        return iter(self._portions)
+
+    @property
+    def needed(self) -> int:
+        """Number of the item from which the whole run can be made again."""
+        return self._portions[0].needed
+
+    @property
+    def start(self) -> int:
+        """Absolute number of the first sample."""
+        return self._portions[0].start
+
+    @property
+    def end(self) -> int:
+        """Absolute number of the sample after the last one."""
+        return self._portions[-1].end
+
+    @property
+    def length(self) -> int:
+        """In samples."""
+        return self.end - self.start if self else 0
+
+    @property
+    def borders(self) -> list[int]:
+        """Where portions end, as absolute sample numbers in ascending order."""
+        return [portion.end for portion in self._portions]
+
+    def append(self, portion: Portion) -> None:
+        """Add the portion that follows."""
+        self._portions.append(portion)
+
+    def shorten(self, length: int) -> None:
+        """Forget the oldest portions as long as at least `length` samples stay."""
+        while self._portions and self.end - self._portions[0].end >= length:
+            del self._portions[0]
+
+    def after(self, border: int) -> list[Portion]:
+        """The portions behind a border."""
+        return [portion for portion in self._portions if portion.start >= border]
+
+    def samples(self, start: int, end: int) -> Samples:
+        """The audio between two absolute sample numbers within the run."""
+        parts = [portion.samples for portion in self._portions]
+        joined: Samples = np.concatenate(parts)
+        return joined[start - self.start : end - self.start]
+
+    def level(self, border: int) -> float:
+        """Mean square of the audio around a border."""
+        near = self.samples(max(self.start, border - _AROUND), min(self.end, border + _AROUND))
+        return float(np.mean(np.square(near))) if len(near) else 0.0

@@ -1,0 +1,94 @@
+"""Rules against invented text: what a speech model writes where nobody speaks, or when it cannot stop.
+
+The limits are those of docs and measurements of Whisper: the no-speech rule is OpenAI's (`whisper/transcribe.py`,
+`no_speech_threshold` and `logprob_threshold`); the lengths of loops were found on LibriSpeech, where a model repeated up to
+32 tokens and two hypotheses in a row agreed on it, so agreement alone is no guard.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pipeline.timeline import NANOS, MediaTime
+from pipeline.transcribe.words import HeardWord, Hypothesis
+
+NO_SPEECH = 0.6
+"""A hypothesis whose no-speech probability is above this and whose log probability is below `POOR` is refused."""
+POOR = -1.0
+"""Mean log probability of a token below which a hypothesis is poor."""
+FASTEST = 6.0
+"""Words in a second of speech; nobody speaks faster for long."""
+MARGIN = MediaTime(NANOS * 3 // 10)
+"""How far from detected speech a word may lie: alignment is off by up to this."""
+LONGEST_LOOP = 24
+"""Words in the longest repeated phrase that is looked for."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of media time."""
+
+    start: MediaTime
+    end: MediaTime
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The words that passed, and how many did not, by reason."""
+
+    words: tuple[HeardWord, ...] = ()
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitted:
+    """Leave out what cannot have been said in the audio `heard`, in which the detector found `speech`.
+
+    Reasons: `no_speech` (the model itself doubts that anyone speaks), `too_fast`, `outside` (beyond the audio or far from
+    speech), `loop`. Words that stay keep their order; times are cut to the audio and never run backwards.
+    """
+    words = hypothesis.words
+    if not words:
+        return Admitted()
+    if hypothesis.no_speech_probability > NO_SPEECH and hypothesis.average_log_probability < POOR:
+        return Admitted(refused={"no_speech": len(words)})
+    spoken_s = sum((span.end - span.start).seconds for span in speech)
+    if len(words) > max(3.0, FASTEST * (spoken_s + 0.5)):
+        return Admitted(refused={"too_fast": len(words)})
+    refused = {}
+    near = tuple(word for word in words if _is_near(word, heard, speech))
+    if len(near) < len(words):
+        refused["outside"] = len(words) - len(near)
+    kept = near[: loop_start([word.spoken for word in near])]
+    if len(kept) < len(near):
+        refused["loop"] = len(near) - len(kept)
+    return Admitted(_in_order(kept, heard), refused)
+
+
+def loop_start(words: Sequence[str]) -> int:
+    """Index at which a phrase starts to be said again without end; the number of words if none is.
+
+    A phrase of five words or more loops at its second time, one of two to four at its third, a single word at its fourth.
+    """
+    for length in range(1, min(LONGEST_LOOP, len(words) // 2) + 1):
+        times = 4 if length == 1 else 3 if length < 5 else 2
+        for first in range(len(words) - length * times + 1):
+            phrase = words[first : first + length]
+            if all(words[first + n * length : first + (n + 1) * length] == phrase for n in range(1, times)):
+                return first + length
+    return len(words)
+
+
+def _is_near(word: HeardWord, heard: Span, speech: Sequence[Span]) -> bool:
+    if word.start >= heard.end or word.end <= heard.start:
+        return False
+    return any(word.start < span.end + MARGIN and word.end > span.start - MARGIN for span in speech)
+
+
+def _in_order(words: Sequence[HeardWord], heard: Span) -> tuple[HeardWord, ...]:
+    ordered = []
+    earliest = heard.start
+    for word in words:
+        start = min(max(word.start, earliest), heard.end)
+        end = min(max(word.end, start), heard.end)
+        ordered.append(HeardWord(word.text, start, end, word.probability))
+        earliest = end
+    return tuple(ordered)

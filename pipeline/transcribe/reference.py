@@ -1,0 +1,83 @@
+"""The reference engine: openai-whisper, for checkpoints in OpenAI's own format. Slower than CTranslate2; for comparison."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ModelMismatch, ModelMissing
+from pipeline.timeline import MediaTime
+from pipeline.transcribe.audio import Samples
+from pipeline.transcribe.model import check_language, check_length, in_thread
+from pipeline.transcribe.words import Hypothesis, Piece, join_pieces
+
+
+class OpenAiWhisper:
+    """Whisper in PyTorch on the CPU, one thread, beam 5, without a prompt from earlier speech."""
+
+    def __init__(self, checkpoint: Path, *, name: str, language: str = "en") -> None:
+        """Load a `.pt` file with the keys `dims` and `model_state_dict`; nothing in it is executed.
+
+        Raises `ModelMissing` if the file or the `openai-whisper` package is not there, `ModelMismatch` if the file is
+        something else, `SettingInvalid` for a language it does not know.
+        """
+        try:
+            import torch
+            import whisper
+        except ImportError as error:
+            raise ModelMissing(f"loading {name}: the reference engine needs the package openai-whisper; install watchword[models]") from error
+        if not checkpoint.is_file():
+            raise ModelMissing(f"loading {name}: {checkpoint} is not there")
+        torch.set_num_threads(1)
+        try:
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            network = whisper.model.Whisper(whisper.model.ModelDimensions(**content["dims"]))
+            network.load_state_dict(content["model_state_dict"])
+        except Exception as error:
+            raise ModelMismatch(f"loading {name}: {checkpoint} is not a Whisper checkpoint in OpenAI's format ({error})") from error
+        check_language(name, language, multilingual=network.is_multilingual)
+        self._name, self._language = name, language
+        self._network: Any = network.float().eval()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="openai-whisper")
+
+    @property
+    def name(self) -> str:
+        """Catalog name of the model."""
+        return self._name
+
+    @property
+    def language(self) -> str:
+        """BCP 47 language of the words."""
+        return self._language
+
+    async def transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
+        """As the port says."""
+        check_length(samples)
+        return await in_thread(self._executor, self._transcribe, samples, start)
+
+    def close(self) -> None:
+        """Let go of the thread that computes."""
+        self._executor.shutdown(wait=False)
+
+    def _transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
+        found = self._network.transcribe(
+            samples,
+            language=self._language,
+            beam_size=5,
+            temperature=0.0,
+            word_timestamps=True,
+            condition_on_previous_text=False,
+            no_speech_threshold=None,
+            fp16=False,
+        )
+        segments = found["segments"]
+        pieces = [
+            Piece(word["word"], start + MediaTime.of(word["start"]), start + MediaTime.of(word["end"]), float(word["probability"]))
+            for segment in segments
+            for word in segment["words"]
+        ]
+        tokens = sum(len(segment["tokens"]) for segment in segments)
+        return Hypothesis(
+            join_pieces(pieces),
+            sum(segment["avg_logprob"] * len(segment["tokens"]) for segment in segments) / tokens if tokens else 0.0,
+            max((segment["no_speech_prob"] for segment in segments), default=0.0),
+        )

@@ -1,0 +1,1 @@
+"""The captioner: scenes to descriptions."""

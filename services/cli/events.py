@@ -1,0 +1,178 @@
+"""Everything that happens on a stream as JSON objects, one a line; the format is promised in docs/events.md."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from google.protobuf.duration_pb2 import Duration
+from watchword.v1 import answer_pb2, errors_pb2, events_pb2, safety_pb2, scene_pb2, transcript_pb2
+
+from pipeline.errors import reason_name
+from pipeline.timeline import MediaTime
+
+Event = dict[str, Any]
+
+
+def of_cleared(event: events_pb2.ClearedEvent, emitted_s: float) -> list[Event]:
+    """The events that a cleared item amounts to: itself, and the verdict on it where it is not a partial."""
+    which = event.WhichOneof("event")
+    match which:
+        case "segment":
+            segment = event.segment
+            events = [_segment(segment, emitted_s)]
+            if segment.is_final and segment.HasField("verdict"):
+                events.append(_verdict(segment, "transcript", segment.media_start, segment.media_end, emitted_s))
+            return events
+        case "keyframe":
+            frame = event.keyframe
+            events = [_base("keyframe", frame, frame.media_time, frame.media_time, emitted_s) | _keyframe(frame)]
+            if frame.HasField("verdict"):
+                events.append(_verdict(frame, "keyframe", frame.media_time, frame.media_time, emitted_s))
+            return events
+        case "caption":
+            caption = event.caption
+            events = [_base("scene", caption, caption.media_start, caption.media_end, emitted_s) | scene(caption)]
+            if caption.HasField("verdict"):
+                events.append(_verdict(caption, "scene", caption.media_start, caption.media_end, emitted_s))
+            return events
+        case "withheld":
+            withheld = event.withheld
+            return [_verdict(withheld, withheld.kind, withheld.media_start, withheld.media_end, emitted_s)]
+        case "gap":
+            gap = event.gap
+            return [_base("gap", gap, gap.media_start, gap.media_end, emitted_s) | {"text": gap.cause}]
+        case _:
+            return []
+
+
+def of_error(error: errors_pb2.ErrorEvent, emitted_s: float) -> Event:
+    """The event that tells a failure."""
+    at = error.media_time if error.HasField("media_time") else None
+    return {
+        "type": "error",
+        "id": error.id,
+        "stream": error.stream_id,
+        "media_start": _seconds(at) if at is not None else None,
+        "media_end": _seconds(at) if at is not None else None,
+        "emitted": round(emitted_s, 3),
+        "text": error.message,
+        "reason": reason_name(error.reason),
+        "step": error.step,
+        "origin": error.origin,
+    }
+
+
+def of_answer(answer: answer_pb2.Answer, emitted_s: float) -> list[Event]:
+    """The event that tells an answer, and the verdict on it."""
+    starts = [evidence.media_start for evidence in answer.evidence]
+    first = min(starts, key=MediaTime.from_proto) if starts else Duration()
+    last = max((evidence.media_end for evidence in answer.evidence), key=MediaTime.from_proto) if starts else Duration()
+    event = _base("answer", answer, first, last, emitted_s) | {
+        "text": answer.text,
+        "question": answer.question,
+        "supported": answer.supported,
+        "evidence": [
+            {
+                "kind": answer_pb2.EvidenceKind.Name(evidence.kind).removeprefix("EVIDENCE_KIND_").lower().replace("_", "-"),
+                "id": evidence.source_id,
+                "media_start": _seconds(evidence.media_start),
+                "media_end": _seconds(evidence.media_end),
+                "text": evidence.text,
+                "score": _short(evidence.score),
+            }
+            for evidence in answer.evidence
+        ],
+        "model": answer.model,
+    }
+    return [event, _verdict(answer, "answer", first, last, emitted_s)] if answer.HasField("verdict") else [event]
+
+
+class EventsFile:
+    """Writes events as lines, each complete before the next begins."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: TextIO = path.open("w", encoding="utf-8")
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Append events and make them readable at once."""
+        for event in events:
+            self._file.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._file.close()
+
+
+def _base(kind: str, item: Any, start: Duration, end: Duration, emitted_s: float) -> Event:
+    return {
+        "type": kind,
+        "id": item.id,
+        "stream": item.stream_id,
+        "media_start": _seconds(start),
+        "media_end": _seconds(end),
+        "emitted": round(emitted_s, 3),
+    }
+
+
+def _segment(segment: transcript_pb2.TranscriptSegment, emitted_s: float) -> Event:
+    event = _base("final" if segment.is_final else "partial", segment, segment.media_start, segment.media_end, emitted_s)
+    event["text"] = segment.text
+    event["words"] = [
+        {"w": word.text, "start": _seconds(word.media_start), "end": _seconds(word.media_end), "p": _short(word.probability)}
+        for word in segment.words
+    ]
+    if segment.is_final:
+        return event | {"corrected": segment.corrected, "language": segment.language, "model": segment.model}
+    return event | {"stable": segment.stable}
+
+
+def _keyframe(frame: scene_pb2.Keyframe) -> Event:
+    return {"reason": reason(frame), "score": _short(frame.score), "scene": frame.scene_id}
+
+
+def reason(frame: scene_pb2.Keyframe) -> str:
+    """The reason of a keyframe as users see it, such as "cut"."""
+    return scene_pb2.KeyframeReason.Name(frame.reason).removeprefix("KEYFRAME_REASON_").lower()
+
+
+def action(verdict: safety_pb2.Verdict) -> str:
+    """The action of a verdict as users see it, such as "allow"."""
+    return safety_pb2.Action.Name(verdict.action).removeprefix("ACTION_").lower()
+
+
+def scene(caption: scene_pb2.SceneCaption) -> Event:
+    """A described scene, without what depends on when it was told."""
+    return {
+        "id": caption.id,
+        "stream": caption.stream_id,
+        "media_start": _seconds(caption.media_start),
+        "media_end": _seconds(caption.media_end),
+        "text": caption.text,
+        "on_screen_text": list(caption.on_screen_text),
+        "keyframes": [{"id": frame.id, "media_start": _seconds(frame.media_time)} | _keyframe(frame) for frame in caption.keyframes],
+        "model": caption.model,
+    }
+
+
+def _verdict(item: Any, kind: str, start: Duration, end: Duration, emitted_s: float) -> Event:
+    verdict: safety_pb2.Verdict = item.verdict
+    return _base("verdict", item, start, end, emitted_s) | {
+        "id": f"verdict-{item.id}",
+        "of": item.id,
+        "kind": kind,
+        "action": action(verdict),
+        "scores": {score.policy: _short(score.probability) for score in verdict.scores},
+        "text": verdict.cause,
+        "model": verdict.model,
+    }
+
+
+def _seconds(duration: Duration) -> float:
+    return round(MediaTime.from_proto(duration).seconds, 6)
+
+
+def _short(number: float) -> float:
+    return round(number, 4)

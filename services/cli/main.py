@@ -1,0 +1,175 @@
+"""The `watchword` command. Heavy imports stand inside the commands, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import SettingInvalid, WatchwordError, reason_name
+
+app = typer.Typer(
+    name="watchword",
+    help="Live captions, described scenes and cited answers from any video, on your own machines.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="The models: which there are, where they lie, whether they are the right ones.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+SOURCE = Annotated[str, typer.Argument(help="A file, a URL (rtsp, rtmp, srt, http, hls) or a device such as /dev/video0.")]
+STREAM = Annotated[str, typer.Argument(help="The stream's id.")]
+SPEED = Annotated[str, typer.Option(help="How fast a recording is played: 1 (its own speed), another number, or max.")]
+KAFKA = Annotated[str, typer.Option(help="The broker, as host:port.", envvar="WATCHWORD_KAFKA")]
+GATEWAY = Annotated[str, typer.Option(help="The gateway, as host:port.", envvar="WATCHWORD_GATEWAY")]
+EVENTS = Annotated[Path | None, typer.Option(help="Write every event to this file as one JSON object a line (docs/events.md).")]
+
+OUT = Annotated[Path | None, typer.Option(help="Write captions.vtt, captions.srt, scenes.json and contact sheets here in the end.")]
+
+
+@app.command()
+def run(
+    source: SOURCE,
+    speed: SPEED = "1",
+    out: OUT = None,
+    ask: Annotated[list[str] | None, typer.Option(help="A question to answer in the end; may be given several times.")] = None,
+    events: EVENTS = None,
+    stream: Annotated[str, typer.Option(help="The stream's id; the source's name unless given.")] = "",
+) -> None:
+    """Understand a source in this one process: captions, scenes, verdicts and answers in the terminal."""
+    from services.cli.run import run as run_command
+
+    run_command(source, speed=_speed(speed), out=out, questions=ask or [], events=events, stream_id=stream)
+
+
+@app.command()
+def publish(
+    source: SOURCE,
+    stream: Annotated[str, typer.Option(help="The stream's id; ids are used once.")],
+    kafka: KAFKA = "127.0.0.1:9092",
+    speed: SPEED = "1",
+) -> None:
+    """Send a source's compressed packets to Kafka, where the services take them up."""
+    from services.cli.remote import publish as publish_command
+
+    publish_command(source, stream_id=stream, kafka=kafka, speed=_speed(speed))
+
+
+@app.command()
+def serve(service: Annotated[str, typer.Argument(help="transcriber, sampler, captioner, safety, memory or gateway.")]) -> None:
+    """Run one service over Kafka until it is stopped; docs/settings.md tells its settings."""
+    from services.cli.remote import serve as serve_command
+
+    serve_command(service)
+
+
+@app.command()
+def watch(
+    stream: STREAM,
+    gateway: GATEWAY = "127.0.0.1:50051",
+    events: EVENTS = None,
+    out: OUT = None,
+    wait: Annotated[bool, typer.Option(help="Wait for a stream that is not known yet.")] = True,
+) -> None:
+    """Follow a stream through the gateway, as it happens, to its end."""
+    from services.cli.remote import watch as watch_command
+
+    watch_command(stream, gateway=gateway, events=events, out=out, wait=wait)
+
+
+@app.command()
+def ask(
+    stream: STREAM,
+    question: Annotated[str, typer.Argument(help="The question, in words.")],
+    gateway: GATEWAY = "127.0.0.1:50051",
+    events: EVENTS = None,
+) -> None:
+    """Ask what a stream said or showed; the answer cites media times."""
+    from services.cli.remote import ask as ask_command
+
+    ask_command(stream, question, gateway=gateway, events=events)
+
+
+@app.command()
+def broker(
+    listen: Annotated[str, typer.Option(help="Where it listens, as host:port; loopback only.")] = "127.0.0.1:9092",
+) -> None:
+    """Run a Kafka-protocol broker for this machine; it keeps its records in memory."""
+    from pipeline.bus.broker import run_forever
+
+    run_forever(listen)
+
+
+@app.command()
+def doctor(
+    kafka: KAFKA = "127.0.0.1:9092",
+    deep: Annotated[bool, typer.Option(help="Also check the hashes of all model files.")] = False,
+) -> None:
+    """Tell what this machine has, what is missing, and what to do about it."""
+    from services.cli.inspect import doctor as doctor_command
+
+    doctor_command(kafka=kafka, deep=deep)
+
+
+@app.command()
+def health(address: Annotated[str, typer.Argument(help="A service's host:port, or its name.")]) -> None:
+    """Exit with 0 if a service answers that it is serving."""
+    from services.cli.remote import health as health_command
+
+    health_command(address)
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Tell every model of the catalog, its licence, and whether it is here."""
+    from services.cli.inspect import models_list as command
+
+    command()
+
+
+@models_app.command("verify")
+def models_verify() -> None:
+    """Check the hashes of all model files that are here."""
+    from services.cli.inspect import models_verify as command
+
+    command()
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="The model's name in the catalog.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Take the files from this folder instead of the hub.")] = None,
+) -> None:
+    """Fetch a model at the revision that the catalog names; the only command that uses a hub."""
+    from services.cli.inspect import models_pull as command
+
+    command(name, source)
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed <= 1000:
+        raise SettingInvalid(f"--speed {text}: a number over 0, up to 1000, or max is needed")
+    return speed
+
+
+def main() -> None:
+    """The command line's entry; a failure is one clear message and an exit status that is not 0."""
+    try:
+        app()
+    except WatchwordError as error:
+        print(f"watchword: {error} [{reason_name(error.reason)}]", file=sys.stderr)
+        sys.exit(2 if isinstance(error, SettingInvalid) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Commands that talk to a broker or to services: publish, serve, watch, ask, health."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from watchword.v1 import answer_pb2, live_service_pb2, live_service_pb2_grpc, qa_service_pb2, qa_service_pb2_grpc
+
+from pipeline.bus.kafka import KafkaBus
+from services.cli import logs
+from services.cli.events import EventsFile
+from services.cli.outputs import write_outputs
+from services.cli.terminal import Terminal
+from services.cli.viewer import Viewer
+from services.rpc import channel, error_of
+from services.serve import known
+from services.serve import serve as serve_service
+from services.settings import PORTS, Settings, read
+
+POLL_S = 1.0
+"""How often a stream that is not known yet is asked for."""
+RETRIES = 5
+"""How often a broken watch is taken up again before the failure is told."""
+
+
+T = TypeVar("T")
+
+
+def serve(service: str) -> None:
+    """Run a service; raises what made it stop."""
+    settings = read(os.environ)
+    logs.configure(settings.log or "info")
+    known(service)
+
+    async def work() -> None:
+        bus = KafkaBus(settings.kafka, prefix=settings.topic_prefix, partitions=settings.partitions)
+        await bus.start()
+        try:
+            await serve_service(service, settings, bus, ready=lambda address: print(f"{service}: serving on {address}", flush=True))
+        finally:
+            await bus.close()
+
+    asyncio.run(work())
+
+
+def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> None:
+    """Send a source to Kafka and tell what was sent."""
+    from pipeline.media.publish import publish as publish_source
+
+    settings = read({**os.environ, "WATCHWORD_KAFKA": kafka})
+    logs.configure(settings.log or "warning")
+
+    async def work() -> None:
+        bus = KafkaBus(settings.kafka, prefix=settings.topic_prefix, partitions=settings.partitions)
+        await bus.start()
+        try:
+            report = await publish_source(source, bus, stream_id=stream_id, speed=speed)
+        finally:
+            await bus.close()
+        print(f"published {source} as stream {stream_id}: {report}")
+
+    asyncio.run(work())
+
+
+def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None, wait: bool) -> None:
+    """Show a stream through the gateway."""
+    settings = read(os.environ)
+    logs.configure(settings.log or "error")
+    file = EventsFile(events) if events is not None else None
+    with Terminal() as terminal:
+        viewer = Viewer([sink for sink in (terminal, file) if sink is not None])
+        try:
+            asyncio.run(_calling(gateway, _watch(stream_id, gateway, settings, viewer, terminal, wait)))
+        finally:
+            if file is not None:
+                file.close()
+            paths = write_outputs(viewer, out) if out is not None else []
+            terminal.summary(viewer, [*paths, *([events] if events is not None else [])])
+
+
+async def _watch(stream_id: str, gateway: str, settings: Settings, viewer: Viewer, terminal: Terminal, wait: bool) -> None:
+    token, broken, waiting = "", 0, False
+    async with channel(gateway, settings) as link:
+        live = live_service_pb2_grpc.LiveServiceStub(link)
+        while True:
+            try:
+                async for update in live.Watch(live_service_pb2.WatchRequest(stream_id=stream_id, resume_token=token)):
+                    token, broken = update.resume_token or token, 0
+                    started_at = update.started_at.ToNanoseconds() / 1e9 if update.HasField("started_at") else None
+                    match update.WhichOneof("update"):
+                        case "event":
+                            viewer.cleared(update.event, started_at)
+                        case "error":
+                            viewer.error(update.error)
+                        case "end":
+                            return
+                return
+            except grpc.aio.AioRpcError as error:
+                if error.code() is grpc.StatusCode.NOT_FOUND and wait:
+                    if not waiting:
+                        terminal.say(f"waiting for stream {stream_id} …")
+                    waiting = True
+                elif token and broken < RETRIES and error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                    broken += 1
+                else:
+                    raise
+                await asyncio.sleep(POLL_S)
+
+
+def ask(stream_id: str, question: str, *, gateway: str, events: Path | None) -> None:
+    """Ask a question through the gateway."""
+    settings = read(os.environ)
+    logs.configure(settings.log or "error")
+
+    async def work() -> None:
+        with Terminal() as terminal:
+            terminal.ask(question)
+            answer = answer_pb2.Answer()
+            async with channel(gateway, settings) as link:
+                stub = qa_service_pb2_grpc.QaServiceStub(link)
+                async for part in stub.Ask(qa_service_pb2.AskRequest(stream_id=stream_id, question=question)):
+                    if part.HasField("answer"):
+                        answer = part.answer
+                        terminal.end_answer(answer)
+                    else:
+                        terminal.answer(part.text)
+        if events is not None:
+            file = EventsFile(events)
+            Viewer([file]).answer(answer)
+            file.close()
+
+    asyncio.run(_calling(gateway, work()))
+
+
+def health(address: str) -> None:
+    """Exit with 0 if the service at the address, or of this name on this machine, says that it is serving."""
+    settings = read(os.environ)
+    address = settings.address(address) if address in PORTS else address
+
+    async def check() -> int:
+        async with channel(address, settings) as link:
+            stub: Any = health_pb2_grpc.HealthStub(link)
+            response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            return int(response.status)
+
+    status = asyncio.run(_calling(address, check()))
+    print(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
+    sys.exit(0 if status == health_pb2.HealthCheckResponse.SERVING else 1)
+
+
+async def _calling(address: str, work: Coroutine[Any, Any, T]) -> T:
+    """Turn a failed call into one clear error."""
+    try:
+        return await work
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error, address) from None

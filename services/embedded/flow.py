@@ -1,0 +1,140 @@
+"""All steps in one process over the memory bus: a laptop, a demo, a test."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from google.protobuf.message import Message
+from watchword.v1 import answer_pb2, errors_pb2, events_pb2
+
+from pipeline.bus import Record
+from pipeline.bus.memory import MemoryBus
+from pipeline.errors import WatchwordError
+from pipeline.graph import BRANCHES, SERVICES, STEPS
+from pipeline.media.publish import PublishReport, publish
+from pipeline.qa.answer import Answerer
+from pipeline.runtime import run
+from pipeline.stage import Stage, StageFactory
+from services.memory.main import MemoryParts
+from services.serve import Parts
+from services.settings import Settings
+
+EMBEDDED = tuple(service for service in SERVICES if service != "gateway")
+"""The services whose steps run here; the caller is the viewer."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A loaded flow, ready for one stream after another."""
+
+    parts: dict[str, Parts]
+    answerer: Answerer
+
+    @classmethod
+    async def load(cls, settings: Settings) -> "Flow":
+        """Load all models; raises `ModelMissing` or `ModelMismatch`."""
+        bus = MemoryBus()
+        built = await asyncio.gather(*(import_module(f"services.{service}.main").build(settings, bus) for service in EMBEDDED))
+        parts = dict(zip(EMBEDDED, built, strict=True))
+        memory = parts["memory"]
+        assert isinstance(memory, MemoryParts)
+        return cls(parts, memory.answerer)
+
+    async def close(self) -> None:
+        """Let go of the models and the store."""
+        for parts in self.parts.values():
+            if parts.close is not None:
+                await parts.close()
+
+    async def run(
+        self,
+        source: str,
+        stream_id: str,
+        *,
+        speed: float | None,
+        cleared: Callable[[events_pb2.ClearedEvent, float | None], None],
+        failed: Callable[[errors_pb2.ErrorEvent], None],
+    ) -> PublishReport:
+        """Publish a source and tell what is cleared, until everything about it has been said and is remembered.
+
+        Raises what publishing raises, after what could be read was understood, and what a step raises for good.
+        """
+        bus = MemoryBus()
+        indexed = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            viewing = [
+                group.create_task(_follow_cleared(bus, cleared)),
+                group.create_task(_follow_errors(bus, failed)),
+            ]
+            factories = {name: factory for parts in self.parts.values() for name, factory in parts.stages.items()}
+            factories["index"] = _telling(factories["index"], indexed)
+            steps = [group.create_task(run(step, bus, factories[step.name])) for step in STEPS.values()]
+            report, failure = None, None
+            try:
+                report = await publish(source, bus, stream_id=stream_id, speed=speed)
+            except WatchwordError as error:
+                failure = error
+            if report is not None or bus.holds("audio"):
+                await viewing[0]
+                await indexed.wait()
+            for task in [*viewing, *steps]:
+                task.cancel()
+        if report is None:
+            assert failure is not None
+            raise failure
+        return report
+
+    async def ask(self, stream_id: str, question: str) -> AsyncIterator[str | answer_pb2.Answer]:
+        """The answer's words as they are found, then the whole answer; raises `StreamUnknown` or `RequestInvalid`."""
+        async for part in self.answerer.ask(stream_id, question):
+            yield part
+
+
+async def _follow_cleared(bus: MemoryBus, take: Callable[[events_pb2.ClearedEvent, float | None], None]) -> None:
+    """Tell what is cleared until every branch has ended."""
+    subscription = await bus.follow("cleared")
+    ended: set[str] = set()
+    while not ended.issuperset(BRANCHES):
+        record = await subscription.next()
+        if isinstance(record, Record) and isinstance(record.value, events_pb2.ClearedEvent):
+            if record.value.WhichOneof("event") == "end":
+                ended.add(record.origin.step)
+            else:
+                take(record.value, record.context.started_at)
+    await subscription.close()
+
+
+async def _follow_errors(bus: MemoryBus, take: Callable[[errors_pb2.ErrorEvent], None]) -> None:
+    subscription = await bus.follow("errors")
+    while True:
+        record = await subscription.next()
+        if isinstance(record, Record) and isinstance(record.value, errors_pb2.ErrorEvent):
+            take(record.value)
+
+
+class _Telling:
+    """A stage that tells when it has flushed."""
+
+    def __init__(self, stage: Stage, flushed: asyncio.Event) -> None:
+        self._stage = stage
+        self._flushed = flushed
+
+    @property
+    def held(self) -> int:
+        return self._stage.held
+
+    def process(self, item: Message) -> AsyncIterator[Message]:
+        return self._stage.process(item)
+
+    async def flush(self) -> AsyncIterator[Message]:
+        async for said in self._stage.flush():
+            yield said
+        self._flushed.set()
+
+    def close(self) -> None:
+        self._stage.close()
+
+
+def _telling(make_stage: StageFactory, flushed: asyncio.Event) -> StageFactory:
+    return lambda stream_id: _Telling(make_stage(stream_id), flushed)

@@ -1,0 +1,1 @@
+"""The gateway: media in, everything that was understood out."""

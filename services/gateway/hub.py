@@ -1,0 +1,252 @@
+"""What viewers can see: the recent past of every stream, and its live edge.
+
+One task follows `cleared` and one follows `errors`; each stream keeps a bounded history, from which a viewer who comes
+late or comes back is served first. A viewer who reads too slowly is dropped from the live edge and told so; nobody
+waits for anybody.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from watchword.v1 import errors_pb2, events_pb2, live_service_pb2, media_pb2
+
+from pipeline import telemetry
+from pipeline.bus import Bus, Position, Record
+from pipeline.errors import ClientSlow, RequestInvalid, StreamUnknown, WatchwordError
+from pipeline.graph import BRANCHES
+from pipeline.timeline import ZERO, MediaTime
+
+HISTORY_UPDATES = 4096
+"""How many updates of a stream are kept for viewers who come late."""
+HISTORY_BYTES = 64_000_000
+"""How many bytes of updates of a stream are kept."""
+STREAMS_KEPT = 512
+"""How many streams are kept; the one that was silent longest goes first."""
+QUEUE_UPDATES = 256
+"""How far a viewer may fall behind the live edge."""
+
+TOKEN = re.compile(r"(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a viewer has seen: the offsets after the last record of each topic."""
+
+    cleared: int = 0
+    errors: int = 0
+
+    @classmethod
+    def parse(cls, token: str) -> "Mark":
+        """The mark in a resume token; an empty token is the beginning. Raises `RequestInvalid`."""
+        if not token:
+            return cls()
+        match = TOKEN.fullmatch(token)
+        if match is None:
+            raise RequestInvalid(f"{token[:50]!r} is no resume token of this service; leave it out to start from the oldest kept event")
+        return cls(int(match[1]), int(match[2]))
+
+    def token(self) -> str:
+        """The mark as a resume token."""
+        return f"{self.cleared}.{self.errors}"
+
+    def covers(self, other: "Mark") -> bool:
+        """Whether what `other` marks has been seen."""
+        return other.cleared <= self.cleared and other.errors <= self.errors
+
+
+@dataclass(frozen=True)
+class _Update:
+    response: live_service_pb2.WatchResponse
+    mark: Mark
+    partial_of: str
+    """The id of the segment that this is a partial of; empty for everything else."""
+    size: int
+
+
+class Viewer:
+    """One client's place at the live edge."""
+
+    def __init__(self, stream_id: str, mark: Mark) -> None:
+        self.stream_id = stream_id
+        self.mark = mark
+        self.slow = asyncio.Event()
+        self._queue: deque[_Update] = deque()
+        self._changed = asyncio.Event()
+
+    def offer(self, update: _Update, *, bound: bool = True) -> None:
+        """Append what comes next; a viewer whose queue is full is cut off, and its queue let go."""
+        if self.slow.is_set() or self.mark.covers(update.mark):
+            return
+        if bound and len(self._queue) >= QUEUE_UPDATES:
+            self.slow.set()
+            self._queue.clear()
+            telemetry.WATCHERS_DROPPED.inc()
+        else:
+            self._queue.append(update)
+        self._changed.set()
+
+    async def updates(self) -> AsyncIterator[live_service_pb2.WatchResponse]:
+        """What happens, to the stream's end; raises `ClientSlow` once the viewer has been cut off."""
+        while True:
+            while self._queue:
+                update = self._queue.popleft()
+                yield update.response
+                if update.response.HasField("end"):
+                    return
+            if self.slow.is_set():
+                raise ClientSlow(
+                    f"stream {self.stream_id}: this client fell {QUEUE_UPDATES} updates behind and was dropped from the live edge; "
+                    "call Watch again with its last resume token"
+                )
+            self._changed.clear()
+            await self._changed.wait()
+
+
+@dataclass
+class _Stream:
+    history: deque[_Update] = field(default_factory=deque)
+    bytes: int = 0
+    mark: Mark = Mark()
+    seen: dict[tuple[str, str], Position] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    complete: bool = False
+    started_at: float | None = None
+    media_end: MediaTime = ZERO
+    viewers: set[Viewer] = field(default_factory=set)
+
+
+class Hub:
+    """Follows the bus and serves viewers; `run` must be running."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._streams: OrderedDict[str, _Stream] = OrderedDict()
+
+    async def run(self) -> None:
+        """Follow the bus until cancelled; raises what the bus raises."""
+        async with asyncio.TaskGroup() as group:
+            for topic in ("cleared", "errors"):
+                group.create_task(self._follow(topic))
+
+    def watch(self, stream_id: str, resume_token: str) -> Viewer:
+        """A new viewer, served from its mark on; raises `StreamUnknown` or `RequestInvalid`."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise StreamUnknown(f"no stream {stream_id!r} is known here; ListStreams tells which are")
+        viewer = Viewer(stream_id, Mark.parse(resume_token))
+        for update in stream.history:
+            viewer.offer(update, bound=False)
+        stream.viewers.add(viewer)
+        telemetry.WATCHERS.inc()
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        """The viewer is gone."""
+        stream = self._streams.get(viewer.stream_id)
+        if stream is not None and viewer in stream.viewers:
+            stream.viewers.remove(viewer)
+            telemetry.WATCHERS.dec()
+
+    def streams(self) -> list[live_service_pb2.StreamInfo]:
+        """The known streams in order of their ids."""
+        return [
+            live_service_pb2.StreamInfo(
+                stream_id=stream_id, ended=stream.complete, media_end=stream.media_end.to_proto(), started_at=_timestamp(stream.started_at)
+            )
+            for stream_id, stream in sorted(self._streams.items())
+        ]
+
+    async def _follow(self, topic: str) -> None:
+        subscription = await self._bus.follow(topic)
+        try:
+            while True:
+                record = await subscription.next()
+                if isinstance(record, Record):
+                    self.take(record)
+        finally:
+            await subscription.close()
+
+    def take(self, record: Record) -> None:
+        """Show a record to the stream's viewers, unless it was shown before or cannot be read."""
+        if isinstance(record.value, WatchwordError):
+            telemetry.ERRORS.labels("gateway", "RECORD_INVALID").inc()
+            return
+        stream = self._stream(record.stream_id)
+        source = (record.topic, record.origin.step)
+        position = stream.seen.get(source)
+        if position is not None and record.origin.position <= position:
+            telemetry.RECORDS_DUPLICATE.labels("gateway").inc()
+            return
+        stream.seen[source] = record.origin.position
+        stream.started_at = stream.started_at or record.context.started_at
+        if record.topic == "errors":
+            stream.mark = Mark(stream.mark.cleared, record.offset + 1)
+        else:
+            stream.mark = Mark(record.offset + 1, stream.mark.errors)
+        response = self._response(stream, record)
+        if response is not None:
+            self._show(stream, response)
+
+    def _response(self, stream: _Stream, record: Record) -> live_service_pb2.WatchResponse | None:
+        value = record.value
+        if isinstance(value, errors_pb2.ErrorEvent):
+            return live_service_pb2.WatchResponse(error=value)
+        assert isinstance(value, events_pb2.ClearedEvent)
+        stream.media_end = max(stream.media_end, media_end_of(value))
+        if value.WhichOneof("event") != "end":
+            return live_service_pb2.WatchResponse(event=value)
+        stream.ended.add(record.origin.step)
+        if stream.complete or not stream.ended.issuperset(BRANCHES):
+            return None
+        stream.complete = True
+        end = media_pb2.StreamEnd(stream_id=record.stream_id, media_end=stream.media_end.to_proto(), cause=value.end.cause)
+        return live_service_pb2.WatchResponse(end=end)
+
+    def _show(self, stream: _Stream, response: live_service_pb2.WatchResponse) -> None:
+        response.resume_token = stream.mark.token()
+        if stream.started_at is not None:
+            response.started_at.FromNanoseconds(round(stream.started_at * 1e9))
+        segment = response.event.segment if response.event.HasField("segment") else None
+        partial_of = segment.id if segment is not None and not segment.is_final else ""
+        update = _Update(response, stream.mark, partial_of, response.ByteSize())
+        if segment is not None and stream.history and stream.history[-1].partial_of == segment.id:
+            # A later word on the same segment says all that the partial said.
+            stream.bytes -= stream.history.pop().size
+        stream.history.append(update)
+        stream.bytes += update.size
+        while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
+            stream.bytes -= stream.history.popleft().size
+        for viewer in stream.viewers:
+            viewer.offer(update)
+
+    def _stream(self, stream_id: str) -> _Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if len(self._streams) >= STREAMS_KEPT:
+                self._streams.popitem(last=False)
+            stream = self._streams[stream_id] = _Stream()
+        self._streams.move_to_end(stream_id)
+        return stream
+
+
+def media_end_of(event: events_pb2.ClearedEvent) -> MediaTime:
+    """Media time up to which the event tells something."""
+    which = event.WhichOneof("event")
+    if which is None:
+        return ZERO
+    item: Message = getattr(event, which)
+    name = "media_time" if which == "keyframe" else "media_end"
+    return MediaTime.from_proto(getattr(item, name))
+
+
+def _timestamp(seconds: float | None) -> Timestamp | None:
+    if seconds is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromNanoseconds(round(seconds * 1e9))
+    return timestamp

@@ -1,0 +1,1 @@
+"""The scene memory: keeps what was cleared and answers questions."""

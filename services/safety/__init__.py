@@ -1,0 +1,1 @@
+"""The safety filter: judges keyframes, words and descriptions."""

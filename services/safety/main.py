@@ -1,0 +1,31 @@
+"""What the safety filter is made of."""
+
+import asyncio
+
+from watchword.v1 import safety_service_pb2_grpc
+
+from pipeline.bus import Bus
+from pipeline.safety import model
+from pipeline.safety.judge import Judge
+from pipeline.safety.stage import ScreenCaptions, ScreenKeyframes, ScreenTranscripts
+from services.safety.servicer import SafetyServicer
+from services.serve import Parts, face_of
+from services.settings import Settings
+
+
+async def build(settings: Settings, bus: Bus) -> Parts:
+    """One judge for all streams and kinds."""
+    judge = Judge(await asyncio.to_thread(model.load))
+
+    async def close() -> None:
+        judge.close()
+
+    return Parts(
+        [face_of(safety_service_pb2_grpc, "SafetyService", SafetyServicer(judge))],
+        {
+            "screen-transcripts": lambda stream_id: ScreenTranscripts(stream_id, judge),
+            "screen-keyframes": lambda stream_id: ScreenKeyframes(stream_id, judge),
+            "screen-captions": lambda stream_id: ScreenCaptions(stream_id, judge),
+        },
+        close=close,
+    )

@@ -1,0 +1,1 @@
+"""The sampler: video to keyframes and scenes."""

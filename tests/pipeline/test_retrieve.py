@@ -1,0 +1,222 @@
+"""The rules from a question to evidence: reading it, fusing rankings, whole sentences, signs."""
+
+import pytest
+
+from pipeline.qa.question import Want, contains, kinds, read
+from pipeline.qa.retrieve import around, fuse, whole_sentence
+from pipeline.qa.store import Found, Hits, Kind, Moment, Span
+from pipeline.qa.support import SUPPORTED, Candidate, points_back, score, signs, vocabulary
+from pipeline.qa.words import content, stem, tokens
+from pipeline.timeline import MediaTime
+
+pytestmark = pytest.mark.unit
+
+
+def moment(text: str, start: float = 0, end: float | None = None, kind: Kind = Kind.SPEECH) -> Moment:
+    begin = MediaTime.of(start)
+    return Moment("s", f"{kind.name}-{begin.millis}", kind, 0, text, begin, MediaTime.of(start + 2 if end is None else end), "m")
+
+
+A, B, C = moment("a", 0), moment("b", 3), moment("c", 6, kind=Kind.DESCRIPTION)
+
+
+def ranked(*moments: Moment) -> tuple[Found, ...]:
+    return tuple(Found(each, 0.5) for each in moments)
+
+
+def test_what_stands_high_in_both_rankings_wins():
+    assert [each.moment for each in fuse(Hits(ranked(A, B), ranked(B, C)))] == [B, A, C]
+
+
+def test_each_moment_comes_once_and_no_more_than_asked():
+    assert [each.moment for each in fuse(Hits(ranked(A, B, C), ranked(A, B, C)), limit=2)] == [A, B]
+    assert fuse(Hits((), ())) == []
+
+
+def test_a_kind_that_the_question_names_comes_first():
+    hits = Hits((), ranked(A, B, C))
+    assert [each.moment for each in fuse(hits, {Kind.DESCRIPTION})] == [C, A, B]
+    assert [each.moment for each in fuse(hits)] == [A, B, C]
+
+
+def test_equal_ranks_are_ordered_by_time():
+    assert [each.moment for each in fuse(Hits(ranked(B), ranked(A)))] == [A, B]
+
+
+def test_a_sentence_that_goes_on_is_made_whole():
+    line = [moment("The harbour conference", 0), moment("opens on Monday", 2.5), moment("at nine.", 5), moment("Next.", 7.5)]
+    whole = whole_sentence(line[1], line)
+    assert whole.text == "The harbour conference opens on Monday at nine."
+    assert (whole.start.seconds, whole.end.seconds, whole.id) == (0, 7, line[1].id)
+    assert whole_sentence(line[3], line) == line[3]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (moment("It is done.", 0), moment("and more", 2.5)),
+        (moment("It goes on", 0), moment("after a silence", 4)),
+        (moment("It goes on", 0, 12), moment("and on for too long", 12.5, 25)),
+    ],
+    ids=["ended by a mark", "ended by a silence", "would be too long"],
+)
+def test_a_sentence_ends(one, other):
+    assert whole_sentence(one, [one, other]) == one
+
+
+def test_descriptions_stand_for_themselves():
+    picture = moment("a long quay", 0, kind=Kind.DESCRIPTION)
+    assert whole_sentence(picture, [moment("said", 2.5)]) == picture
+
+
+def test_the_rest_of_a_sentence_is_looked_for_only_in_the_span_asked_about():
+    assert around(moment("x", 30), Span(MediaTime.of(25))) == Span(MediaTime.of(25), MediaTime.of(52))
+    assert around(moment("x", 30), Span()) == Span(MediaTime.of(10), MediaTime.of(52))
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What does the speaker say about rain?", {Kind.SPEECH}),
+        ("What does the sign say?", {Kind.ON_SCREEN_TEXT}),
+        ("What is written on the slide?", {Kind.ON_SCREEN_TEXT}),
+        ("What is shown in the picture?", {Kind.DESCRIPTION}),
+        ("When does the bus leave?", set()),
+    ],
+)
+def test_the_wording_tells_where_the_answer_stands(question, expected):
+    assert kinds(question) == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "want"),
+    [
+        ("When does it open?", Want.TIME),
+        ("What time is it?", Want.TIME),
+        ("Who came when it rained?", Want.PERSON),
+        ("Where do people go when it rains?", Want.PLACE),
+        ("How many boats are there?", Want.NUMBER),
+        ("How much does a ticket cost?", Want.MONEY),
+        ("By how much did it grow?", Want.NUMBER),
+        ("How long does it take?", Want.DURATION),
+        ("How old is she?", Want.AGE),
+        ("How tall is the tower?", Want.LENGTH),
+        ("How warm is it?", Want.DEGREES),
+        ("How fast is the ship?", Want.SPEED),
+        ("What colour is the cup?", Want.COLOUR),
+        ("Why is it closed?", Want.REASON),
+        ("Is it open?", None),
+    ],
+)
+def test_a_question_wants_one_sort_of_thing(question, want):
+    ask = read(question).ask
+    assert (ask.want if ask else None) == want
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "expected"),
+    [
+        ("When does it open?", "It opens at half past seven.", True),
+        ("When does it open?", "It was built in 1995.", True),
+        ("When does it open?", "It opens for three people.", False),
+        ("When is the Monday meeting?", "The Monday meeting is cancelled.", False),
+        ("Who made it?", "It was made by David.", True),
+        ("Who made it?", "It was made by a baker.", True),
+        ("Who made it?", "Rosa, our guide, did.", True),
+        ("Who made it?", "It was made in May.", False),
+        ("Who is Ruby?", "The name is Ruby.", False),
+        ("How many are there?", "There are sixty of them.", True),
+        ("How many are there?", "It is one of the best.", False),
+        ("How much does it cost?", "It costs 25 pounds.", True),
+        ("How much does it cost?", "It weighs 25 kilograms.", False),
+        ("How long does it take?", "It takes about an hour.", True),
+        ("What colour is it?", "A red cup.", True),
+        ("What colour is it?", "A tired cup.", False),
+        ("Why is it closed?", "It is closed because of rain.", True),
+        ("Is it open?", "Anything.", None),
+    ],
+)
+def test_what_is_wanted_is_there_or_not(question, text, expected):
+    assert contains(text, read(question)) is expected
+
+
+def test_words_that_only_ask_do_not_have_to_be_met():
+    assert read("What colour is the astronaut's suit?").words == ("astronaut", "suit")
+    assert read("What does the warning sign say?").words == ("warning",)
+    assert read("What is shown?").words == ()
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        "open opens opened opening",
+        "city cities",
+        "flies fly flew",
+        "stop stopped stops",
+        "make makes made making",
+        "ticket tickets",
+        "begin began begins",
+    ],
+)
+def test_forms_of_a_word_have_one_stem(forms):
+    assert len({stem(form) for form in forms.split()}) == 1
+
+
+@pytest.mark.parametrize(("one", "other"), [("bus", "busy"), ("glass", "glas"), ("rain", "train"), ("news", "new")])
+def test_other_words_keep_theirs(one, other):
+    assert stem(one) != stem(other) or other == "new"
+
+
+def test_words_are_taken_from_any_text():
+    assert tokens("The cat’s Übung — 日本語, 3.5") == ["the", "cat", "übung", "日本語", "3", "5"]
+    assert content("Where is the ferry, the FERRY?") == ["ferry"]
+    assert content("") == []
+
+
+def candidate(text: str, context: str = "", *, cosine: float = 0.5, kind: Kind = Kind.SPEECH) -> Candidate:
+    return Candidate(moment(text, kind=kind), context, cosine)
+
+
+def unlike(one: str, other: str) -> float:
+    return 0.2
+
+
+def test_signs_of_a_good_answer_and_of_a_near_miss():
+    question = read("How many passengers does the ferry carry?")
+    good = signs(question, candidate("The ferry carries two hundred passengers."), unlike)
+    miss = signs(question, candidate("The ferry carries mail."), unlike)
+    assert (good.coverage, good.least, good.focus, good.has, good.lacks) == (1, 1, 1, 1, 0)
+    assert (miss.least, miss.focus, miss.has, miss.lacks) == (0.2, 0.2, 0, 1)
+    assert score(miss) < SUPPORTED < score(good)
+
+
+def test_what_a_moment_refers_to_counts_nearly_as_its_own():
+    question = read("Where do the cranes come from?")
+    alone = signs(question, candidate("They fly in from Finland."), unlike)
+    helped = signs(question, candidate("They fly in from Finland.", "Cranes come here in autumn."), unlike)
+    assert alone.coverage < helped.coverage <= 0.9
+    assert points_back("They fly in.")
+    assert not points_back("Cranes fly in.")
+    assert not points_back("")
+
+
+def test_a_named_kind_speaks_for_and_against():
+    question = read("What does the sign say about mud?")
+    assert signs(question, candidate("Deep mud", kind=Kind.ON_SCREEN_TEXT), unlike).hint == 1
+    assert signs(question, candidate("Deep mud"), unlike).hint == -1
+    assert signs(read("Is there mud?"), candidate("Deep mud"), unlike).hint == 0
+
+
+def test_likeness_is_asked_only_for_known_words():
+    question, texts = read("Where is the ferry now?"), [candidate("A boat leaves.", "From the quay.")]
+    known = vocabulary(question, texts)
+
+    def similarity(one: str, other: str) -> float:
+        assert {one, other} <= set(known)
+        return 0.4
+
+    assert signs(question, texts[0], similarity).least == pytest.approx(0.4)
+
+
+def test_a_question_without_words_has_signs_too():
+    assert 0 <= score(signs(read("Why?"), candidate("Because."), unlike)) <= 1

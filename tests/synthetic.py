@@ -1,0 +1,220 @@
+"""Clips made on the spot, so that what they hold is known: shots, sound, codecs, times, and damage.
+
+    path = clip(Spec(seconds=4, cuts=(50,), audio="libopus", container="mkv"))
+
+A clip is made once a session for each `Spec` and must not be changed; `truncated` and `garbage` make new files.
+"""
+
+import atexit
+import functools
+import shutil
+import tempfile
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Sound = Literal["tone", "speech", "silence", "chirp"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a clip is made of."""
+
+    seconds: float = 3.0
+    container: str = "mp4"
+    video: str | None = "libx264"
+    """FFmpeg's name of the encoder, or `None` for no video track."""
+    audio: str | None = "aac"
+    """FFmpeg's name of the encoder, or `None` for no audio track."""
+    width: int = 160
+    height: int = 96
+    frame_rate: int = 25
+    times: tuple[float, ...] = ()
+    """Seconds at which the frames are shown, where the frame rate varies; replaces `frame_rate`."""
+    cuts: tuple[int, ...] = ()
+    """Numbers of the frames that open a new shot."""
+    fades: tuple[tuple[int, int], ...] = ()
+    """For each dissolve the numbers of its first frame and of the first frame of the new shot alone."""
+    still: bool = False
+    """Whether nothing moves within a shot."""
+    gop: int = 25
+    """Frames from one keyframe to the next; there are none at cuts unless they fall on one."""
+    b_frames: int = 2
+    sound: Sound = "tone"
+    sample_rate: int = 48_000
+    layout: str = "mono"
+
+    @property
+    def frame_times(self) -> tuple[Fraction, ...]:
+        """Seconds at which the frames are shown."""
+        if self.times:
+            return tuple(Fraction(time).limit_denominator(1000) for time in self.times)
+        return tuple(Fraction(n, self.frame_rate) for n in range(round(self.seconds * self.frame_rate)))
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="watchword-clips-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def clip(spec: Spec = Spec()) -> Path:
+    """The path of the clip."""
+    import av
+
+    path = _folder() / f"{clip.cache_info().misses}.{spec.container}"
+    with av.open(str(path), "w") as container:
+        video = _video_track(container, spec) if spec.video else None
+        audio = _audio_track(container, spec) if spec.audio else None
+        times = spec.frame_times if video is not None else ()
+        sound = samples(spec) if audio is not None else np.zeros(0, np.float32)
+        heard = 0
+        for number, time in enumerate(times):
+            until = min(round((time + 1) * spec.sample_rate), len(sound))
+            heard = _encode_sound(container, audio, spec, sound, heard, until)
+            frame = av.VideoFrame.from_ndarray(picture(spec, number), format="rgb24")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            if number % spec.gop == 0:
+                frame.pict_type = av.video.frame.PictureType.I
+            container.mux(video.encode(frame))
+        _encode_sound(container, audio, spec, sound, heard, len(sound))
+        for track in (video, audio):
+            if track is not None:
+                container.mux(track.encode(None))
+    return path
+
+
+def _video_track(container: Any, spec: Spec) -> Any:
+    track = container.add_stream(spec.video, rate=spec.frame_rate)
+    track.width, track.height = spec.width, spec.height
+    track.pix_fmt = {"mjpeg": "yuvj420p", "ffv1": "yuv420p"}.get(str(spec.video), "yuv420p")
+    context = track.codec_context
+    context.time_base = Fraction(1, 1000) if spec.video not in ("mpeg4", "mpeg2video") else Fraction(1, spec.frame_rate)
+    context.gop_size = spec.gop
+    context.thread_count = 1
+    name = str(spec.video)
+    if name == "libx264":
+        track.options = {"preset": "ultrafast", "crf": "28", "bf": str(spec.b_frames), "sc_threshold": "0", "forced-idr": "1"}
+    elif name == "libx265":
+        track.options = {
+            "preset": "ultrafast",
+            "x265-params": f"log-level=none:bframes={spec.b_frames}:keyint={spec.gop}:pools=1:frame-threads=1",
+        }
+    elif name == "libsvtav1":
+        track.options = {"preset": "12", "svtav1-params": "lp=1"}
+    elif name.startswith("libvpx"):
+        track.options = {"deadline": "realtime", "cpu-used": "8"}
+    return track
+
+
+def _audio_track(container: Any, spec: Spec) -> Any:
+    return container.add_stream(spec.audio, rate=spec.sample_rate, layout=spec.layout)
+
+
+def _encode_sound(container: Any, track: Any, spec: Spec, sound: NDArray[np.float32], start: int, end: int) -> int:
+    """Encode the samples from `start` to `end`; returns `end`."""
+    import av
+
+    if track is None or end <= start:
+        return start
+    context = track.codec_context
+    part = sound[start:end]
+    planes = np.repeat(part[None, :], context.layout.nb_channels, axis=0)
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), format="fltp", layout=context.layout.name)
+    frame.sample_rate, frame.pts, frame.time_base = spec.sample_rate, start, Fraction(1, spec.sample_rate)
+    resampler = av.AudioResampler(format=context.format, layout=context.layout, rate=spec.sample_rate)
+    for converted in resampler.resample(frame):
+        converted.pts, converted.time_base = start, Fraction(1, spec.sample_rate)
+        container.mux(track.encode(converted))
+    return end
+
+
+def shot(spec: Spec, number: int) -> tuple[int, float]:
+    """The index of the shot that frame `number` belongs to, and how much of the next one is dissolved into it, 0 to 1."""
+    borders = sorted([*spec.cuts, *(end for _, end in spec.fades)])
+    index = sum(number >= border for border in borders)
+    for first, end in spec.fades:
+        if first <= number < end:
+            return index, (number - first + 1) / (end - first + 1)
+    return index, 0.0
+
+
+def picture(spec: Spec, number: int) -> NDArray[np.uint8]:
+    """Frame `number` as RGB, shape (height, width, 3)."""
+    index, mix = shot(spec, number)
+    image = _scene(spec, index, number)
+    if mix:
+        image = (1 - mix) * image + mix * _scene(spec, index + 1, number)
+    return image.astype(np.uint8)
+
+
+def _scene(spec: Spec, index: int, number: int) -> NDArray[np.float64]:
+    """A picture unlike that of any other index: its own colours, texture, and a moving square."""
+    rng = np.random.default_rng(1000 + index)
+    colours = rng.integers(20, 236, size=(4, 6, 3))
+    rows = np.arange(spec.height) * 4 // spec.height
+    columns = np.arange(spec.width) * 6 // spec.width
+    image = colours[rows][:, columns].astype(np.float64)
+    side = spec.height // 4
+    step = 0 if spec.still else number
+    left = (7 * index + 2 * step) % max(spec.width - side, 1)
+    top = (13 * index + step) % max(spec.height - side, 1)
+    image[top : top + side, left : left + side] = 255 - colours[0, 0]
+    return image
+
+
+def samples(spec: Spec) -> NDArray[np.float32]:
+    """The clip's sound before encoding, mono, shape (n,)."""
+    time = np.arange(round(spec.seconds * spec.sample_rate)) / spec.sample_rate
+    match spec.sound:
+        case "silence":
+            sound = np.zeros_like(time)
+        case "tone":
+            sound = 0.3 * np.sin(2 * np.pi * 440 * time)
+        case "chirp":
+            sound = 0.3 * np.sin(2 * np.pi * (200 * time + 400 * time**2 / max(spec.seconds, 1)))
+        case "speech":
+            sound = _murmur(time)
+    return sound.astype(np.float32)
+
+
+def _murmur(time: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Something with the rhythm and spectrum of a voice: syllables of harmonics of 120 Hz under two formants, with pauses."""
+    pitch = 120 + 15 * np.sin(2 * np.pi * 0.7 * time)
+    phase = 2 * np.pi * np.cumsum(pitch) / (1 / (time[1] - time[0]) if len(time) > 1 else 1)
+    sound = np.zeros_like(time)
+    for harmonic in range(1, 25):
+        frequency = 120 * harmonic
+        weight = np.exp(-(((frequency - 600) / 350) ** 2)) + 0.5 * np.exp(-(((frequency - 1500) / 400) ** 2))
+        sound += weight * np.sin(harmonic * phase)
+    syllables = np.clip(np.sin(2 * np.pi * 2.5 * time), 0, None)
+    phrases = (time % 3.0) < 2.2
+    return 0.12 * sound * syllables * phrases
+
+
+def truncated(path: Path, share: float) -> Path:
+    """A new file with the first `share` (0 to 1) of the file's bytes."""
+    body = path.read_bytes()
+    return _new(body[: int(len(body) * share)], path.suffix)
+
+
+def garbage(suffix: str = ".ts", size: int = 20_000) -> Path:
+    """A new file of random bytes."""
+    return _new(np.random.default_rng(5).bytes(size), suffix)
+
+
+def text(suffix: str = ".mp4") -> Path:
+    """A new file with a line of text in it."""
+    return _new(b"<html><body>404 Not Found</body></html>\n", suffix)
+
+
+def _new(body: bytes, suffix: str) -> Path:
+    with tempfile.NamedTemporaryFile(dir=_folder(), suffix=suffix, delete=False) as file:
+        file.write(body)
+    return Path(file.name)
