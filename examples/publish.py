@@ -17,11 +17,13 @@ forms = {"audio": ("sample_rate", "channels"), "video": ("width", "height")}
 
 
 def send(kind, **event):
+    """Append an event to the topic of its track; waits until the broker has it."""
     headers = [("watchword-started", str(started).encode())]
     producer.send(f"watchword.{kind}", events[kind](**event).SerializeToString(), key=stream_id.encode(), headers=headers).get(30)
 
 
 def duration(seconds):
+    """Seconds as a message carries them."""
     return Duration(seconds=int(seconds), nanos=round((seconds - int(seconds)) * 1e9))
 
 

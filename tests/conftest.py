@@ -1,11 +1,15 @@
 """Rules for every test, and the servers that tests share."""
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from structlog.testing import LogCapture
 from structlog.typing import EventDict
+
+from tests.processes import DEMO, QUESTIONS, Event, read_events, watchword
 
 CATEGORIES = frozenset({"unit", "connected", "gpu"})
 
@@ -66,3 +70,19 @@ def broker_address() -> Iterator[str]:
 def prefix(request: pytest.FixtureRequest) -> str:
     """Topics of this test only."""
     return f"{abs(hash(request.node.nodeid)):x}."
+
+
+@pytest.fixture(scope="session")
+def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The sample clip through `watchword run`, once for all tests: the finished process and the folder of its files."""
+    folder = tmp_path_factory.mktemp("embedded")
+    questions = [argument for question in QUESTIONS for argument in ("--ask", question)]
+    done = watchword("run", DEMO, "--speed", "max", "--out", folder, "--events", folder / "events.jsonl", *questions)
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+@pytest.fixture(scope="session")
+def embedded_events(embedded_run: tuple[subprocess.CompletedProcess[str], Path]) -> list[Event]:
+    """What that run told, event by event."""
+    return read_events(embedded_run[1] / "events.jsonl")

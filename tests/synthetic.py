@@ -3,8 +3,10 @@
     path = clip(Spec(seconds=4, cuts=(50,), audio="libopus", container="mkv"))
 
 A clip is made once a session for each `Spec` and must not be changed; `truncated` and `garbage` make new files.
+`published` and `chunks` give what `watchword publish` sends of a source.
 """
 
+import asyncio
 import atexit
 import functools
 import shutil
@@ -15,7 +17,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from google.protobuf.message import Message
 from numpy.typing import NDArray
+from watchword.v1.media_pb2 import MediaChunk
+
+from pipeline.bus import Context, Origin, codec
+from pipeline.errors import WatchwordError
+from pipeline.graph import TOPICS
+from pipeline.media.publish import publish
 
 Sound = Literal["tone", "speech", "silence", "chirp"]
 
@@ -114,7 +123,10 @@ def _video_track(container: Any, spec: Spec) -> Any:
 
 
 def _audio_track(container: Any, spec: Spec) -> Any:
-    return container.add_stream(spec.audio, rate=spec.sample_rate, layout=spec.layout)
+    track = container.add_stream(spec.audio, rate=spec.sample_rate, layout=spec.layout)
+    if spec.audio == "vorbis":
+        track.options = {"strict": "experimental"}
+    return track
 
 
 def _encode_sound(container: Any, track: Any, spec: Spec, sound: NDArray[np.float32], start: int, end: int) -> int:
@@ -218,3 +230,61 @@ def _new(body: bytes, suffix: str) -> Path:
     with tempfile.NamedTemporaryFile(dir=_folder(), suffix=suffix, delete=False) as file:
         file.write(body)
     return Path(file.name)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One record, after it went through the real codec."""
+
+    topic: str
+    value: Any
+    origin: Origin
+    context: Context
+
+    @property
+    def kind(self) -> str:
+        """What the event says: "chunk", "gap" or "end"."""
+        return str(self.value.WhichOneof("event"))
+
+
+class Tape:
+    """The publishing half of a bus, which keeps everything."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    async def publish(
+        self, topic: str, stream_id: str, value: Message, *, origin: Origin | None = None, context: Context = Context()
+    ) -> None:
+        body, headers = codec.encode(TOPICS[topic], stream_id, value, origin, context)
+        _, decoded, said, carried = codec.decode(TOPICS[topic], stream_id.encode(), body, headers)
+        self.sent.append(Sent(topic, decoded, said, carried))
+
+    def chunks(self, topic: str) -> list[MediaChunk]:
+        """The chunks of one topic."""
+        return [record.value.chunk for record in self.sent if record.topic == topic and record.kind == "chunk"]
+
+    def of(self, kind: str) -> list[Sent]:
+        """The records that say "chunk", "gap" or "end"."""
+        return [record for record in self.sent if record.kind == kind]
+
+
+@functools.cache
+def published(source: Path | str, stream_id: str = "s") -> tuple[Tape, WatchwordError | None]:
+    """Everything that publishing the source sends, and how it failed, if it did."""
+    tape = Tape()
+    try:
+        asyncio.run(publish(str(source), tape, stream_id=stream_id, speed=None))  # type: ignore[arg-type]
+    except WatchwordError as error:
+        return tape, error
+    return tape, None
+
+
+def chunks(source: Path | str, topic: str, stream_id: str = "s") -> list[MediaChunk]:
+    """New copies of the chunks of one track, which may be changed."""
+    copies = []
+    for original in published(source, stream_id)[0].chunks(topic):
+        copy = MediaChunk()
+        copy.CopyFrom(original)
+        copies.append(copy)
+    return copies

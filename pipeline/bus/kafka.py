@@ -410,9 +410,8 @@ class _KafkaSubscription:
         """Say that the partitions are going; the result tells whether to wait still."""
         self.fresh -= set(partitions)
         leaving = self._owned & set(partitions)
+        self._released.clear()
         told = () if self._closing.is_set() or not leaving else self._line.revoke(leaving)
-        if told:
-            self._released.clear()
         deadline = time.monotonic() + _RELEASE_TIMEOUT_S
 
         def waiting() -> bool:

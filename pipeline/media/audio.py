@@ -172,7 +172,7 @@ def _frames(context: "AudioCodecContext", data: bytes | None, pts: int | None) -
 
     packet = None
     if data is not None:
-        packet = av.Packet(data)
+        packet = codecs.packet(data)
         packet.pts = packet.dts = pts
     try:
         return [frame for frame in context.decode(packet) if frame.samples]

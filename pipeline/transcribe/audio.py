@@ -25,6 +25,11 @@ def media_time(sample: int) -> MediaTime:
     return MediaTime(round(sample * NANOS / RATE))
 
 
+def sample_at(time: MediaTime) -> int:
+    """The absolute number of the sample that is heard at a media time."""
+    return time.nanos * RATE // NANOS
+
+
 @dataclass(frozen=True)
 class Portion:
     """The audio of one item."""

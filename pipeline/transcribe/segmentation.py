@@ -40,6 +40,8 @@ class Rules:
     very_long: int = RATE * 12
     """A segment of this length also ends at `short_pause` anywhere."""
     short_pause: int = RATE * 3 // 10
+    unheard: int = RATE
+    """This much speech after the last word of a hypothesis means that the model stopped early, and the rest is heard again."""
     maximum: int = RATE * 18
     """A segment of this length ends wherever it is quietest since its last stable word."""
 
@@ -120,3 +122,15 @@ def cut_border(borders: Sequence[int], levels: Sequence[float], stable_end: int)
     """
     allowed = [(level, -border) for border, level in zip(borders, levels, strict=True) if border >= stable_end]
     return -min(allowed)[1] if allowed else borders[-1]
+
+
+def unheard_from(words_end: int, speech: Sequence[Stretch], rules: Rules) -> int | None:
+    """Where to listen again when a hypothesis stops at `words_end` although speech goes on; `None` if it does not.
+
+    A Whisper decoder sometimes ends its text at a pause within the audio: seen at a pause of 0.7 s after 5 of 13 s.
+    """
+    rest = [Stretch(max(stretch.start, words_end), stretch.end) for stretch in speech if stretch.end > words_end]
+    if sum(stretch.length for stretch in rest) < rules.unheard:
+        return None
+    first = next(stretch for stretch in rest if stretch.length >= min(rules.minimum_speech, rules.unheard) or stretch is rest[-1])
+    return max(words_end, first.start - rules.pre_roll)

@@ -8,7 +8,7 @@ is a function of the items since the border, and that is what `held` says.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from pipeline.media import chunks
 from pipeline.media.decode import AudioBlock, AudioDecoder
 from pipeline.transcribe import guards, segmentation
 from pipeline.transcribe.agreement import Agreement, agree, corrects
-from pipeline.transcribe.audio import Portion, Run, media_time
+from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
 from pipeline.transcribe.guards import Admitted, Span
 from pipeline.transcribe.model import Transcriber
 from pipeline.transcribe.replay import Origins
@@ -31,6 +31,9 @@ from pipeline.transcribe.vad import SpeechDetector, VadState
 from pipeline.transcribe.words import HeardWord, ends_sentence, written
 
 _log = structlog.get_logger(__name__)
+
+_HEARINGS = 4
+"""How often one stretch of audio is heard, at most, when the model stops early."""
 
 
 @dataclass
@@ -212,14 +215,26 @@ class Transcribe:
             return segmentation.pause_border([border for border in self._run.borders if border >= speech_end], speech_end, self._rules)
         borders = [border for border in self._run.borders if border > segment.start]
         stable = segment.agreement.stable
-        stable_end = stable[-1].end.nanos * segmentation.RATE // 1_000_000_000 if stable else segment.start
+        stable_end = sample_at(stable[-1].end) if stable else segment.start
         return segmentation.cut_border(borders, [self._run.level(border) for border in borders], stable_end)
 
     async def _decode(self, segment: _Open, end: int) -> Admitted:
-        heard = Span(media_time(segment.start), media_time(end))
-        hypothesis = await self._model.transcribe(self._run.samples(segment.start, end), heard.start)
-        speech = [Span(media_time(stretch.start), media_time(stretch.end)) for stretch in self._speech(segment)]
-        return guards.admit(hypothesis, heard, speech)
+        """The words from the segment's start to `end`; what the model leaves out because it stops early is heard again."""
+        speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
+        spans = [Span(media_time(stretch.start), media_time(stretch.end)) for stretch in speech]
+        words: tuple[HeardWord, ...] = ()
+        refused: Counter[str] = Counter()
+        start: int | None = segment.start
+        for _ in range(_HEARINGS):
+            if start is None:
+                break
+            heard = Span(media_time(start), media_time(end))
+            hypothesis = await self._model.transcribe(self._run.samples(start, end), heard.start)
+            admitted = guards.admit(hypothesis, heard, [span for span in spans if span.end > heard.start])
+            words += admitted.words
+            refused.update(admitted.refused)
+            start = segmentation.unheard_from(sample_at(admitted.words[-1].end), speech, self._rules) if admitted.words else None
+        return Admitted(words, dict(refused))
 
     async def _partial(self, segment: _Open) -> Message | None:
         now = self._run.end

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from watchword.v1 import scene_pb2
 
-from pipeline import subtitles
 from pipeline.timeline import MediaTime
 from services.cli import events as json_events
 from services.cli.viewer import Viewer
@@ -26,6 +25,8 @@ LABEL_PX = 18
 
 def write_outputs(viewer: Viewer, folder: Path) -> list[Path]:
     """Write `captions.vtt`, `captions.srt`, `scenes.json` and `keyframes-N.jpg` into the folder; the paths written."""
+    from pipeline import subtitles
+
     folder.mkdir(parents=True, exist_ok=True)
     cues = subtitles.cues(viewer.finals)
     files = {

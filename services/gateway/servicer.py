@@ -13,7 +13,7 @@ from pipeline.errors import RequestInvalid, WatchwordError
 from pipeline.media.chunks import media_end, validate
 from pipeline.timeline import ZERO
 from services.gateway.hub import Hub, Viewer
-from services.rpc import ServicerContext, abort, after_config
+from services.rpc import ServicerContext, abort, after_config, error_of, reason_of
 
 AFTER_ALL_CHUNKS = 2**62
 """A sequence number beyond any chunk's: where a gap stands in the epoch that it ends."""
@@ -129,7 +129,9 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             async for response in self._memory.Ask(request, timeout=context.time_remaining()):
                 yield response
         except grpc.aio.AioRpcError as error:
-            await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+            if reason_of(error):
+                await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+            await abort(context, error_of(error, "the memory service"))
 
 
 async def _write(context: ServicerContext, response: live_service_pb2.WatchResponse, viewer: Viewer) -> None:
@@ -138,8 +140,8 @@ async def _write(context: ServicerContext, response: live_service_pb2.WatchRespo
     slow = asyncio.ensure_future(viewer.slow.wait())
     try:
         await asyncio.wait({write, slow}, return_when=asyncio.FIRST_COMPLETED)
-        if not write.done():
-            await asyncio.wait_for(asyncio.shield(write), STALLED_S)
-        await write
+        await asyncio.wait_for(write, STALLED_S)
     finally:
-        slow.cancel()
+        for task in (write, slow):
+            task.cancel()
+        await asyncio.gather(write, slow, return_exceptions=True)

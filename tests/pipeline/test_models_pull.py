@@ -109,7 +109,9 @@ def test_a_model_is_pulled_and_verified(tmp_path: Path) -> None:
     assert pull("tiny", catalog=catalog, cache=tmp_path, fetch=from_hub("http://127.0.0.1:1")).directory == pulled.directory
 
 
-def test_a_download_that_breaks_off_is_resumed_where_it_stopped(tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_is_resumed_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     server = HubServer({"model.onnx": WEIGHTS}, break_off=True)
     with serving(server) as endpoint:
         pull("tiny", catalog=tiny(model_onnx=WEIGHTS), cache=tmp_path, fetch=from_hub(endpoint))
@@ -119,16 +121,18 @@ def test_a_download_that_breaks_off_is_resumed_where_it_stopped(tmp_path: Path) 
 def test_what_the_hub_serves_must_be_what_the_catalog_names(tmp_path: Path) -> None:
     catalog = tiny(model_onnx=WEIGHTS)
     other = WEIGHTS[::-1]
-    with serving(HubServer({"model.onnx": other})) as endpoint:
-        with pytest.raises(ModelMismatch, match=hashlib.sha256(other).hexdigest()):
-            pull("tiny", catalog=catalog, cache=tmp_path, fetch=from_hub(endpoint))
+    expected = pytest.raises(ModelMismatch, match=hashlib.sha256(other).hexdigest())
+    with serving(HubServer({"model.onnx": other})) as endpoint, expected:
+        pull("tiny", catalog=catalog, cache=tmp_path, fetch=from_hub(endpoint))
     # The wrong file was not kept, so the next pull fetches the right one.
     with serving(HubServer({"model.onnx": WEIGHTS})) as endpoint:
         pull("tiny", catalog=catalog, cache=tmp_path, fetch=from_hub(endpoint))
     assert locate("tiny", catalog=catalog, cache=tmp_path)
 
 
-def test_a_hub_that_cannot_be_reached_names_the_other_way(tmp_path: Path) -> None:
+def test_a_hub_that_cannot_be_reached_names_the_other_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The hub's client waits longer before each of its tries.
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     with pytest.raises(ModelMissing, match=r"model\.onnx of someone/tiny .* could not be fetched.*models pull tiny --from DIR"):
         pull("tiny", catalog=tiny(model_onnx=None), cache=tmp_path, fetch=from_hub("http://127.0.0.1:1"))
 
@@ -139,7 +143,8 @@ def test_a_hub_that_cannot_be_reached_names_the_other_way(tmp_path: Path) -> Non
         (403, "GatedRepo", "someone/tiny is gated; accept its terms"),
         (404, "RevisionNotFound", f"the hub has no model.onnx of someone/tiny at {REVISION} .RevisionNotFoundError"),
         (404, "EntryNotFound", "EntryNotFoundError.; check the catalog entry"),
-        (401, "", "RepositoryNotFoundError.; check the catalog entry"),
+        (404, "RepoNotFound", "RepositoryNotFoundError.; check the catalog entry"),
+        (401, "", "HTTP 401; set HF_TOKEN"),
     ],
 )
 def test_a_refusal_of_the_hub_is_told_as_what_it_is(status: int, code: str, cause: str, tmp_path: Path) -> None:

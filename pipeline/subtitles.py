@@ -1,0 +1,165 @@
+"""Finals into subtitles: cues that can be read, as WebVTT and as SubRip.
+
+Limits follow the Netflix Timed Text Style Guide (English, "General requirements"): at most 42 characters a line and two
+lines, 5/6 s to 7 s on screen, no overlap.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from watchword.v1.safety_pb2 import Action
+from watchword.v1.transcript_pb2 import TranscriptSegment
+
+from pipeline.timeline import NANOS, MediaTime
+
+LINE = 42
+"""Characters in a line, at most, unless a single word is longer."""
+LINES = 2
+SHORTEST = MediaTime(NANOS * 5 // 6)
+"""A cue stays this long if the next one leaves it the time."""
+LONGEST = MediaTime(NANOS * 7)
+_GAP = MediaTime(NANOS)
+"""A cue ends at a pause of this length between words."""
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What stands on the screen for a while."""
+
+    start: MediaTime
+    end: MediaTime
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Timed:
+    text: str
+    start: MediaTime
+    end: MediaTime
+
+
+def cues(segments: Iterable[TranscriptSegment]) -> list[Cue]:
+    """The cues of a stream's finals, given in order of time; anything but a final is passed over.
+
+    Words have their own times. A text that is not that of the words, because it was redacted, is shown as it is, spread
+    evenly over the segment.
+    """
+    found: list[Cue] = []
+    for segment in segments:
+        if segment.is_final:
+            found += [_cue(group) for group in _groups(_timed(segment))]
+    return _on_screen(found)
+
+
+def webvtt(cues: Iterable[Cue]) -> str:
+    """The cues as a WebVTT file (W3C WebVTT, section 4)."""
+    blocks = [f"{_stamp(cue.start, '.')} --> {_stamp(cue.end, '.')}\n{_escaped(cue)}\n" for cue in cues]
+    return "\n".join(["WEBVTT\n", *blocks])
+
+
+def subrip(cues: Iterable[Cue]) -> str:
+    """The cues as a SubRip (.srt) file, numbered from 1."""
+    blocks = [
+        f"{number}\n{_stamp(cue.start, ',')} --> {_stamp(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
+        for number, cue in enumerate(cues, start=1)
+    ]
+    return "\n".join(blocks)
+
+
+def _timed(segment: TranscriptSegment) -> list[_Timed]:
+    words = [_Timed(word.text, MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end)) for word in segment.words]
+    if not _is_redacted(segment) and [word.text for word in words] == segment.text.split():
+        return words
+    start, end = MediaTime.from_proto(segment.media_start), MediaTime.from_proto(segment.media_end)
+    if words:
+        start, end = words[0].start, words[-1].end
+    texts = segment.text.split()
+    span = max((end - start).nanos, 0)
+    return [
+        _Timed(text, MediaTime(start.nanos + span * n // len(texts)), MediaTime(start.nanos + span * (n + 1) // len(texts)))
+        for n, text in enumerate(texts)
+    ]
+
+
+def _is_redacted(segment: TranscriptSegment) -> bool:
+    return segment.verdict.action == Action.ACTION_REDACT
+
+
+def _groups(words: Sequence[_Timed]) -> list[list[_Timed]]:
+    """Words that stand on the screen together: as many as fit, ended at the best place to read on."""
+    groups = []
+    rest = list(words)
+    while rest:
+        fitting = _fitting(rest)
+        count = fitting if fitting == len(rest) else _break_after(rest, fitting)
+        groups.append(rest[:count])
+        rest = rest[count:]
+    return groups
+
+
+def _fitting(words: Sequence[_Timed]) -> int:
+    """How many leading words fit in one cue, at least one."""
+    for count in range(1, len(words)):
+        following = words[count]
+        if following.start - words[count - 1].end >= _GAP or following.end - words[0].start > LONGEST:
+            return count
+        if _wrapped([word.text for word in words[: count + 1]]) is None:
+            return count
+    return len(words)
+
+
+def _break_after(words: Sequence[_Timed], fitting: int) -> int:
+    """How many of the fitting words to take: up to a sentence's end, else a clause's, else the widest gap; not too few."""
+    following = words[fitting]
+    if following.start - words[fitting - 1].end >= _GAP:
+        return fitting
+    counts = range(max(1, fitting // 2), fitting + 1)
+
+    def worth(count: int) -> tuple[int, int, int]:
+        text = words[count - 1].text.rstrip("\"'”’)]")
+        mark = 2 if text.endswith((".", "?", "!", "…")) else 1 if text.endswith((",", ";", ":")) else 0
+        return mark, (words[count].start - words[count - 1].end).nanos // (NANOS // 10), count
+
+    return max(counts, key=worth)
+
+
+def _cue(words: Sequence[_Timed]) -> Cue:
+    texts = [word.text for word in words]
+    return Cue(words[0].start, max(words[-1].end, words[0].start), _wrapped(texts) or (" ".join(texts),))
+
+
+def _wrapped(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """The words in one line, or in two of nearly equal length; `None` if they do not fit."""
+    whole = " ".join(texts)
+    if len(whole) <= LINE:
+        return (whole,)
+    splits = [(" ".join(texts[:count]), " ".join(texts[count:])) for count in range(1, len(texts))]
+    splits = [lines for lines in splits if max(map(len, lines)) <= LINE]
+    # Of two equals the one with the longer lower line, as a pyramid is read more easily.
+    return min(splits, key=lambda lines: (abs(len(lines[0]) - len(lines[1])), len(lines[0])), default=None)
+
+
+def _on_screen(cues: Sequence[Cue]) -> list[Cue]:
+    """Give each cue its time on the screen, without overlap: the next one's start comes first."""
+    placed = []
+    earliest = MediaTime(0)
+    for index, cue in enumerate(cues):
+        start = max(cue.start, earliest)
+        end = max(cue.end, start + SHORTEST)
+        if index + 1 < len(cues):
+            end = min(end, max(cues[index + 1].start, start + MediaTime(1_000_000)))
+        end = min(end, start + LONGEST)
+        placed.append(replace(cue, start=start, end=end))
+        earliest = end
+    return placed
+
+
+def _stamp(time: MediaTime, point: str) -> str:
+    seconds, millis = divmod(max(time.millis, 0), 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{point}{millis:03}"
+
+
+def _escaped(cue: Cue) -> str:
+    return "\n".join(line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") for line in cue.lines)

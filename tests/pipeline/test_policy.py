@@ -1,0 +1,201 @@
+"""Policies: scores to verdicts, and the word rules with what they must and must not find."""
+
+import dataclasses
+import math
+import time
+
+import pytest
+from watchword.v1.safety_pb2 import Action
+
+from pipeline.errors import InternalError
+from pipeline.models import locate
+from pipeline.safety import words
+from pipeline.safety.policy import POLICIES, Kind, decide, passes, unscored
+
+pytestmark = pytest.mark.unit
+
+ALLOW, REDACT, BLOCK = Action.ACTION_ALLOW, Action.ACTION_REDACT, Action.ACTION_BLOCK
+
+
+@pytest.mark.parametrize(
+    ("kind", "scores", "action"),
+    [
+        (Kind.TEXT, {"profanity": 0.0, "self-harm": 0.0}, ALLOW),
+        (Kind.TEXT, {"profanity": 0.49}, ALLOW),
+        (Kind.TEXT, {"profanity": 0.5}, REDACT),
+        (Kind.TEXT, {"slur": 0.9}, REDACT),
+        (Kind.TEXT, {"self-harm": 0.5}, BLOCK),
+        (Kind.TEXT, {"violent-threat": 1.0}, BLOCK),
+        (Kind.TEXT, {"profanity": 1.0, "violent-threat": 0.6}, BLOCK),
+        (Kind.TEXT, {"sexually-explicit": 0.5}, BLOCK),
+        (Kind.PICTURE, {"sexually-explicit": 0.79}, ALLOW),
+        (Kind.PICTURE, {"sexually-explicit": 0.8}, BLOCK),
+        (Kind.PICTURE, {"violence-gore": 0.5, "sexually-explicit": 0.0}, BLOCK),
+    ],
+)
+def test_the_strictest_violated_policy_decides(kind: Kind, scores: dict[str, float], action: Action) -> None:
+    verdict = decide(kind, scores, model="m")
+    assert verdict.action == action
+    assert {score.policy: score.probability for score in verdict.scores} == pytest.approx(scores)
+    assert verdict.model == "m"
+    assert bool(verdict.cause) == (action != ALLOW)
+
+
+def test_the_cause_names_what_was_violated_worst_first() -> None:
+    verdict = decide(Kind.TEXT, {"profanity": 0.6, "slur": 0.1, "violent-threat": 0.9}, model="m")
+    assert verdict.cause == "violent-threat (0.90); profanity (0.60)"
+
+
+def test_what_was_not_scored_is_not_called_safe() -> None:
+    verdict = decide(Kind.PICTURE, {}, model="m")
+    assert verdict.action == Action.ACTION_UNSPECIFIED
+    assert not passes(verdict)
+    assert unscored(Kind.PICTURE, ["sexually-explicit"]) == ("dangerous-content", "violence-gore")
+    assert unscored(Kind.TEXT, words.policies()) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "scores"),
+    [
+        (Kind.TEXT, {"profanity": math.nan}),
+        (Kind.TEXT, {"profanity": 1.1}),
+        (Kind.TEXT, {"profanity": -0.1}),
+        (Kind.TEXT, {"no-such-policy": 0.0}),
+        (Kind.PICTURE, {"profanity": 0.0}),
+    ],
+)
+def test_a_score_that_means_nothing_is_an_error(kind: Kind, scores: dict[str, float]) -> None:
+    with pytest.raises(InternalError):
+        decide(kind, scores, model="m")
+
+
+def test_thresholds_and_actions_are_data() -> None:
+    strict = POLICIES | {"profanity": dataclasses.replace(POLICIES["profanity"], thresholds={Kind.TEXT: 0.3}, action=BLOCK)}
+    assert decide(Kind.TEXT, {"profanity": 0.4}, model="m", policies=strict).action == BLOCK
+
+
+def test_every_rule_belongs_to_a_text_policy() -> None:
+    assert all(Kind.TEXT in POLICIES[name].thresholds for name in words.policies())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The class will assess the bass in Scunthorpe over a cocktail.",
+        "Sussex, Essex, Middlesex and Penistone sent a petition about the cockpit of the peacock.",
+        "Matsushita cooked shiitake mushrooms; push it, and hush it.",
+        "We shoot a film tomorrow, then we shoot them again at sunset.",
+        "I'll shoot you an email, and I'm going to shoot her portrait.",
+        "Dick Cheney pricked his finger on a cactus while the cock crowed.",
+        "The Niger and Nigeria; a niggardly sum; he sniggered.",
+        "Analysis by the therapist: document the title, the grass, the brass and the mass.",
+        "Kill all processes and abort the child. This will kill the weeds.",
+        "If you feel suicidal, please call the suicide prevention line.",
+        "I cut myself a slice of cake. I'm going to cut myself some slack.",
+        "I'm dying to see you. I'm going to hang out by myself.",
+        "I will kill. You see, the sentence ended.",
+        "He was killed in the war; they had murdered their king.",
+        "It costs $5, 455 people came, and 5 0 5 was the room.",
+        "We eat pussy willow? No: the cat, a pussycat, came on the table.",
+        "My email is a.s.smith@example.org; the U S A and the U. S. S. R.",
+        "Hancock, Hitchcock and Dickens wrote Moby Dick.",
+        "Arsenal, embarrass, harass, passion, compass, Picasso.",
+        "The retardant slows the fire; ritardando slows the tune.",
+        "A chink in the armour, spic and span, a Maine coon, a fag end, the Dutch dyke.",
+        "Cumin, cumulative, circumference, document, cucumber.",
+        "",
+        "   ",
+        "…!?",
+        "Über straße café naïve 日本語 суп",
+    ],
+)
+def test_ordinary_words_pass_unchanged(text: str) -> None:
+    scores = words.score(words.find(text))
+    assert decide(Kind.TEXT, scores, model=words.MODEL).action == ALLOW, scores
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "masked"),
+    [
+        ("what the fuck", "profanity", "what the f***"),
+        ("Fucking hell!", "profanity", "F****** hell!"),
+        ("(shit), he said", "profanity", "(s***), he said"),
+        ("FUCK'S sake", "profanity", "F***'* sake"),
+        ("oh sh1t", "profanity", "oh s***"),
+        ("oh $hit", "profanity", "oh $***"),
+        ("sh!t happens", "profanity", "s*** happens"),
+        ("you a$$hole", "profanity", "you a******"),
+        ("fuuuuuck", "profanity", "f*******"),
+        ("f u c k you", "profanity", "f * * * you"),
+        ("F.U.C.K. this", "profanity", "F.*.*.*. this"),
+        ("f-u-c-k", "profanity", "f-*-*-*"),
+        ("i f u c k", "profanity", "i f * * *"),
+        ("fück", "profanity", "f***"),
+        ("fuсk", "profanity", "f***"),
+        ("ｆｕｃｋ", "profanity", "ｆ***"),
+        ("fu\u200bck", "profanity", "f****"),
+        ("bull-shit", "profanity", "bull-s***"),
+        ("you faggots", "slur", "you f******"),
+        ("you f4ggot", "slur", "you f*****"),
+        ("n1ggers", "slur", "n******"),
+    ],
+)
+def test_offensive_words_are_found_behind_disguises_and_masked(text: str, policy: str, masked: str) -> None:
+    matches = words.find(text)
+    assert {match.policy for match in matches} == {policy}
+    assert words.score(matches)[policy] == 1.0
+    assert words.mask(text, [(match.start, match.end) for match in matches]) == masked
+    assert len(masked.split()) == len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("I want to kill myself.", "self-harm"),
+        ("I'm going to hang myself tonight", "self-harm"),
+        ("Go kill yourself!", "self-harm"),
+        ("just k1ll yourself", "self-harm"),
+        ("KYS", "self-harm"),
+        ("how to commit suicide", "self-harm"),
+        ("I will kill you.", "violent-threat"),
+        ("I'm gonna fucking murder everyone", "violent-threat"),
+        ("We will bomb the school", "violent-threat"),
+        ("I’ll shoot you in the head", "violent-threat"),
+        ("you deserve to die", "violent-threat"),
+        ("she gave him a blow job", "sexually-explicit"),
+        ("suck my dick", "sexually-explicit"),
+        ("bl0wjob", "sexually-explicit"),
+        ("hardcore porn", "sexually-explicit"),
+    ],
+)
+def test_threats_self_harm_and_explicit_phrases_are_blocked(text: str, policy: str) -> None:
+    verdict = decide(Kind.TEXT, words.score(words.find(text)), model=words.MODEL)
+    assert verdict.action == BLOCK
+    assert policy in verdict.cause
+
+
+def test_mild_words_are_recorded_but_pass() -> None:
+    scores = words.score(words.find("That bastard sat on his ass."))
+    assert scores["profanity"] == pytest.approx(0.4)
+    assert decide(Kind.TEXT, scores, model=words.MODEL).action == ALLOW
+
+
+def test_each_policy_of_the_rules_is_scored_for_any_text() -> None:
+    assert words.score(words.find("good morning")) == dict.fromkeys(words.policies(), 0.0)
+
+
+@pytest.mark.parametrize("text", ["I will kill myself to ", "a b ", "i ", "f", "i want to ", "a!", "kill all of you ", "é", "f u c k "])
+def test_ten_thousand_characters_of_anything_take_bounded_work(text: str) -> None:
+    # Ten thousand characters are the limit of a call; a pattern that backtracks would take minutes.
+    before = time.process_time()
+    words.find((text * 10_000)[:10_000])
+    assert time.process_time() - before < 5
+
+
+def test_of_thirty_thousand_common_english_words_only_the_swear_words_are_found() -> None:
+    vocabulary = (locate("minilm-l6-v2") / "vocab.txt").read_text("utf-8").splitlines()
+    common = [word for word in vocabulary if word.isalpha() and len(word) > 1]
+    assert len(common) > 20_000
+    text = "\n".join(common)
+    found = {text[match.start : match.end] for match in words.find(text) if match.probability >= 0.5}
+    assert found == {"shit", "fuck", "bitch", "fucking", "bullshit", "whore", "fucked", "asshole", "shitty"}
