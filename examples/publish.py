@@ -34,7 +34,7 @@ with av.open(path) as container:
         kind, unit, codec = packet.stream.type, packet.stream.time_base, packet.stream.codec_context
         run = runs.setdefault(kind, [])
         if run and (not packet.size or (packet.dts - run[0].dts) * unit >= 0.25):  # the empty packet ends the track
-            ends[kind] = float(max(p.pts + p.duration for p in run) * unit) - zero
+            ends[kind] = max(ends[kind], float(max(p.pts + p.duration for p in run) * unit) - zero)
             time.sleep(max(started + ends[kind] - time.time(), 0))  # a recording goes at its natural pace
             chunk = MediaChunk(stream_id=stream_id, epoch=int(started * 1000), sequence=sequences[kind], packets=run)
             chunk.time_base.CopyFrom(Rational(numerator=unit.numerator, denominator=unit.denominator))

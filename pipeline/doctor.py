@@ -274,7 +274,7 @@ def _models(catalog: Catalog | None, *, deep: bool) -> Iterable[Finding]:
             case ModelState.MISSING:
                 yield Finding(what, State.MISSING, row.detail, row.model.remedy)
             case ModelState.MISMATCH:
-                yield Finding(what, State.WARN, row.detail, row.model.remedy)
+                yield Finding(what, State.WARN, row.detail, row.model.renewal)
 
 
 def _extra(name: str) -> str:

@@ -6,8 +6,8 @@ lines, 5/6 s to 7 s on screen, no overlap.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from watchword.v1.safety_pb2 import Action
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.timeline import NANOS, MediaTime
@@ -41,8 +41,8 @@ class _Timed:
 def cues(segments: Iterable[TranscriptSegment]) -> list[Cue]:
     """The cues of a stream's finals, given in order of time; anything but a final is passed over.
 
-    Words have their own times. A text that is not that of the words, because it was redacted, is shown as it is, spread
-    evenly over the segment.
+    The text is shown as it is, since it may have been redacted; it has the times of the words where it has as many, and is
+    spread evenly over them where it has not.
     """
     found: list[Cue] = []
     for segment in segments:
@@ -67,22 +67,14 @@ def subrip(cues: Iterable[Cue]) -> str:
 
 
 def _timed(segment: TranscriptSegment) -> list[_Timed]:
-    words = [_Timed(word.text, MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end)) for word in segment.words]
-    if not _is_redacted(segment) and [word.text for word in words] == segment.text.split():
-        return words
-    start, end = MediaTime.from_proto(segment.media_start), MediaTime.from_proto(segment.media_end)
-    if words:
-        start, end = words[0].start, words[-1].end
     texts = segment.text.split()
-    span = max((end - start).nanos, 0)
-    return [
-        _Timed(text, MediaTime(start.nanos + span * n // len(texts)), MediaTime(start.nanos + span * (n + 1) // len(texts)))
-        for n, text in enumerate(texts)
-    ]
-
-
-def _is_redacted(segment: TranscriptSegment) -> bool:
-    return segment.verdict.action == Action.ACTION_REDACT
+    times = [(MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end)) for word in segment.words]
+    if len(times) != len(texts):
+        start = times[0][0] if times else MediaTime.from_proto(segment.media_start)
+        end = max(start, times[-1][1] if times else MediaTime.from_proto(segment.media_end))
+        edges = [MediaTime(start.nanos + (end - start).nanos * n // len(texts)) for n in range(len(texts) + 1)] if texts else []
+        times = list(pairwise(edges))
+    return [_Timed(text, start, end) for text, (start, end) in zip(texts, times, strict=True)]
 
 
 def _groups(words: Sequence[_Timed]) -> list[list[_Timed]]:
@@ -113,7 +105,7 @@ def _break_after(words: Sequence[_Timed], fitting: int) -> int:
     following = words[fitting]
     if following.start - words[fitting - 1].end >= _GAP:
         return fitting
-    counts = range(max(1, fitting // 2), fitting + 1)
+    counts = range(max(1, fitting // 3), fitting + 1)
 
     def worth(count: int) -> tuple[int, int, int]:
         text = words[count - 1].text.rstrip("\"'”’)]")
@@ -140,14 +132,14 @@ def _wrapped(texts: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _on_screen(cues: Sequence[Cue]) -> list[Cue]:
-    """Give each cue its time on the screen, without overlap: the next one's start comes first."""
+    """Give each cue its time on the screen, without overlap: a cue too short waits, and the next one comes that much later."""
     placed = []
     earliest = MediaTime(0)
     for index, cue in enumerate(cues):
         start = max(cue.start, earliest)
         end = max(cue.end, start + SHORTEST)
         if index + 1 < len(cues):
-            end = min(end, max(cues[index + 1].start, start + MediaTime(1_000_000)))
+            end = min(end, max(cues[index + 1].start, start + SHORTEST))
         end = min(end, start + LONGEST)
         placed.append(replace(cue, start=start, end=end))
         earliest = end

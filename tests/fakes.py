@@ -1,10 +1,14 @@
 """Small real things with a script, in place of models and sources."""
 
+import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import numpy as np
+from google.protobuf.message import Message
+from watchword.v1 import events_pb2, media_pb2, transcript_pb2
 
+from pipeline.bus import Assigned, Bus, Context, Origin, Progress, Record, Revoked, Subscription
 from pipeline.caption.model import Description, SceneView
 from pipeline.qa.store import DIMENSIONS, Vectors
 from pipeline.qa.words import stem, tokens
@@ -81,7 +85,7 @@ class ScriptedTranscriber:
     """Knows what is said when, and hears of it what lies within the audio that it is given.
 
     The script holds words as (text, start, end) in seconds of media time. A word of `misheard` is heard wrongly while it
-    lies within the last half second of the audio. An error in `failures` is raised instead of the next answer.
+    ends within the last 0.15 s of the audio. An error in `failures` is raised instead of the next answer.
     """
 
     name = "scripted"
@@ -103,7 +107,7 @@ class ScriptedTranscriber:
         said = []
         for text, begin, close in self._words:
             if begin >= start.seconds - 0.05 and close <= end.seconds + 0.05:
-                recent = close > end.seconds - 0.5
+                recent = close > end.seconds - 0.15
                 heard = self._misheard.get(text, text) if recent else text
                 said.append(HeardWord(heard, MediaTime.of(begin), MediaTime.of(close), 0.9))
         return Hypothesis(tuple(said), -0.2, 0.0)
@@ -122,3 +126,120 @@ class LoudnessDetector:
 
     def close(self) -> None:
         pass
+
+
+class Windows:
+    """A stage that says a partial for each audio chunk and a final for each 8 bytes: it must be given its chunks again after a crash.
+
+    Its words are the sequence numbers of the chunks, so a lost, repeated or mixed-up chunk shows in the text.
+    """
+
+    def __init__(self, stream_id: str, *, window_bytes: int = 8) -> None:
+        self._stream_id = stream_id
+        self._window_bytes = window_bytes
+        self._chunks: list[media_pb2.MediaChunk] = []
+
+    @property
+    def held(self) -> int:
+        return len(self._chunks)
+
+    async def process(self, item: Message) -> AsyncIterator[Message]:
+        assert isinstance(item, events_pb2.AudioEvent)
+        self._chunks.append(item.chunk)
+        yield self._say(is_final=False)
+        if sum(len(packet.data) for chunk in self._chunks for packet in chunk.packets) >= self._window_bytes:
+            yield self._say(is_final=True)
+            self._chunks.clear()
+
+    async def flush(self) -> AsyncIterator[Message]:
+        if self._chunks:
+            yield self._say(is_final=True)
+            self._chunks.clear()
+
+    def close(self) -> None:
+        pass
+
+    def _say(self, *, is_final: bool) -> events_pb2.TranscriptEvent:
+        text = " ".join(str(chunk.sequence) for chunk in self._chunks)
+        segment = transcript_pb2.TranscriptSegment(
+            stream_id=self._stream_id, id=f"segment-{self._chunks[0].sequence}", is_final=is_final, text=text
+        )
+        return events_pb2.TranscriptEvent(segment=segment)
+
+
+class Clear:
+    """A stage that passes every segment on to `cleared` and holds nothing."""
+
+    held = 0
+
+    def __init__(self, stream_id: str) -> None:
+        pass
+
+    async def process(self, item: Message) -> AsyncIterator[Message]:
+        assert isinstance(item, events_pb2.TranscriptEvent)
+        yield events_pb2.ClearedEvent(segment=item.segment)
+
+    async def flush(self) -> AsyncIterator[Message]:
+        return
+        yield
+
+    def close(self) -> None:
+        pass
+
+
+class Crash(Exception):
+    """The process is gone."""
+
+
+class CrashingBus:
+    """A bus whose user dies at the `at`-th thing it does: publishing, committing or releasing; from then on it does nothing more."""
+
+    def __init__(self, bus: Bus, at: int, *, only: Collection[str] = ("publish", "commit", "release")) -> None:
+        self._bus = bus
+        self._left = at
+        self._only = only
+        self.crashed = False
+
+    async def do(self, kind: str) -> None:
+        """Count one thing; let the other tasks go on before it, as a real bus does."""
+        await asyncio.sleep(0)
+        if kind in self._only:
+            self._left -= 1
+            self.crashed = self.crashed or self._left == 0
+        if self.crashed:
+            raise Crash(kind)
+
+    async def publish(
+        self, topic: str, stream_id: str, value: Message, *, origin: Origin | None = None, context: Context = Context()
+    ) -> None:
+        await self.do("publish")
+        await self._bus.publish(topic, stream_id, value, origin=origin, context=context)
+
+    async def subscribe(self, topic: str, group: str) -> Subscription:
+        return _CrashingSubscription(self, await self._bus.subscribe(topic, group))
+
+    async def follow(self, topic: str) -> Subscription:
+        return await self._bus.follow(topic)
+
+    async def close(self) -> None:
+        await self._bus.close()
+
+
+class _CrashingSubscription:
+    def __init__(self, bus: CrashingBus, subscription: Subscription) -> None:
+        self._bus = bus
+        self._subscription = subscription
+
+    async def next(self) -> Record | Assigned | Revoked:
+        return await self._subscription.next()
+
+    async def commit(self, progress: Mapping[int, Progress]) -> None:
+        await self._bus.do("commit")
+        await self._subscription.commit(progress)
+
+    async def release(self, progress: Mapping[int, Progress]) -> None:
+        await self._bus.do("release")
+        await self._subscription.release(progress)
+
+    async def close(self) -> None:
+        await self._subscription.close()

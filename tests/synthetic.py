@@ -226,6 +226,15 @@ def text(suffix: str = ".mp4") -> Path:
     return _new(b"<html><body>404 Not Found</body></html>\n", suffix)
 
 
+def with_bytes(path: Path, changes: dict[bytes, bytes]) -> Path:
+    """A new file in which some bytes are replaced by others of the same length."""
+    body = path.read_bytes()
+    for old, new in changes.items():
+        assert len(old) == len(new)
+        body = body.replace(old, new)
+    return _new(body, path.suffix)
+
+
 def _new(body: bytes, suffix: str) -> Path:
     with tempfile.NamedTemporaryFile(dir=_folder(), suffix=suffix, delete=False) as file:
         file.write(body)

@@ -20,11 +20,12 @@ from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption import colours
 from pipeline.caption.compose import Facts, Look, compose
-from pipeline.caption.labels import CLASSES, Guess, clearest, guess
+from pipeline.caption.labels import CLASSES, guess
 from pipeline.caption.model import Description, SceneView, Shot
 from pipeline.caption.pictures import decode, show_same, thumbnail
 from pipeline.caption.text import Line, in_reading_order, merged, trusted
 from pipeline.errors import ModelMismatch
+from pipeline.timeline import MediaTime
 
 NAME = "tags"
 SIDE = 224
@@ -82,21 +83,21 @@ class TagsCaptioner:
             colours=colours.dominant(share),
             brightness="dark" if luma < colours.DARK else "bright" if luma > colours.BRIGHT else None,
             motion=motion_of(scene.shots),
-            changes=sum(shot.reason == KeyframeReason.KEYFRAME_REASON_CHANGE for shot in scene.shots),
+            changes=any(shot.reason == KeyframeReason.KEYFRAME_REASON_CHANGE for shot in scene.shots[1:]),
         )
         found = sorted((look.guess for look in looks if look.guess), key=lambda each: -each.probability)
         return Description(compose(facts), text, tuple(dict.fromkeys(each.what for each in found)))
 
     def _looks(self, pictures: Sequence[_Picture]) -> tuple[Look, ...]:
-        """Runs of pictures that show the same; the clearest picture speaks for its run."""
-        runs: list[tuple[_Picture, Seen, list[Guess | None]]] = []
+        """Runs of pictures that show the same; their mean speaks for a run, so that no single odd picture does."""
+        runs: list[tuple[MediaTime, list[Seen]]] = []
         for picture in pictures:
             seen = self._classifier.look_at(picture.image)
-            if runs and float(runs[-1][1].features @ seen.features) >= NEW_LOOK_BELOW:
-                runs[-1][2].append(guess(seen.probabilities))
+            if runs and float(runs[-1][1][0].features @ seen.features) >= NEW_LOOK_BELOW:
+                runs[-1][1].append(seen)
             else:
-                runs.append((picture, seen, [guess(seen.probabilities)]))
-        return tuple(Look(first.shot.time, clearest(guesses)) for first, _, guesses in runs)
+                runs.append((picture.shot.time, [seen]))
+        return tuple(Look(start, guess(np.mean([seen.probabilities for seen in run], axis=0))) for start, run in runs)
 
 
 class Classifier:

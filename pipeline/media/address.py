@@ -49,7 +49,8 @@ def open_error(source: str, name: str, error: Exception, timeout_s: float) -> So
     if isinstance(error, av.error.ExitError | TimeoutError):
         return SourceUnavailable(f"{name} did not answer within {timeout_s:g} s")
     if isinstance(error, av.error.InvalidDataError) and path.is_file():
-        head = path.open("rb").read(12)
+        with path.open("rb") as file:
+            head = file.read(12)
         if not head:
             return SourceInvalid(f"{name} is empty")
         if head[4:8] == b"ftyp":

@@ -10,7 +10,7 @@ MAX_JITTER_S = 0.02
 MAX_JITTER_AFTER_LOSS_S = 0.002
 """The same where a packet was lost just before: twice the rounding of containers that count in milliseconds."""
 PATIENCE = 16
-"""How many runs in a row may deviate by more than rounding explains; jitter comes back to zero, an offset does not."""
+"""How many runs in a row may deviate to one side by more than rounding explains: jitter comes back, an offset does not."""
 
 
 class SampleGrid:
@@ -19,7 +19,8 @@ class SampleGrid:
     Stated positions jitter: Matroska and FLV round to milliseconds, capture devices stamp late. Following each one would
     tear the sound; never following them would let it drift. So a run joins the one before while it is stated within
     20 ms, or three quarters of its own length if that is less (a lost frame must not be taken for jitter). It starts
-    where it is stated if it deviates more, or if it is the sixteenth in a row that deviates by more than rounding.
+    where it is stated if it deviates more, or if it is the sixteenth in a row that deviates to the same side by more than
+    rounding.
     """
 
     def __init__(self, rate: int) -> None:
@@ -66,10 +67,11 @@ class SampleGrid:
         lost, self._lost = self._lost, False
         if self._next is None or stated is None:
             return self.next if stated is None else stated
-        deviation = abs(stated - self._next)
-        self._deviating = self._deviating + 1 if deviation > rounding + 1 else 0
+        deviation = stated - self._next
+        side = 0 if abs(deviation) <= rounding + 1 else 1 if deviation > 0 else -1
+        self._deviating = self._deviating + side if side * self._deviating > 0 else side
         jitter = MAX_JITTER_AFTER_LOSS_S * self.rate if lost else min(MAX_JITTER_S * self.rate, 0.75 * length)
-        if deviation <= jitter and self._deviating < PATIENCE:
+        if abs(deviation) <= jitter and abs(self._deviating) < PATIENCE:
             return self._next
         self._deviating = 0
         return stated

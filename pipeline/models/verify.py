@@ -75,7 +75,7 @@ def check(model: Model, *, cache: Path | None = None, hashes: bool = True, afres
     for file in expected_files(model, cache):
         path = directory / file.path
         if not path.is_file():
-            raise ModelMissing(f"model {model.name}: {path} is not there; get it with: {model.remedy}")
+            raise ModelMissing(f"model {model.name}: {path} is not there; get it with: {model.renewal}")
         check_file(model, file, path, cache=cache, hashes=hashes, afresh=afresh)
     return directory
 
@@ -86,14 +86,14 @@ def check_file(model: Model, file: ModelFile, path: Path, *, cache: Path, hashes
     if file.size is not None and size != file.size:
         raise ModelMismatch(
             f"model {model.name}: {path} has {size:,} bytes, the catalog names {file.size:,}; "
-            f"it is damaged or of another version. Get it again with: {model.remedy}"
+            f"it is damaged or of another version. Get it again with: {model.renewal}"
         )
     if hashes and file.sha256 is not None:
         found = sha256_of(path, cache=cache, afresh=afresh)
         if found != file.sha256:
             raise ModelMismatch(
                 f"model {model.name}: {path} has sha256 {found}, expected {file.sha256}; "
-                f"it is damaged or of another version. Get it again with: {model.remedy}"
+                f"it is damaged or of another version. Get it again with: {model.renewal}"
             )
 
 

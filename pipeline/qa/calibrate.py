@@ -3,7 +3,8 @@
     python -m pipeline.qa.calibrate tests/pipeline/questions.json
 
 The set is a list of talks: moments (kind, start and end in seconds, text) and questions, each with what its evidence
-contains or `null` where the talk does not answer it. Half of the talks are for fitting, the others are held out.
+contains or `null` where the talk does not answer it. Weights and rules were made with the part "fit"; "fresh" was
+written after both and changed neither.
 """
 
 import asyncio
@@ -39,7 +40,8 @@ class Asked:
     """A question of the set and what was found for it."""
 
     talk: str
-    held_out: bool
+    part: str
+    """Which part of the set the talk is in: "fit" or "fresh"."""
     question: str
     evidence: tuple[str, ...]
     """What a right quote contains, any of these; empty where nothing answers."""
@@ -95,7 +97,7 @@ async def ask_all(talks: Sequence[dict[str, Any]], store: SceneStore, embedder: 
             await store.put(talk["name"], source, own, await embedder.embed([moment.text for moment in own]))
         for each in talk["questions"]:
             found = await finder.find(talk["name"], read(each["question"]), EVERYTHING)
-            asked.append(Asked(talk["name"], talk["half"] == "held-out", each["question"], tuple(each["evidence"] or ()), tuple(found)))
+            asked.append(Asked(talk["name"], talk["part"], each["question"], tuple(each["evidence"] or ()), tuple(found)))
     return asked
 
 
@@ -152,14 +154,14 @@ async def _main(talks: Sequence[dict[str, Any]]) -> None:
     asked = await ask_all(talks, store, embedder)
     await store.close()
     await embedder.close()
-    fitting = [each for each in asked if not each.held_out]
+    fitting = [each for each in asked if each.part == "fit"]
     weights, threshold = fit(fitting), choose_threshold(fitting)
     weights[-1] -= np.log(threshold / (1 - threshold))
     for name, weight in zip([*(field.name for field in fields(Signs)), "bias"], weights, strict=True):
         print(f"{name:9} {weight:6.2f}")
     for name, chosen in (("fitted", weights), ("in use", None)):
-        print(f"{name}, talks fitted to: {measure(fitting, chosen)}")
-        print(f"{name}, talks held out:  {measure([each for each in asked if each.held_out], chosen)}")
+        for part in ("fit", "fresh"):
+            print(f"{name}, {part:5} {measure([each for each in asked if each.part == part], chosen)}")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ class Signs:
     """1 where it is of a kind that the question names ("what does the sign say"), -1 where of another, 0 where none is named."""
 
 
-WEIGHTS = Signs(cosine=3.70, coverage=1.94, least=0.70, focus=1.93, has=1.51, lacks=-1.77, hint=0.52)
-BIAS = -5.94
+WEIGHTS = Signs(cosine=4.45, coverage=2.36, least=0.43, focus=1.99, has=0.99, lacks=-2.63, hint=0.76)
+BIAS = -5.90
 """Fitted by `python -m pipeline.qa.calibrate`; docs/decisions/0004-scene-memory.md says on what and how well they do."""
 
 SUPPORTED = 0.5

@@ -59,7 +59,7 @@ class CutFinder(Generic[Payload]):
     """Takes the frames of one uninterrupted stretch in order of time and says of each whether a shot begins with it."""
 
     def __init__(self) -> None:
-        self._steps: dict[bool, deque[tuple[MediaTime, float]]] = {sparse: deque(maxlen=_STEPS) for sparse in (False, True)}
+        self._steps: dict[bool, deque[tuple[int, float]]] = {sparse: deque(maxlen=_STEPS) for sparse in (False, True)}
         self._past: deque[Seen[Payload]] = deque(maxlen=3)
         self._waiting: deque[Seen[Payload]] = deque()
 
@@ -79,7 +79,7 @@ class CutFinder(Generic[Payload]):
         step = float(luma_difference(before.luma, luma))
         sparse = time - before.time > SPARSE
         steps = self._steps[sparse]
-        since = time - REACH
+        since = (time - REACH).nanos
         recent = [value for at, value in steps if at >= since]
         above = step - _ABOVE_USUAL * _usual(recent)
         if sparse or len(recent) < _ENOUGH:
@@ -87,7 +87,7 @@ class CutFinder(Generic[Payload]):
         else:
             dark_cut = above > _STEP_OF_DARK and float(histogram_distance(before.luma, luma)) > _OTHER_BRIGHTNESS
             stands_out = above > _STEP or dark_cut
-        steps.append((time, step))
+        steps.append((time.nanos, step))
         return Seen(time, luma, payload, step, stands_out)
 
     def _settle(self, *, last: bool = False) -> list[tuple[Seen[Payload], bool]]:

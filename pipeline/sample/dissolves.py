@@ -34,6 +34,9 @@ _OFF_LINE = 0.3
 measured at 0.22 and less, moving cameras at 0.32 and more."""
 _DONE = 0.92
 """The share of B at which a dissolve has ended; the rest is motion and noise."""
+_JUST_NOW = MediaTime.of(0.25)
+_BEFORE = MediaTime.of(0.35)
+"""The share of B is that in every frame later than the one, and was not yet in the last frame earlier than the other."""
 _AT_ONCE = 0.5
 _BACK = -0.1
 """How much the share of B may rise or fall between two looks."""
@@ -45,7 +48,7 @@ class DissolveFinder:
     """Takes the frames of one uninterrupted stretch in order of time and says of each whether a dissolve has ended with it."""
 
     def __init__(self) -> None:
-        self._looks: deque[tuple[MediaTime, _Pixels]] = deque()
+        self._looks: deque[tuple[int, _Pixels]] = deque()
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
 
@@ -56,8 +59,9 @@ class DissolveFinder:
         slot, self._slot = self._slot, time.nanos // _PERIOD.nanos
         if slot == self._slot and not cut:
             return False
-        self._looks.append((time, luma.astype(np.float32).ravel() / np.float32(255)))
-        while self._looks[0][0] < time - SPANS[-1] - _PERIOD - _PERIOD:
+        self._looks.append((time.nanos, luma.astype(np.float32).ravel() / np.float32(255)))
+        oldest = (time - SPANS[-1] - _PERIOD - _PERIOD).nanos
+        while self._looks[0][0] < oldest:
             self._looks.popleft()
         if not any(self._has_ended(span) for span in SPANS):
             return False
@@ -66,7 +70,7 @@ class DissolveFinder:
 
     def _has_ended(self, span: MediaTime) -> bool:
         now, picture = self._looks[-1]
-        begin = now - span
+        begin = now - span.nanos
         start = sum(time <= begin for time, _ in self._looks) - 1
         if start < 0 or len(self._looks) - start < 8:
             return False
@@ -81,8 +85,8 @@ class DissolveFinder:
         rises = np.diff(shares, prepend=0, append=1)
         if rises.max() > _AT_ONCE or rises.min() < _BACK or np.count_nonzero((shares > 0.1) & (shares < 0.9)) < 2:
             return False
-        late = np.array([time > now - MediaTime.of(0.25) for time in times])
-        early = np.array([time < now - MediaTime.of(0.35) for time in times])
+        ago = now - np.array(times)
+        late, early = ago < _JUST_NOW.nanos, ago > _BEFORE.nanos
         if shares[late].min(initial=1) < _DONE or shares[early][-1] > _DONE:
             return False
         off_line = offsets - shares[:, None] * line

@@ -30,8 +30,9 @@ class Shrinker:
 
     def __init__(self, *, longest_side: int = 448, jpeg_quality: int = 85) -> None:
         """`longest_side` is that of the JPEG at most, in pixels; `jpeg_quality` is from 1 to 95, in Pillow's scale."""
-        from av.video.reformatter import VideoReformatter
+        from av.video.reformatter import Interpolation, VideoReformatter
 
+        self._fast, self._fine = Interpolation.FAST_BILINEAR, Interpolation.AREA
         self._longest_side = longest_side
         self._jpeg_quality = jpeg_quality
         self._to_luma = VideoReformatter()
@@ -39,11 +40,7 @@ class Shrinker:
 
     def luma(self, frame: "VideoFrame") -> Thumbnails:
         """The brightness of the whole frame, whatever its shape: `uint8`, shape (36, 64), 0 black to 255 white."""
-        from av.video.reformatter import Interpolation
-
-        small = self._to_luma.reformat(
-            frame, width=LUMA_WIDTH, height=LUMA_HEIGHT, format="gray", interpolation=Interpolation.FAST_BILINEAR, threads=1
-        )
+        small = self._to_luma.reformat(frame, width=LUMA_WIDTH, height=LUMA_HEIGHT, format="gray", interpolation=self._fast, threads=1)
         return np.array(small.to_ndarray())
 
     def picture(self, frame: "VideoFrame", pixel_aspect: Fraction = Fraction(1)) -> Picture:
@@ -51,11 +48,10 @@ class Shrinker:
 
         `pixel_aspect` is the width of one pixel over its height. The frame is scaled before it is converted to RGB.
         """
-        from av.video.reformatter import Interpolation
         from PIL import Image
 
         width, height = picture_size(frame.width, frame.height, pixel_aspect, self._longest_side)
-        small = self._to_picture.reformat(frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1)
+        small = self._to_picture.reformat(frame, width=width, height=height, format="rgb24", interpolation=self._fine, threads=1)
         image = Image.fromarray(small.to_ndarray())
         if frame.rotation % 360:
             image = image.rotate(frame.rotation, expand=True)

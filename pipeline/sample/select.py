@@ -51,7 +51,7 @@ class Options:
         if min(self.maximum_gap, self.longest_scene, self.change_every) <= ZERO or self.minimum_gap < ZERO:
             raise ValueError("the times between keyframes and of scenes must be positive")
         if not 0 < self.change <= 1 or self.changes_at_once < 1:
-            raise ValueError("a change needs a novelty above 0 and at most 1, and at least one change must be allowed")
+            raise ValueError("a change must have a novelty above 0 and at most 1, and at least one must be allowed")
 
 
 DEFAULTS = Options()

@@ -30,8 +30,8 @@ def write_outputs(viewer: Viewer, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     cues = subtitles.cues(viewer.finals)
     files = {
-        "captions.vtt": subtitles.to_vtt(cues),
-        "captions.srt": subtitles.to_srt(cues),
+        "captions.vtt": subtitles.webvtt(cues),
+        "captions.srt": subtitles.subrip(cues),
         "scenes.json": _scenes(viewer),
     }
     written = []
