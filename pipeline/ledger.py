@@ -39,7 +39,6 @@ class _Item:
     offset: int
     seen: Mapping[str, Position]
     ended: frozenset[str]
-    settled: bool = False
 
 
 @dataclass
@@ -47,6 +46,8 @@ class _Stream:
     seen: Mapping[str, Position] = field(default_factory=dict)
     ended: frozenset[str] = frozenset()
     items: deque[_Item] = field(default_factory=deque)
+    settled: int = 0
+    """How many of the leading items have been processed; only what has not been is ever dropped."""
     passed: int = 0
     """The offset after the last record that was looked at."""
 
@@ -99,14 +100,12 @@ class Ledger:
 
     def settle(self, stream_id: str, offset: int, held: int) -> None:
         """The record has been processed and what it led to is published; of the processed ones the latest `held` are kept."""
-        items = self._streams[stream_id].items
-        for item in items:
-            if item.offset == offset:
-                item.settled = True
-        settled = sum(item.settled for item in items)
-        while settled > held and items[0].settled:
-            items.popleft()
-            settled -= 1
+        stream = self._streams[stream_id]
+        assert stream.items[stream.settled].offset == offset, "a stream's records are settled in order"
+        stream.settled += 1
+        while stream.settled > held:
+            stream.items.popleft()
+            stream.settled -= 1
 
     def drop(self, stream_id: str, offset: int) -> None:
         """The record is not needed: it was refused, or left out to keep up."""
@@ -115,7 +114,9 @@ class Ledger:
 
     def finish(self, stream_id: str) -> None:
         """The stream is over: nothing of it is needed any more, and only its end is remembered, for a while."""
-        self._streams[stream_id].items.clear()
+        stream = self._streams[stream_id]
+        stream.items.clear()
+        stream.settled = 0
         self._finished.append(stream_id)
         while len(self._finished) > ENDED_KEPT:
             self._streams.pop(self._finished.popleft(), None)

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -20,7 +22,7 @@ from pipeline.graph import SERVICES, STEPS
 from pipeline.runtime import run
 from pipeline.stage import StageFactory
 from services.rpc import MESSAGE_OPTIONS, KeyInterceptor
-from services.settings import Settings
+from services.settings import Settings, Tls
 
 log = structlog.get_logger(__name__)
 
@@ -56,19 +58,21 @@ async def serve(service: str, settings: Settings, bus: Bus, *, ready: Callable[[
 
     `ready` is told the address once everything is loaded and listening. Raises what a step raises when it fails for good.
     """
-    parts: Parts = await import_module(f"services.{service}.main").build(settings, bus)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError, RuntimeError):
             loop.add_signal_handler(name, stop.set)
-    checker = health.aio.HealthServicer()
-    server, address = await start_server(parts.faces, settings.address(service), settings, checker)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
     steps = [step for step in STEPS.values() if step.service == service]
-    try:
-        async with asyncio.TaskGroup() as group:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_metrics(settings.metrics_port))
+        parts: Parts = await import_module(f"services.{service}.main").build(settings, bus)
+        if parts.close is not None:
+            stack.push_async_callback(parts.close)
+        checker = health.aio.HealthServicer()
+        server, address = await start_server(parts.faces, settings.address(service), settings, checker)
+        stack.push_async_callback(server.stop, DRAIN_S)
+        async with _one_failure(), asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(step, bus, parts.stages[step.name]), name=step.name) for step in steps]
             tasks += [group.create_task(_forever(work), name=service) for work in parts.background]
             await checker.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -79,36 +83,83 @@ async def serve(service: str, settings: Settings, bus: Bus, *, ready: Callable[[
             await checker.enter_graceful_shutdown()
             for task in tasks:
                 task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _one_failure() -> AsyncIterator[None]:
+    """Raise the first failure of a task group by itself."""
+    try:
+        yield
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from failures
+
+
+@contextlib.contextmanager
+def _metrics(port: int) -> Iterator[None]:
+    """Serve Prometheus metrics on loopback; raises `SettingInvalid` where the port is taken."""
+    if not port:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise SettingInvalid(f"cannot serve metrics on port {port}: {error.strerror}; set WATCHWORD_METRICS_PORT to another") from error
+    try:
+        yield
     finally:
-        await server.stop(DRAIN_S)
-        if parts.close is not None:
-            await parts.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 async def start_server(
     faces: Sequence[Face], address: str, settings: Settings, checker: health.aio.HealthServicer
 ) -> tuple[grpc.aio.Server, str]:
     """A running gRPC server with the faces, health and reflection, and the address it has; raises `SettingInvalid`."""
+    credentials = _credentials(settings.tls) if settings.tls is not None else None
+    await asyncio.to_thread(_require_free, address)
     interceptors = [KeyInterceptor(settings.api_key)] if settings.api_key else []
-    server = grpc.aio.server(interceptors=interceptors, options=MESSAGE_OPTIONS)
+    # Without the second option two processes could listen on one port, and each would get some of the calls.
+    server = grpc.aio.server(interceptors=interceptors, options=[*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0)])
     for face in faces:
         face.register(server)
         await checker.set(face.name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checker, server)
     reflection.enable_server_reflection((*(face.name for face in faces), health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    host = address.rpartition(":")[0]
     try:
-        if settings.tls is None:
-            port = server.add_insecure_port(address)
-        else:
-            pair = (settings.tls.private_key.read_bytes(), settings.tls.certificate.read_bytes())
-            port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        port = server.add_insecure_port(address) if credentials is None else server.add_secure_port(address, credentials)
     except RuntimeError as error:
-        raise SettingInvalid(f"cannot listen on {address}: is another process there? Set WATCHWORD_LISTEN to another host:port") from error
+        raise _cannot_listen(address, str(error)) from error
     await server.start()
-    return server, f"{host}:{port}"
+    return server, f"{address.rpartition(':')[0]}:{port}"
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    """What gRPC needs of the certificate and its key, after they were found to be a pair."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.private_key)
+        return grpc.ssl_server_credentials([(tls.private_key.read_bytes(), tls.certificate.read_bytes())])
+    except (ssl.SSLError, OSError) as error:
+        raise SettingInvalid(
+            f"WATCHWORD_TLS_CERTIFICATE={tls.certificate} and WATCHWORD_TLS_KEY={tls.private_key} "
+            f"are no certificate and its private key, both in PEM form: {error}"
+        ) from error
+
+
+def _require_free(address: str) -> None:
+    """Raise `SettingInvalid` where nobody can listen, with the cause, which gRPC writes to its log only."""
+    host, _, port = address.rpartition(":")
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+    except OSError as error:
+        raise _cannot_listen(address, error.strerror or str(error)) from error
+
+
+def _cannot_listen(address: str, cause: str) -> SettingInvalid:
+    return SettingInvalid(f"cannot listen on {address}: {cause}; set WATCHWORD_LISTEN to another host:port")
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,7 @@
 """Every setting, read once from the environment; all wrong values are reported together."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,20 +58,20 @@ class Settings:
 
 
 def read(environ: Mapping[str, str]) -> Settings:
-    """The settings in an environment; raises `SettingInvalid`, which names every wrong value."""
+    """The settings in an environment, where an empty value is none; raises `SettingInvalid`, which names every wrong value."""
     problems: list[str] = []
     values: dict[str, object] = {}
 
     def take(name: str, parse: Callable[[str], object]) -> None:
         key = f"WATCHWORD_{name.upper()}"
-        if key in environ:
+        if environ.get(key):
             try:
                 values[name] = parse(environ[key])
             except ValueError as error:
                 problems.append(f"{key}={environ[key]!r}: {error}")
 
     take("kafka", _addresses)
-    take("topic_prefix", str)
+    take("topic_prefix", _prefix)
     take("partitions", lambda text: _whole(text, 1, 10_000))
     take("listen", _address)
     take("metrics_port", lambda text: _whole(text, 0, 65_535))
@@ -102,10 +103,16 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 
 def _whole(text: str, least: int, most: int) -> int:
-    number = int(text) if text.lstrip("-").isdigit() else None
+    number = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else None
     if number is None or not least <= number <= most:
         raise ValueError(f"a whole number from {least} to {most} is needed")
     return number
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9._-]{1,100}", text):
+        raise ValueError("1 to 100 letters, digits, '.', '_' and '-' are needed")
+    return text
 
 
 def _address(text: str) -> str:

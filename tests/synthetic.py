@@ -91,7 +91,8 @@ def clip(spec: Spec = Spec()) -> Path:
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
             if number % spec.gop == 0:
                 frame.pict_type = av.video.frame.PictureType.I
-            container.mux(video.encode(frame))
+            if video is not None:
+                container.mux(video.encode(frame))
         _encode_sound(container, audio, spec, sound, heard, len(sound))
         for track in (video, audio):
             if track is not None:
@@ -207,7 +208,7 @@ def _murmur(time: NDArray[np.float64]) -> NDArray[np.float64]:
         sound += weight * np.sin(harmonic * phase)
     syllables = np.clip(np.sin(2 * np.pi * 2.5 * time), 0, None)
     phrases = (time % 3.0) < 2.2
-    return 0.12 * sound * syllables * phrases
+    return np.asarray(0.12 * sound * syllables * phrases)
 
 
 def truncated(path: Path, share: float) -> Path:

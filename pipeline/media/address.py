@@ -67,9 +67,10 @@ def words(error: Exception) -> str:
 
 
 def is_live(source: str, container: "InputContainer") -> bool:
-    """Whether the source sends at its own pace: by its kind, or because it states no end."""
-    if source.startswith("/dev/"):
-        return True
+    """Whether the source sends at its own pace: by its kind, or because neither its duration nor its size is known."""
     scheme = source.partition("://")[0].lower() if "://" in source else ""
-    endless = not container.duration
-    return scheme in LIVE_SCHEMES or (endless and (scheme in ("http", "https", "tcp") or container.format.name == "hls"))
+    if source.startswith("/dev/") or scheme in LIVE_SCHEMES:
+        return True
+    if container.format.name == "hls":
+        return not container.duration
+    return scheme in ("http", "https", "tcp") and not container.duration and container.size <= 0

@@ -3,8 +3,8 @@
     python -m pipeline.qa.calibrate tests/pipeline/questions.json
 
 The set is a list of talks: moments (kind, start and end in seconds, text) and questions, each with what its evidence
-contains or `null` where the talk does not answer it. Weights and rules were made with the part "fit"; "fresh" was
-written after both and changed neither.
+contains or `null` where the talk does not answer it. Weights and rules are made with the part "fit"; "fresh" was
+written after the rules and is never fitted to.
 """
 
 import asyncio

@@ -4,53 +4,58 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from pipeline.models import HubSource, ModelRow, ModelState, PackageSource, list_models, verify_all
+from pipeline.models import HubSource, ModelRow, ModelState, PackageSource, list_models, load_catalog, verify_all
 
 STYLES = {"ok": "green", "present": "green", "warn": "yellow", "missing": "yellow", "mismatch": "red"}
 
 
 def doctor(*, kafka: str, deep: bool) -> None:
-    """Print what was found; exit with 1 if something is wrong (missing extras are not wrong)."""
-    from pipeline.doctor import examine
+    """Print what was found, and below it what would help; exit with 1 if something that is needed is missing or wrong."""
+    from pipeline.doctor import State, examine
 
-    table = Table("what", "state", "found", "what to do", box=None, pad_edge=False)
     findings = examine(kafka=kafka, deep=deep)
     for finding in findings:
-        state = finding.state.value
-        table.add_row(finding.what, f"[{STYLES.get(state, '')}]{state}[/]", finding.detail, finding.advice)
-    Console(highlight=False).print(table)
+        _line(finding.state.value, finding.what, finding.detail, finding.advice)
+    if any(finding.state is State.MISSING for finding in findings):
+        sys.exit(1)
 
 
-def models_list() -> None:
+def models_list(catalog: list[Path]) -> None:
     """Print every model of the catalog."""
-    _print(list_models())
+    _print(list_models(catalog=load_catalog(*catalog)))
 
 
-def models_verify() -> None:
+def models_verify(catalog: list[Path]) -> None:
     """Print every model after hashing its files; exit with 1 if one that is here is not the right one."""
-    rows = verify_all()
+    rows = verify_all(catalog=load_catalog(*catalog))
     _print(rows)
     if any(row.state is ModelState.MISMATCH for row in rows):
         sys.exit(1)
 
 
-def models_pull(name: str, source: Path | None) -> None:
+def models_pull(name: str, source: Path | None, catalog: list[Path]) -> None:
     """Fetch a model, or adopt it from a folder, and print where it lies."""
     from pipeline.models.pull import pull
 
-    print(pull(name, source=source))
+    print(pull(name, source=source, catalog=load_catalog(*catalog)))
 
 
 def _print(rows: list[ModelRow]) -> None:
-    table = Table("model", "task", "state", "licence", "from", "where, or what to do", box=None, pad_edge=False)
     for row in rows:
-        state = row.state.value
-        where = str(row.directory) if row.directory is not None else row.detail
-        mark = f"[{STYLES.get(state, '')}]{state}[/]"
-        table.add_row(row.model.name, row.model.task, mark, row.model.licence, _source(row.model.source), where)
-    Console(highlight=False).print(table)
+        model = row.model
+        where = str(row.directory) if row.directory is not None else ""
+        about = f"{model.task}; {model.licence}; from {_source(model.source)}"
+        _line(row.state.value, model.name, about, row.detail or where)
+
+
+def _line(state: str, what: str, found: str, more: str) -> None:
+    """One finding: its state, what it is about, what was found, and below it what else there is to say."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text(f"{state:<9}", style=STYLES.get(state, "")) + Text(f"{what:<26}", style="bold") + Text(found))
+    if more:
+        console.print(Text(" " * 35 + more, style="dim"))
 
 
 def _source(source: PackageSource | HubSource) -> str:

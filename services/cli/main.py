@@ -26,6 +26,7 @@ KAFKA = Annotated[str, typer.Option(help="The broker, as host:port.", envvar="WA
 GATEWAY = Annotated[str, typer.Option(help="The gateway, as host:port.", envvar="WATCHWORD_GATEWAY")]
 EVENTS = Annotated[Path | None, typer.Option(help="Write every event to this file as one JSON object a line (docs/events.md).")]
 
+CATALOG = Annotated[list[Path] | None, typer.Option(help="A catalog file of your own, laid over the shipped one (docs/models.md).")]
 OUT = Annotated[Path | None, typer.Option(help="Write captions.vtt, captions.srt, scenes.json and contact sheets here in the end.")]
 
 
@@ -122,30 +123,31 @@ def health(address: Annotated[str, typer.Argument(help="A service's host:port, o
 
 
 @models_app.command("list")
-def models_list() -> None:
+def models_list(catalog: CATALOG = None) -> None:
     """Tell every model of the catalog, its licence, and whether it is here."""
     from services.cli.inspect import models_list as command
 
-    command()
+    command(catalog or [])
 
 
 @models_app.command("verify")
-def models_verify() -> None:
+def models_verify(catalog: CATALOG = None) -> None:
     """Check the hashes of all model files that are here."""
     from services.cli.inspect import models_verify as command
 
-    command()
+    command(catalog or [])
 
 
 @models_app.command("pull")
 def models_pull(
     name: Annotated[str, typer.Argument(help="The model's name in the catalog.")],
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from this folder instead of the hub.")] = None,
+    catalog: CATALOG = None,
 ) -> None:
     """Fetch a model at the revision that the catalog names; the only command that uses a hub."""
     from services.cli.inspect import models_pull as command
 
-    command(name, source)
+    command(name, source, catalog or [])
 
 
 def _speed(text: str) -> float | None:

@@ -1,11 +1,11 @@
 """Events as people read them in a terminal: captions that are revised in place, scenes, verdicts, answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +17,8 @@ from services.cli.viewer import Viewer
 
 INDENT = 14
 """Columns before the words, where times and labels stand."""
-REASONS = {"first": "first picture", "cut": "cut", "change": "change", "interval": "still watching"}
-"""Why a keyframe was taken, in words."""
+ACTIONS = {"redact": "redacted", "block": "withheld"}
+"""What was done with what did not pass."""
 
 
 class Terminal:
@@ -29,7 +29,8 @@ class Terminal:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
-        self._answering = False
+        self._answer = ""
+        self._pictures: dict[str, float] = {}
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -47,19 +48,18 @@ class Terminal:
 
     def ask(self, question: str) -> None:
         """Show a question; what follows is its answer."""
+        self._answer = ""
         self._line("", "question", Text(question, style="bold"), style="yellow")
 
     def answer(self, text: str) -> None:
         """Show the next words of the answer to the latest question."""
-        if not self._answering:
-            self._console.print(" " * INDENT + "[yellow]answer[/yellow]  ", end="")
-            self._answering = True
-        self._console.print(Text(text), end="", soft_wrap=True)
+        self._answer += text
+        self._show_below(self._row("", "answer", Text(self._answer), "yellow"))
 
     def end_answer(self, answer: answer_pb2.Answer) -> None:
-        """The answer is complete; one that nothing supports is marked."""
-        self._answering = False
-        self._console.print("" if answer.supported else Text("  (not supported by the stream)", style="dim"))
+        """The answer is complete."""
+        self._show_below(None)
+        self._line("", "answer", Text(answer.text, style="" if answer.supported else "dim"), style="yellow")
 
     def summary(self, viewer: Viewer, paths: Sequence[Path]) -> None:
         """What was understood in all, by what, and where the files are."""
@@ -76,66 +76,76 @@ class Terminal:
             self.say(f"wrote: {path}")
 
     def write(self, events: Iterable[Event]) -> None:
-        """Show events."""
+        """Show events; answers are shown as they are found (`answer`)."""
         for event in events:
             match event["type"]:
                 case "partial":
                     self._show_partial(event)
                 case "final":
-                    self._clear_partial()
+                    self._show_below(None)
                     self._line(_time(event["media_start"]), "", Text(event["text"], style="bold"))
-                case "keyframe":
-                    why = f"{REASONS.get(event['reason'], event['reason'])}, novelty {event['score']:.2f}"
-                    self._line(_time(event["media_start"]), "picture", Text(why, style="dim"), style="blue")
                 case "scene":
                     self._show_scene(event)
                 case "verdict":
                     self._show_verdict(event)
-                case "answer":
-                    pass
                 case "gap":
                     self._line(_span(event), "gap", Text(event["text"]), style="yellow")
                 case "error":
                     self._line("", "problem", Text(f"{event['text']} [{event['reason']}]"), style="red")
 
     def _show_partial(self, event: Event) -> None:
-        if self._live is None:
-            return
         words = [word["w"] for word in event["words"]]
-        text = Text(f"{_time(event['media_start']):>{INDENT - 2}}  ", style="dim")
-        text.append(" ".join(words[: event["stable"]]) + " ", style="bold")
-        text.append(" ".join(words[event["stable"] :]), style="dim italic")
-        self._live.update(text, refresh=True)
-
-    def _clear_partial(self) -> None:
-        if self._live is not None:
-            self._live.update(Text(""), refresh=True)
+        stable, tentative = words[: event["stable"]], words[event["stable"] :]
+        text = Text(" ".join(stable), style="bold")
+        text.append(" " * bool(stable and tentative) + " ".join(tentative), style="not bold dim italic")
+        self._show_below(self._row(_time(event["media_start"]), "", text, ""))
 
     def _show_scene(self, event: Event) -> None:
         self._line(_span(event), "scene", Text(event["text"]), style="green")
         frames = ", ".join(f"{_time(frame['media_start'])} {frame['reason']}" for frame in event["keyframes"])
-        self._line("", "", Text(f"from keyframes {frames}", style="dim"))
+        self._line("", "", Text(f"keyframes: {frames}", style="dim"))
 
     def _show_verdict(self, event: Event) -> None:
-        """A keyframe or sentence that passes is not worth a line: the scene's verdict is, and whatever does not pass."""
-        if event["action"] == "allow" and event["kind"] != "scene":
-            return
-        scores = ", ".join(f"{policy} {score:.2f}" for policy, score in event["scores"].items())
-        cause = f" — {event['text']}" if event["text"] else ""
-        told = f"{event['kind']}: {event['action']}{cause} ({scores or 'nothing scored'})"
-        self._line("", "verdict", Text(told, style="dim" if event["action"] == "allow" else "red"), style="magenta")
+        """What passes is told once for each scene, with the highest scores of its pictures; what does not pass, at once."""
+        if event["action"] != "allow":
+            cause = f" — {event['text']}" if event["text"] else ""
+            told = f"{event['kind']} {ACTIONS[event['action']]}{cause} ({_scores(event['scores'])})"
+            self._line(_span(event), "safety", Text(told, style="red"), style="magenta")
+        elif event["kind"] == "keyframe":
+            for policy, score in event["scores"].items():
+                self._pictures[policy] = max(score, self._pictures.get(policy, 0.0))
+        elif event["kind"] == "scene":
+            told = f"allowed; pictures: {_scores(self._pictures)}; words: {_scores(event['scores'])}"
+            self._line("", "safety", Text(told, style="dim"), style="magenta")
+            self._pictures = {}
+
+    def _show_below(self, row: RenderableType | None) -> None:
+        """Show something that will change, below the lines that are settled."""
+        if self._live is not None:
+            self._live.update(row or Text(""), refresh=True)
 
     def _line(self, when: str, label: str, text: Text, *, style: str = "") -> None:
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            self._console.print(self._row(when, label, text, style))
+        else:
             # A pipe has no width: whoever reads it wraps as they like.
             head = f"{when:>{INDENT - 2}}  " + (f"{label}  " if label else "")
             self._console.print(Text(head) + text, soft_wrap=True)
-            return
+
+    def _row(self, when: str, label: str, text: Text, style: str) -> RenderableType:
         row = Table.grid(padding=(0, 2, 0, 0))
         row.add_column(width=INDENT - 2, justify="right", style="cyan")
         row.add_column()
         row.add_row(when, Text(f"{label}  ", style=style) + text if label else text)
-        self._console.print(row)
+        return row
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    """The highest score, and how many policies were asked."""
+    if not scores:
+        return "not scored"
+    policy, score = max(scores.items(), key=lambda item: item[1])
+    return f"{policy} {score:.2f}" if len(scores) == 1 else f"all {len(scores)} policies at most {score:.2f}"
 
 
 def _time(seconds: float) -> str:

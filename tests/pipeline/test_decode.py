@@ -399,7 +399,7 @@ def broken(**changes: object) -> MediaChunk:
 
 def without(name: str) -> MediaChunk:
     piece = pcm(0, 0.1, 0)
-    piece.ClearField(name)  # type: ignore[arg-type]
+    piece.ClearField(name)
     return piece
 
 

@@ -59,12 +59,14 @@ class TestPositions:
             needed.append(ledger.progress().offset)
         assert needed == [0, 0, 0, 4, 4]
 
-    def test_a_record_settled_out_of_turn_waits_for_the_older_one(self) -> None:
+    def test_records_that_wait_are_needed_until_they_are_settled_in_turn(self) -> None:
         ledger = Ledger(Progress())
         ledger.admit("a", 0, said(0), is_end=False)
-        take(ledger, "a", 1)
+        ledger.admit("a", 1, said(1), is_end=False)
         assert ledger.progress().offset == 0
         ledger.settle("a", 0, 0)
+        assert ledger.progress().offset == 1
+        ledger.settle("a", 1, 0)
         assert ledger.progress().offset == 2
 
     def test_a_refused_record_is_needed_no_more_and_counts_for_no_held_one(self) -> None:
@@ -197,7 +199,7 @@ class TestEnds:
         take(ledger, "a", 0, step="speech", is_end=True)
         assert not ledger.is_over("a")
         assert ledger.admit("a", 1, said(1, "speech"), is_end=False) is Admission.ENDED
-        assert ledger.admit("a", 2, said(2, "pictures"), is_end=False) is Admission.TAKE
+        take(ledger, "a", 2, step="pictures")
         take(ledger, "a", 3, step="pictures", is_end=True)
         assert ledger.is_over("a")
 

@@ -1,5 +1,6 @@
 """Bad input, and every edge case of the shared media: what is told, and what is still sent."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pipeline.errors import (
     WatchwordError,
 )
 from pipeline.media.address import shown
-from pipeline.media.decode import AudioDecoder, VideoDecoder
+from pipeline.media.decode import AudioBlock, AudioDecoder, DecodedFrame, VideoDecoder
 from pipeline.media.source import open_source
 from tests.synthetic import Spec, Tape, clip, garbage, published, text, truncated, with_bytes
 
@@ -201,14 +202,16 @@ def test_every_other_edge_case_is_published_and_decoded(name: str) -> None:
 def decode(tape: Tape) -> tuple[tuple[float, float], list[float]]:
     """Seconds of sound, where it ends, and the times of the pictures; chunks that cannot be decoded are left out."""
     audio, video = AudioDecoder("s"), VideoDecoder("s")
-    blocks, frames = [], []
-    for topic, decoder, found in (("audio", audio, blocks), ("video", video, frames)):
-        for piece in tape.chunks(topic):
-            try:
-                found += decoder.decode(piece)  # type: ignore[attr-defined]
-            except MediaUndecodable:
-                continue
-        found += decoder.flush()  # type: ignore[attr-defined]
+    blocks: list[AudioBlock] = []
+    frames: list[DecodedFrame] = []
+    for piece in tape.chunks("audio"):
+        with contextlib.suppress(MediaUndecodable):
+            blocks += audio.decode(piece)
+    for piece in tape.chunks("video"):
+        with contextlib.suppress(MediaUndecodable):
+            frames += video.decode(piece)
+    blocks += audio.flush()
+    frames += video.flush()
     heard = sum(len(block.samples) for block in blocks) / 16_000
     end = max((block.start + len(block.samples) for block in blocks), default=0) / 16_000
     return (heard, end), [frame.time.seconds for frame in frames]
