@@ -12,19 +12,17 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
 import jiwer
-from watchword.v1 import events_pb2, media_pb2, transcript_pb2
+from watchword.v1 import events_pb2, transcript_pb2
 from whisper.normalizers import EnglishTextNormalizer
 
 from pipeline.media import chunks
+from pipeline.media.publish import publish
 from pipeline.transcribe.model import Transcriber, load
 from pipeline.transcribe.stage import Transcribe
 from pipeline.transcribe.vad import SpeechDetector, load_detector
@@ -38,34 +36,26 @@ class Said:
     at_s: float
 
 
-def audio_events(path: Path, stream_id: str, span_s: Fraction) -> Iterator[events_pb2.AudioEvent]:
-    """The file's first audio track in chunks."""
-    with av.open(str(path)) as source:
-        track = source.streams.audio[0]
-        parameters = media_pb2.AudioParameters(
-            codec=track.codec_context.codec.canonical_name,
-            extradata=bytes(track.codec_context.extradata or b""),
-            sample_rate=track.codec_context.sample_rate,
-            channels=track.codec_context.channels,
-        )
-        unit = Fraction(track.time_base or 1)
-        packets = (
-            media_pb2.Packet(pts=packet.pts, dts=packet.dts, duration=packet.duration or 0, keyframe=True, data=bytes(packet))
-            for packet in source.demux(track)
-            if packet.size and packet.pts is not None
-        )
-        for sequence, run in enumerate(chunks.cut(packets, unit, stream_id=stream_id, span=span_s)):
-            chunk = media_pb2.MediaChunk(stream_id=stream_id, epoch=1, sequence=sequence, audio=parameters, packets=run)
-            chunk.time_base.numerator, chunk.time_base.denominator = unit.numerator, unit.denominator
-            yield events_pb2.AudioEvent(chunk=chunk)
+class Tape:
+    """Takes what a publisher sends."""
+
+    def __init__(self) -> None:
+        self.audio: list[events_pb2.AudioEvent] = []
+
+    async def publish(self, topic: str, stream_id: str, value: Any, **_: Any) -> None:
+        """Keep the audio chunks."""
+        if topic == "audio" and value.HasField("chunk"):
+            self.audio.append(value)
 
 
-async def run(path: Path, model: Transcriber, vad: SpeechDetector, span_s: Fraction) -> tuple[list[Said], float, float]:
+async def run(path: Path, model: Transcriber, vad: SpeechDetector) -> tuple[list[Said], float, float]:
     """What was said, the computing time in seconds, and the length of the audio in seconds."""
+    tape = Tape()
+    await publish(str(path), tape, stream_id="bench", speed=None)
     stage = Transcribe("bench", model, vad)
     said: list[Said] = []
     clock = computed = heard = 0.0
-    for event in [*audio_events(path, "bench", span_s), None]:
+    for event in [*tape.audio, None]:
         if event is not None:
             heard = chunks.media_end(event.chunk).seconds
         clock = max(clock, heard)
@@ -131,7 +121,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--truth", type=Path, help="JSON with the words, or a manifest with `entries`")
-    parser.add_argument("--chunk", type=Fraction, default=Fraction(1, 4), help="seconds of audio in a chunk")
     parser.add_argument("--text", action="store_true", help="print the finals")
     arguments = parser.parse_args()
     versions = ", ".join(f"{name} {version(name)}" for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av"))
@@ -140,7 +129,7 @@ def main() -> None:
     normalise = EnglishTextNormalizer()
     errors = words = 0
     for path in arguments.files:
-        said, computed, heard = asyncio.run(run(path, model, vad, arguments.chunk))
+        said, computed, heard = asyncio.run(run(path, model, vad))
         finals = [entry.segment for entry in said if entry.segment.is_final]
         text = " ".join(segment.text for segment in finals)
         line = f"{path.name}: {heard:.1f} s, {len(finals)} finals ({sum(segment.corrected for segment in finals)} corrected), "

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import socket
-import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.models import Catalog, ModelState, list_models, verify_all
+from pipeline.qa.engine import sqlite3
 
 SUBPROCESS_TIMEOUT_S = 1.0
 CONNECT_TIMEOUT_S = 0.5

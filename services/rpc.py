@@ -1,6 +1,7 @@
 """What every gRPC face shares: a stage behind a stream, errors as statuses, keys, channels."""
 
 import hmac
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
@@ -13,7 +14,16 @@ from watchword.v1.errors_pb2 import ErrorReason
 
 from pipeline.bus import MAX_MESSAGE_BYTES
 from pipeline.bus.codec import STREAM_ID
-from pipeline.errors import RequestInvalid, ServiceUnavailable, WatchwordError, named, reason_name
+from pipeline.errors import (
+    InternalError,
+    MessageTooLarge,
+    RequestInvalid,
+    ServiceUnavailable,
+    SettingInvalid,
+    WatchwordError,
+    named,
+    reason_name,
+)
 from pipeline.stage import Stage
 from services.settings import Settings
 
@@ -86,11 +96,25 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
 
 
 def error_of(error: grpc.aio.AioRpcError, address: str) -> WatchwordError:
-    """A failed call as one of our errors: what the server said, or that nothing answers at the address."""
-    reason = reason_of(error)
-    if not reason and error.code() is grpc.StatusCode.UNAVAILABLE:
-        return ServiceUnavailable(f"nothing answers at {address}: is the service running? ({error.details()})")
-    return named(reason)(error.details() or error.code().name)
+    """A failed call as one of our errors: what the server said, or why the call did not come to it."""
+    reason, said = reason_of(error), error.details() or error.code().name
+    if reason:
+        return named(reason)(said)
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE:
+            return ServiceUnavailable(f"nothing answers at {address}: is the service running? ({said})")
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServiceUnavailable(f"{address} did not answer in time")
+        case grpc.StatusCode.UNAUTHENTICATED:
+            return SettingInvalid(
+                f"{address} refuses the call: {said}; set WATCHWORD_API_KEY, and WATCHWORD_TLS_CA because a key is sent over TLS only"
+            )
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return SettingInvalid(f"what answers at {address} does not know this call: is it the address of another service? ({said})")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return MessageTooLarge(f"the call to {address} is over a limit: {said}")
+        case _:
+            return InternalError(f"the call to {address} failed: {said}")
 
 
 async def after_config(requests: AsyncIterator[Any], kind: str) -> tuple[Any, AsyncIterator[Any]]:
@@ -146,10 +170,17 @@ def _refusal(handler: Any) -> Any:
 
 
 def channel(address: str, settings: Settings) -> grpc.aio.Channel:
-    """A channel to a service of ours: over TLS with the key where an authority is set, else plain."""
+    """A channel to a service of ours: over TLS with the key where an authority is set, else plain.
+
+    Raises `SettingInvalid` where the authority's file holds no certificate.
+    """
     if settings.tls_ca is None:
         return grpc.aio.insecure_channel(address, options=MESSAGE_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
+    try:
+        ssl.create_default_context(cafile=settings.tls_ca)
+        credentials = grpc.ssl_channel_credentials(settings.tls_ca.read_bytes())
+    except (ssl.SSLError, OSError) as error:
+        raise SettingInvalid(f"WATCHWORD_TLS_CA={settings.tls_ca} is no certificate in PEM form: {error}") from error
     if settings.api_key:
         credentials = grpc.composite_channel_credentials(credentials, grpc.access_token_call_credentials(settings.api_key))
     return grpc.aio.secure_channel(address, credentials, options=MESSAGE_OPTIONS)

@@ -58,17 +58,13 @@ async def serve(service: str, settings: Settings, bus: Bus, *, ready: Callable[[
 
     `ready` is told the address once everything is loaded and listening. Raises what a step raises when it fails for good.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError, RuntimeError):
-            loop.add_signal_handler(name, stop.set)
     steps = [step for step in STEPS.values() if step.service == service]
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_metrics(settings.metrics_port))
         parts: Parts = await import_module(f"services.{service}.main").build(settings, bus)
         if parts.close is not None:
             stack.push_async_callback(parts.close)
+        stop = _asked_to_stop()
         checker = health.aio.HealthServicer()
         server, address = await start_server(parts.faces, settings.address(service), settings, checker)
         stack.push_async_callback(server.stop, DRAIN_S)
@@ -83,6 +79,16 @@ async def serve(service: str, settings: Settings, bus: Bus, *, ready: Callable[[
             await checker.enter_graceful_shutdown()
             for task in tasks:
                 task.cancel()
+
+
+def _asked_to_stop() -> asyncio.Event:
+    """Set when the process gets SIGTERM or SIGINT; not before the models are loaded, which nothing needs to be saved from."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, RuntimeError):
+            loop.add_signal_handler(name, stop.set)
+    return stop
 
 
 @contextlib.asynccontextmanager

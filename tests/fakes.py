@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import numpy as np
@@ -199,6 +200,10 @@ class CrashingBus:
         self._left = at
         self._only = only
         self.crashed = False
+        self.assigned = asyncio.Event()
+        """Set once a subscription has been given a partition."""
+        self.done: Counter[str] = Counter()
+        """How often each thing was done."""
 
     async def do(self, kind: str) -> None:
         """Count one thing; let the other tasks go on before it, as a real bus does."""
@@ -208,6 +213,7 @@ class CrashingBus:
             self.crashed = self.crashed or self._left == 0
         if self.crashed:
             raise Crash(kind)
+        self.done[kind] += 1
 
     async def publish(
         self, topic: str, stream_id: str, value: Message, *, origin: Origin | None = None, context: Context = Context()
@@ -231,7 +237,10 @@ class _CrashingSubscription:
         self._subscription = subscription
 
     async def next(self) -> Record | Assigned | Revoked:
-        return await self._subscription.next()
+        event = await self._subscription.next()
+        if isinstance(event, Assigned):
+            self._bus.assigned.set()
+        return event
 
     async def commit(self, progress: Mapping[int, Progress]) -> None:
         await self._bus.do("commit")

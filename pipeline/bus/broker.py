@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import structlog
 
@@ -55,7 +55,7 @@ class Broker:
         self.host = host
         self.port = port
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `stop`)
+        self._said: IO[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -72,6 +72,7 @@ class Broker:
         self.port = _claim(self.host, self.port)
         url = f"tcp://{self.address}"
         command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url, "--storage-engine", "memory://tansu/"]
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `stop`)
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command],
             stdin=subprocess.DEVNULL,
@@ -96,7 +97,8 @@ class Broker:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._said.close()
+        if self._said is not None:
+            self._said.close()
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""
@@ -126,6 +128,7 @@ class Broker:
                 raise BrokerUnavailable(f"the broker at {self.address} did not answer within {START_TIMEOUT_S:.0f} s: {self._last_words()}")
 
     def _last_words(self) -> str:
+        assert self._said is not None, "not started"
         self._said.seek(0)
         return self._said.read().decode("utf-8", "replace").strip()[-500:] or "it said nothing"
 

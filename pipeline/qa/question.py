@@ -178,7 +178,13 @@ def contains(text: str, question: Question) -> bool | None:
     found = [match.group() for match in question.ask.has.finditer(text)]
     if question.ask.want is Want.PERSON:
         found += [name for name in NAME.findall(text) if name.lower() not in NOT_NAMES | FUNCTION_WORDS]
-    return any(not {stem(word) for word in tokens(match)} <= question.stems for match in found)
+    return any(not _says_no_more(match, question) for match in found)
+
+
+def _says_no_more(match: str, question: Question) -> bool:
+    """Whether all of it stands in the question; a bare sign such as "£" is no word, so it never does."""
+    words = {stem(word) for word in tokens(match)}
+    return bool(words) and words <= question.stems
 
 
 def _first_ask(lowered: str) -> Ask | None:

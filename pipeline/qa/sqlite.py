@@ -6,7 +6,6 @@ same name in numpy takes sqlite-vec's place, on the same file and by the same qu
 """
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import numpy as np
 import structlog
 
 from pipeline.errors import InternalError, RequestInvalid, SettingInvalid
+from pipeline.qa.engine import sqlite3
 from pipeline.qa.store import DIMENSIONS, EVERYTHING, Found, Hits, Kind, Moment, Span, StreamState, Vectors
 from pipeline.telemetry import RECORDS_DROPPED
 from pipeline.timeline import MediaTime

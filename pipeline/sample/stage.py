@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 from google.protobuf.message import Message
 from watchword.v1 import events_pb2, media_pb2, scene_pb2
@@ -59,9 +60,10 @@ class Sample:
         """The chunks from which the present scene can be found again; grows while a source sends no keyframe packet."""
         return 0 if self._held_from is None else self._items - self._held_from
 
-    async def process(self, item: events_pb2.VideoEvent) -> AsyncIterator[Message]:
+    async def process(self, item: Message) -> AsyncIterator[Message]:
         """Take a chunk or a gap; raises what `VideoDecoder.decode` raises for a chunk that must be refused."""
-        take = self._take_gap if item.WhichOneof("event") == "gap" else lambda: self._take_chunk(item.chunk)
+        assert isinstance(item, events_pb2.VideoEvent)
+        take = self._take_gap if item.WhichOneof("event") == "gap" else partial(self._take_chunk, item.chunk)
         for event in await asyncio.to_thread(take):
             yield event
 

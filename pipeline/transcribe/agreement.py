@@ -42,11 +42,13 @@ def continuation(stable: Sequence[HeardWord], hypothesis: Sequence[HeardWord]) -
     That is the prefix of `hypothesis` with the fewest word edits from `stable`; among equals the one nearest to the same
     number of words, then the longer one, for a repeated word reads worse than a missing one.
     """
-    edits = list(range(len(hypothesis) + 1))
+    heard = [word.spoken for word in hypothesis]
+    edits = list(range(len(heard) + 1))
     for row, word in enumerate(stable, start=1):
+        spoken = word.spoken
         diagonal, edits[0] = edits[0], row
-        for column, other in enumerate(hypothesis, start=1):
-            substituted = diagonal + (word.spoken != other.spoken)
+        for column, other in enumerate(heard, start=1):
+            substituted = diagonal + (spoken != other)
             diagonal = edits[column]
             edits[column] = min(substituted, edits[column] + 1, edits[column - 1] + 1)
     return min(range(len(edits)), key=lambda count: (edits[count], abs(count - len(stable)), -count))

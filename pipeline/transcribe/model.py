@@ -80,9 +80,7 @@ class FasterWhisper:
 
         if not (directory / "model.bin").is_file():
             raise ModelMissing(f"loading {name}: {directory} holds no model.bin; give the directory of a CTranslate2 Whisper model")
-        model = WhisperModel(
-            str(directory), device=device, compute_type=compute_type, cpu_threads=1, num_workers=1, local_files_only=True
-        )
+        model = WhisperModel(str(directory), device=device, compute_type=compute_type, cpu_threads=1, num_workers=1, local_files_only=True)
         multilingual = bool(model.model.is_multilingual)
         check_language(name, language, multilingual=multilingual)
         self._name, self._language = name, language

@@ -1,5 +1,6 @@
 """The reference engine: openai-whisper, for checkpoints in OpenAI's own format. Slower than CTranslate2; for comparison."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from pipeline.transcribe.words import Hypothesis, Piece, join_pieces
 
 
 class OpenAiWhisper:
-    """Whisper in PyTorch on the CPU, one thread, beam 5, without a prompt from earlier speech."""
+    """Whisper in PyTorch on the CPU, one thread, greedy, without a prompt from earlier speech."""
 
     def __init__(self, checkpoint: Path, *, name: str, language: str = "en") -> None:
         """Load a `.pt` file with the keys `dims` and `model_state_dict`; nothing in it is executed.
@@ -24,7 +25,9 @@ class OpenAiWhisper:
             import torch
             import whisper
         except ImportError as error:
-            raise ModelMissing(f"loading {name}: the reference engine needs the package openai-whisper; install watchword[models]") from error
+            raise ModelMissing(
+                f"loading {name}: the reference engine needs the package openai-whisper; install watchword[models]"
+            ) from error
         if not checkpoint.is_file():
             raise ModelMissing(f"loading {name}: {checkpoint} is not there")
         torch.set_num_threads(1)
@@ -35,6 +38,9 @@ class OpenAiWhisper:
         except Exception as error:
             raise ModelMismatch(f"loading {name}: {checkpoint} is not a Whisper checkpoint in OpenAI's format ({error})") from error
         check_language(name, language, multilingual=network.is_multilingual)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file of its own open
+            whisper.tokenizer.get_tokenizer(network.is_multilingual, num_languages=network.num_languages, language=language)
         self._name, self._language = name, language
         self._network: Any = network.float().eval()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="openai-whisper")
@@ -62,7 +68,6 @@ class OpenAiWhisper:
         found = self._network.transcribe(
             samples,
             language=self._language,
-            beam_size=5,
             temperature=0.0,
             word_timestamps=True,
             condition_on_previous_text=False,

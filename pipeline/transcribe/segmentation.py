@@ -38,12 +38,18 @@ class Rules:
     long: int = RATE * 8
     """A segment of this length also ends at `short_pause` after a sentence."""
     very_long: int = RATE * 12
-    """A segment of this length also ends at `short_pause` anywhere."""
+    """A segment of this length also ends at `short_pause` anywhere, or between two words."""
     short_pause: int = RATE * 3 // 10
+    quiet: float = 0.05
+    """It is taken to be between two words where the power is below this share of the mean (-13 dB)."""
     unheard: int = RATE
     """This much speech after the last word of a hypothesis means that the model stopped early, and the rest is heard again."""
     maximum: int = RATE * 18
     """A segment of this length ends wherever it is quietest since its last stable word."""
+
+
+RULES = Rules()
+"""What the stage goes by unless it is told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Move(Enum):
     PAUSE = "pause"
     """It ends in the silence after its last speech."""
     CUT = "cut"
-    """It ends although speech goes on."""
+    """It ends although speech goes on, if there is a place."""
 
 
 def next_move(*, now: int, start: int, stepped: int, speech: Sequence[Stretch], sentence_ended: bool, rules: Rules) -> Move:
@@ -105,9 +111,9 @@ def next_move(*, now: int, start: int, stepped: int, speech: Sequence[Stretch], 
         pause = rules.short_pause
     if silence >= pause:
         return Move.PAUSE
-    if length >= rules.maximum:
-        return Move.CUT
-    return Move.STEP if now - stepped >= rules.step and last > stepped else Move.WAIT
+    if now - stepped >= rules.step and last > stepped and length < rules.maximum:
+        return Move.STEP
+    return Move.CUT if length >= rules.very_long else Move.WAIT
 
 
 def pause_border(borders: Sequence[int], speech_end: int, rules: Rules) -> int:
@@ -115,13 +121,17 @@ def pause_border(borders: Sequence[int], speech_end: int, rules: Rules) -> int:
     return next((border for border in borders if border >= speech_end + rules.post_roll), borders[-1])
 
 
-def cut_border(borders: Sequence[int], levels: Sequence[float], stable_end: int) -> int:
+def cut_border(borders: Sequence[int], levels: Sequence[float], *, stable_end: int, longest: bool, rules: Rules) -> int | None:
     """Where to cut running speech: the quietest of `borders` after the last stable word, the later one of equals.
 
-    `levels` holds the mean square around each border. Where no border follows the stable words it is the last one.
+    `levels` holds the power around each border, relative to the mean. Unless the segment is at its `longest`, only a place
+    between two words will do, and `None` says that there is none. If no border follows the stable words it is the last one.
     """
     allowed = [(level, -border) for border, level in zip(borders, levels, strict=True) if border >= stable_end]
-    return -min(allowed)[1] if allowed else borders[-1]
+    if longest:
+        return -min(allowed)[1] if allowed else borders[-1]
+    quiet = [entry for entry in allowed if entry[0] <= rules.quiet]
+    return -min(quiet)[1] if quiet else None
 
 
 def unheard_from(words_end: int, speech: Sequence[Stretch], rules: Rules) -> int | None:

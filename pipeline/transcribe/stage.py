@@ -26,7 +26,7 @@ from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
 from pipeline.transcribe.guards import Admitted, Span
 from pipeline.transcribe.model import Transcriber
 from pipeline.transcribe.replay import Origins
-from pipeline.transcribe.segmentation import FRAME, Move, Rules, Stretch
+from pipeline.transcribe.segmentation import FRAME, RULES, Move, Rules, Stretch
 from pipeline.transcribe.vad import SpeechDetector, VadState
 from pipeline.transcribe.words import HeardWord, ends_sentence, written
 
@@ -67,7 +67,7 @@ class Transcribe:
     which may differ from what partials called stable; `corrected` says so. A gap ends what is open and is passed on.
     """
 
-    def __init__(self, stream_id: str, model: Transcriber, vad: SpeechDetector, *, rules: Rules = Rules()) -> None:
+    def __init__(self, stream_id: str, model: Transcriber, vad: SpeechDetector, *, rules: Rules = RULES) -> None:
         """`model` and `vad` may be shared between streams."""
         self._stream_id = stream_id
         self._model = model
@@ -142,9 +142,8 @@ class Transcribe:
         """Nothing follows the run: end what is open, or what would have been opened with more audio."""
         if self._run and self._open is None:
             self._open = await self._listen()
-        if self._open is not None:
-            if final := await self._final(self._open, self._run.end):
-                yield final
+        if self._open is not None and (final := await self._final(self._open, self._run.end)):
+            yield final
         self._drop()
 
     def _drop(self) -> None:
@@ -166,6 +165,8 @@ class Transcribe:
                         yield partial
                 case Move.PAUSE | Move.CUT as move:
                     border = self._border(segment, move)
+                    if border is None:
+                        continue
                     if final := await self._final(segment, border):
                         yield final
                     waiting.extendleft(reversed(self._run.after(border)))
@@ -205,18 +206,21 @@ class Transcribe:
             start=segment.start,
             stepped=segment.stepped,
             speech=self._speech(segment),
-            sentence_ended=ends_sentence(segment.agreement.words),
+            # A model ends whatever it hears with a full stop, so only one that has lasted counts.
+            sentence_ended=not segment.agreement.tentative and ends_sentence(segment.agreement.stable),
             rules=self._rules,
         )
 
-    def _border(self, segment: _Open, move: Move) -> int:
+    def _border(self, segment: _Open, move: Move) -> int | None:
+        """Where the segment ends."""
         if move is Move.PAUSE:
             speech_end = self._speech(segment)[-1].end
             return segmentation.pause_border([border for border in self._run.borders if border >= speech_end], speech_end, self._rules)
-        borders = [border for border in self._run.borders if border > segment.start]
         stable = segment.agreement.stable
         stable_end = sample_at(stable[-1].end) if stable else segment.start
-        return segmentation.cut_border(borders, [self._run.level(border) for border in borders], stable_end)
+        borders = [border for border in self._run.borders if border > segment.start]
+        longest = self._run.end - segment.start >= self._rules.maximum
+        return segmentation.cut_border(borders, self._run.levels(borders), stable_end=stable_end, longest=longest, rules=self._rules)
 
     async def _decode(self, segment: _Open, end: int) -> Admitted:
         """The words from the segment's start to `end`; what the model leaves out because it stops early is heard again."""

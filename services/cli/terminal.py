@@ -17,6 +17,8 @@ from services.cli.viewer import Viewer
 
 INDENT = 14
 """Columns before the words, where times and labels stand."""
+PICTURES_KEPT = 1000
+"""Of how many keyframes the scores are kept for the line about their scene, which may never come."""
 ACTIONS = {"redact": "redacted", "block": "withheld"}
 """What was done with what did not pass."""
 
@@ -30,7 +32,8 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
         self._answer = ""
-        self._pictures: dict[str, float] = {}
+        self._scene: Event = {"keyframes": []}
+        self._pictures: dict[str, dict[str, float]] = {}
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -85,6 +88,7 @@ class Terminal:
                     self._show_below(None)
                     self._line(_time(event["media_start"]), "", Text(event["text"], style="bold"))
                 case "scene":
+                    self._scene = event
                     self._show_scene(event)
                 case "verdict":
                     self._show_verdict(event)
@@ -112,12 +116,20 @@ class Terminal:
             told = f"{event['kind']} {ACTIONS[event['action']]}{cause} ({_scores(event['scores'])})"
             self._line(_span(event), "safety", Text(told, style="red"), style="magenta")
         elif event["kind"] == "keyframe":
-            for policy, score in event["scores"].items():
-                self._pictures[policy] = max(score, self._pictures.get(policy, 0.0))
+            self._pictures[event["of"]] = event["scores"]
+            if len(self._pictures) > PICTURES_KEPT:
+                del self._pictures[next(iter(self._pictures))]
         elif event["kind"] == "scene":
-            told = f"allowed; pictures: {_scores(self._pictures)}; words: {_scores(event['scores'])}"
+            told = f"allowed; pictures: {_scores(self._highest_of(self._scene))}; words: {_scores(event['scores'])}"
             self._line("", "safety", Text(told, style="dim"), style="magenta")
-            self._pictures = {}
+
+    def _highest_of(self, scene: Event) -> dict[str, float]:
+        """The highest score of each policy over a scene's keyframes, which are then forgotten."""
+        highest: dict[str, float] = {}
+        for frame in scene["keyframes"]:
+            for policy, score in self._pictures.pop(frame["id"], {}).items():
+                highest[policy] = max(score, highest.get(policy, 0.0))
+        return highest
 
     def _show_below(self, row: RenderableType | None) -> None:
         """Show something that will change, below the lines that are settled."""

@@ -1,4 +1,4 @@
-"""Two steps over any bus, killed at a chosen point and started again: what a viewer gets of it."""
+"""Steps over any bus, killed at a chosen point and started again: what a viewer gets of it."""
 
 import asyncio
 from collections import defaultdict
@@ -25,36 +25,41 @@ STREAMS = ("left", "right")
 TIMEOUT_S = 60
 _MARKS: dict[str, Message] = {
     "cleared": events_pb2.ClearedEvent(end=media_pb2.StreamEnd(stream_id="mark")),
+    "transcripts": events_pb2.TranscriptEvent(end=media_pb2.StreamEnd(stream_id="mark")),
     "errors": errors_pb2.ErrorEvent(stream_id="mark"),
 }
 
 
-def events(sizes: tuple[int, ...] = SIZES) -> list[tuple[str, Message]]:
-    """Two interleaved streams; each chunk is sent twice, as by a publisher that was not sure."""
-    found: list[tuple[str, Message]] = []
-    for sequence, size in enumerate(sizes):
-        for stream_id in STREAMS:
-            packets = [media_pb2.Packet(data=bytes(size))]
-            chunk = media_pb2.MediaChunk(stream_id=stream_id, epoch=1, sequence=sequence, packets=packets)
-            found += [(stream_id, events_pb2.AudioEvent(chunk=chunk))] * 2
-    return found + [(stream_id, events_pb2.AudioEvent(end=media_pb2.StreamEnd(stream_id=stream_id))) for stream_id in STREAMS]
+def chunk(stream_id: str, sequence: int, *, size: int) -> events_pb2.AudioEvent:
+    packets = [media_pb2.Packet(data=bytes(size))]
+    return events_pb2.AudioEvent(chunk=media_pb2.MediaChunk(stream_id=stream_id, epoch=1, sequence=sequence, packets=packets))
+
+
+def end(stream_id: str) -> events_pb2.AudioEvent:
+    return events_pb2.AudioEvent(end=media_pb2.StreamEnd(stream_id=stream_id))
 
 
 async def publish(bus: Bus, sizes: tuple[int, ...] = SIZES) -> None:
-    for stream_id, event in events(sizes):
-        await bus.publish("audio", stream_id, event)
+    """Two interleaved streams; each chunk is sent twice, as by a publisher that was not sure."""
+    for sequence, size in enumerate(sizes):
+        for stream_id in STREAMS:
+            for _ in range(2):
+                await bus.publish("audio", stream_id, chunk(stream_id, sequence, size=size))
+    for stream_id in STREAMS:
+        await bus.publish("audio", stream_id, end(stream_id))
 
 
-async def work(bus: Bus, *, commit_interval_s: float) -> None:
-    """Both steps, until one of them fails."""
+async def work(bus: Bus, *, commit_interval_s: float, last: str = "cleared") -> None:
+    """The steps up to the topic `last`, until one of them fails."""
     async with asyncio.TaskGroup() as group:
         group.create_task(run(TRANSCRIBE, bus, Windows, commit_interval_s=commit_interval_s))
-        group.create_task(run(CLEAR, bus, Clear, commit_interval_s=commit_interval_s))
+        if last == "cleared":
+            group.create_task(run(CLEAR, bus, Clear, commit_interval_s=commit_interval_s))
 
 
 @dataclass
 class Viewer:
-    """Takes in `cleared` as every reader does: what is not beyond the last position of its step is a repetition."""
+    """Takes in the last topic as every reader does: what is not beyond the last position of its step is a repetition."""
 
     finals: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     partials: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -63,6 +68,7 @@ class Viewer:
     repetitions: int = 0
     _seen: dict[tuple[str, str], Position] = field(default_factory=dict)
     _said: dict[tuple[str, Origin], bytes] = field(default_factory=dict)
+    _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def take(self, record: Record) -> None:
         assert not isinstance(record.value, WatchwordError)
@@ -79,14 +85,21 @@ class Viewer:
             if self.ended == set(STREAMS):
                 self.complete.set()
             return
-        assert isinstance(record.value, events_pb2.ClearedEvent)
+        assert isinstance(record.value, events_pb2.ClearedEvent | events_pb2.TranscriptEvent)
         segment = record.value.segment
         (self.finals if segment.is_final else self.partials)[record.stream_id].append(segment.text)
 
-    async def watch(self, bus: Bus) -> None:
+    async def watch(self, bus: Bus, topic: str) -> None:
         """Until the mark."""
-        async for record in _until_mark(bus, "cleared"):
+        async for record in _until_mark(bus, topic):
             self.take(record)
+            async with self._heard:
+                self._heard.notify_all()
+
+    async def until_heard(self, stream_id: str, partials: int) -> None:
+        """Until so many partials of the stream have been taken in."""
+        async with self._heard:
+            await self._heard.wait_for(lambda: len(self.partials[stream_id]) >= partials)
 
     def check(self, finals: list[str] = FINALS) -> None:
         assert self.finals == dict.fromkeys(STREAMS, finals)
@@ -94,31 +107,25 @@ class Viewer:
 
 
 @asynccontextmanager
-async def viewing(bus: Bus) -> AsyncIterator[Viewer]:
-    """A viewer of all that is cleared in the body, which must end with both streams; and nothing may be reported as an error."""
+async def viewing(bus: Bus, topic: str = "cleared") -> AsyncIterator[Viewer]:
+    """A viewer of all that the body says on `topic`, up to the end of both streams; and nothing may be reported as an error."""
     viewer = Viewer()
     async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as group:
-        group.create_task(viewer.watch(bus))
+        group.create_task(viewer.watch(bus, topic))
         group.create_task(_no_errors(bus))
         yield viewer
         await viewer.complete.wait()
-        for topic, mark in _MARKS.items():
-            await bus.publish(topic, "mark", mark, origin=Origin("mark", Position(0, 0)))
+        for name in (topic, "errors"):
+            await bus.publish(name, "mark", _MARKS[name], origin=Origin("mark", Position(0, 0)))
 
 
 async def until_complete(viewer: Viewer, *bodies: Coroutine[Any, Any, None]) -> None:
-    """Run the bodies until the viewer has seen all, or one of them fails, which is raised."""
-    tasks = [asyncio.create_task(body) for body in bodies]
-    complete = asyncio.create_task(viewer.complete.wait())
-    try:
-        await asyncio.wait([*tasks, complete], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (*tasks, complete):
+    """Run the bodies until the viewer has seen all, or one of them fails, which is raised in a group."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(body) for body in bodies]
+        await viewer.complete.wait()
+        for task in tasks:
             task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-    if failures:
-        raise ExceptionGroup("the steps failed", failures)
 
 
 async def _no_errors(bus: Bus) -> None:

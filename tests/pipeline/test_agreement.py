@@ -1,5 +1,7 @@
 """Words, what two hypotheses agree on, and what cannot have been said."""
 
+from itertools import pairwise
+
 import pytest
 
 from pipeline.timeline import MediaTime
@@ -37,7 +39,7 @@ def test_case_and_punctuation_do_not_matter() -> None:
 
 def test_stable_words_are_only_ever_appended_to() -> None:
     seen = grown("a b c", "a b c d", "x b c d e", "a y c d e f", "a b c d e f")
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         assert after.stable[: len(before.stable)] == before.stable
     assert written(seen[-1].words) == "a b c d e f"
 

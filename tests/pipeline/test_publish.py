@@ -230,7 +230,7 @@ class Scripted:
     ) -> None:
         self.live = live
         self.zero = zero
-        self.closed = False
+        self.closed = threading.Event()
         self._script = script
         self.tracks: Mapping[Kind, Track] = {
             "audio": Track("audio", AudioParameters(codec="aac", sample_rate=48_000, channels=1), Fraction(1, 1000)),
@@ -247,7 +247,7 @@ class Scripted:
                 step()
 
     def close(self) -> None:
-        self.closed = True
+        self.closed.set()
 
 
 def sources(*connections: "Scripted | Exception") -> Callable[[str], Scripted]:
@@ -280,7 +280,7 @@ def test_a_lost_camera_is_found_again_and_media_time_goes_on_by_wall_clock(logs:
     second = Scripted([audio(77_000), video(77_000), audio(77_300), SourceTruncated("over")], live=True, zero=Fraction(77))
     with pytest.raises(SourceTruncated, match="stream s: over"):
         follow(tape, clock, sources(first, SourceUnavailable("refused"), second))
-    assert first.closed
+    assert first.closed.is_set()
     before, after = tape.chunks("audio")[:2], tape.chunks("audio")[2:]
     assert [media_start(piece).millis for piece in before] == [0, 300]
     assert after[0].epoch > before[0].epoch
@@ -356,7 +356,7 @@ def test_a_stopped_publisher_says_the_last_word_and_lets_go_of_the_source() -> N
 
     run(flow())
     assert [record.value.end.cause for record in tape.of("end")] == ["publishing was stopped"] * 2
-    assert source.closed
+    assert source.closed.wait(20)
 
 
 def test_a_source_that_blocks_does_not_block_a_cancel() -> None:

@@ -128,6 +128,7 @@ def test_a_question_wants_one_sort_of_thing(question, want):
         ("How many are there?", "There are sixty of them.", True),
         ("How many are there?", "It is one of the best.", False),
         ("How much does it cost?", "It costs 25 pounds.", True),
+        ("How much does it cost?", "A ticket costs £25.", True),
         ("How much does it cost?", "It weighs 25 kilograms.", False),
         ("How long does it take?", "It takes about an hour.", True),
         ("What colour is it?", "A red cup.", True),

@@ -5,8 +5,8 @@ import pytest
 from pipeline.transcribe.segmentation import (
     FRAME,
     RATE,
+    RULES,
     Move,
-    Rules,
     Stretch,
     cut_border,
     next_move,
@@ -17,8 +17,6 @@ from pipeline.transcribe.segmentation import (
 )
 
 pytestmark = pytest.mark.unit
-
-RULES = Rules()
 
 
 def at(seconds: float) -> int:
@@ -66,7 +64,9 @@ def move(now: float, speech: list[tuple[float, float]], *, stepped: float = 0.3,
         (9.0, [(0.3, 8.6)], 8.5, False, Move.WAIT),
         (9.0, [(0.3, 8.6)], 8.5, True, Move.PAUSE),
         (13.0, [(0.3, 12.6)], 12.5, False, Move.PAUSE),
-        (18.0, [(0.3, 18.0)], 17.5, False, Move.CUT),
+        (13.0, [(0.3, 13.0)], 12.5, False, Move.CUT),
+        (13.0, [(0.3, 13.0)], 11.5, False, Move.STEP),
+        (18.0, [(0.3, 18.0)], 16.5, False, Move.CUT),
     ],
     ids=[
         "too-soon",
@@ -78,6 +78,8 @@ def move(now: float, speech: list[tuple[float, float]], *, stepped: float = 0.3,
         "short-pause-in-a-sentence",
         "short-pause-after-a-sentence",
         "short-pause-in-a-very-long-segment",
+        "between-words-in-a-very-long-segment",
+        "next-step-in-a-very-long-segment",
         "maximum",
     ],
 )
@@ -91,12 +93,23 @@ def test_a_pause_leaves_sound_its_end_and_the_next_segment_its_start() -> None:
     assert pause_border(borders, at(2.4), RULES) == at(2.5)
 
 
-def test_running_speech_is_cut_where_it_is_quietest_after_the_stable_words() -> None:
-    borders, levels = [1000, 2000, 3000, 4000], [0.0, 0.2, 0.1, 0.3]
-    assert cut_border(borders, levels, 1500) == 3000
-    assert cut_border(borders, levels, 3500) == 4000
-    assert cut_border(borders, levels, 9000) == 4000
-    assert cut_border(borders, [0.1] * 4, 0) == 4000
+@pytest.mark.parametrize(
+    ("levels", "stable_end", "longest", "expected"),
+    [
+        ([0.0, 0.2, 0.04, 0.03], 1500, False, 4000),
+        ([0.0, 0.2, 0.03, 0.04], 1500, False, 3000),
+        ([0.0, 0.2, 0.1, 0.3], 1500, False, None),
+        ([0.0, 0.2, 0.1, 0.3], 1500, True, 3000),
+        ([0.0, 0.2, 0.1, 0.3], 3500, True, 4000),
+        ([0.0, 0.2, 0.1, 0.3], 9000, True, 4000),
+        ([0.0, 0.2, 0.1, 0.3], 9000, False, None),
+        ([0.0, 0.0, 0.0, 0.0], 0, True, 4000),
+    ],
+)
+def test_running_speech_is_cut_where_it_is_quiet_after_the_stable_words(
+    levels: list[float], stable_end: int, longest: bool, expected: int | None
+) -> None:
+    assert cut_border([1000, 2000, 3000, 4000], levels, stable_end=stable_end, longest=longest, rules=RULES) == expected
 
 
 def test_speech_after_the_last_word_is_heard_again_from_just_before_it() -> None:

@@ -1,7 +1,7 @@
 """The scene memory in SQLite and the stage that fills it."""
 
 import asyncio
-import sqlite3
+
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from watchword.v1.scene_pb2 import Keyframe, SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
 from pipeline.errors import InternalError, MessageInvalid, ModelMissing, RequestInvalid, SettingInvalid
+from pipeline.qa.engine import sqlite3
 from pipeline.qa.sentences import Timed, sentences
 from pipeline.qa.sqlite import MAX_LIMIT, SqliteStore
 from pipeline.qa.stage import Index

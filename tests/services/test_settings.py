@@ -1,0 +1,157 @@
+"""Settings: what holds where nothing is said, what is read, and what is refused."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SettingInvalid, reason_name
+from pipeline.graph import SERVICES
+from services.settings import PORTS, Settings, Tls, read
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> Path:
+    path = tmp_path / "some.pem"
+    path.write_text("pem")
+    return path
+
+
+def refusal(**environ: str) -> str:
+    with pytest.raises(SettingInvalid) as refused:
+        read(environ)
+    assert reason_name(refused.value.reason) == "SETTING_INVALID"
+    return str(refused.value)
+
+
+def test_without_any_setting_everything_stays_on_this_machine() -> None:
+    settings = read({})
+    assert settings == Settings()
+    assert settings.kafka == "127.0.0.1:9092"
+    assert settings.captioner == "tags"
+    assert settings.metrics_port == 0
+    addresses = [settings.address(service) for service in SERVICES]
+    assert len(set(addresses)) == len(SERVICES), "each service has a port of its own"
+    assert all(address.startswith("127.0.0.1:") for address in addresses)
+    assert settings.address("gateway") == "127.0.0.1:50051"
+    assert settings.memory == settings.address("memory"), "the gateway finds the memory"
+    assert set(PORTS) == set(SERVICES)
+
+
+def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
+    settings = read(
+        {
+            "WATCHWORD_KAFKA": "one:9092,two:9092",
+            "WATCHWORD_TOPIC_PREFIX": "cinema.",
+            "WATCHWORD_PARTITIONS": "12",
+            "WATCHWORD_LISTEN": "0.0.0.0:7000",
+            "WATCHWORD_METRICS_PORT": "9100",
+            "WATCHWORD_TLS_CERTIFICATE": str(pem),
+            "WATCHWORD_TLS_KEY": str(pem),
+            "WATCHWORD_API_KEY": "secret",
+            "WATCHWORD_MEMORY": "memory:50052",
+            "WATCHWORD_TLS_CA": str(pem),
+            "WATCHWORD_STORE": ":memory:",
+            "WATCHWORD_LOG": "debug",
+            "WATCHWORD_CAPTIONER": "transformers",
+            "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
+            "SOMETHING_ELSE": "is none of ours",
+        }
+    )
+    assert settings == Settings(
+        kafka="one:9092,two:9092",
+        topic_prefix="cinema.",
+        partitions=12,
+        listen="0.0.0.0:7000",
+        metrics_port=9100,
+        tls=Tls(pem, pem),
+        api_key="secret",
+        memory="memory:50052",
+        tls_ca=pem,
+        store=":memory:",
+        log="debug",
+        captioner="transformers",
+        captioner_model=tmp_path,
+    )
+    defaults = Settings()
+    same = [field.name for field in fields(Settings) if getattr(settings, field.name) == getattr(defaults, field.name)]
+    assert not same, "this test sets each field to something else than its default"
+    assert settings.address("safety") == "0.0.0.0:7000"
+
+
+def test_an_empty_value_is_none() -> None:
+    names = ["TLS_CERTIFICATE" if field.name == "tls" else field.name.upper() for field in fields(Settings)]
+    assert read({f"WATCHWORD_{name}": "" for name in [*names, "TLS_KEY"]}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "cause"),
+    [
+        ("KAFKA", "broker", "host:port is needed"),
+        ("KAFKA", "one:9092,two", "host:port is needed"),
+        ("KAFKA", ":9092", "host:port is needed"),
+        ("KAFKA", "one:65536", "a whole number from 0 to 65535 is needed"),
+        ("TOPIC_PREFIX", "my topics/", "letters, digits"),
+        ("PARTITIONS", "abc", "a whole number from 1 to 10000 is needed"),
+        ("PARTITIONS", "0", "a whole number from 1 to 10000 is needed"),
+        ("PARTITIONS", "--3", "a whole number from 1 to 10000 is needed"),
+        ("PARTITIONS", "\u00b2", "a whole number from 1 to 10000 is needed"),
+        ("PARTITIONS", "9" * 5000, "a whole number from 1 to 10000 is needed"),
+        ("LISTEN", "50051", "host:port is needed"),
+        ("LISTEN", "127.0.0.1:http", "a whole number from 0 to 65535 is needed"),
+        ("METRICS_PORT", "-1", "a whole number from 0 to 65535 is needed"),
+        ("MEMORY", "memory", "host:port is needed"),
+        ("TLS_CA", "/nowhere/ca.pem", "/nowhere/ca.pem is no file"),
+        ("LOG", "loud", "one of debug, info, warning, error is needed"),
+        ("CAPTIONER", "poet", "one of tags, transformers is needed"),
+        ("CAPTIONER", "transformers", "needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_needed(name: str, value: str, cause: str) -> None:
+    told = refusal(**{f"WATCHWORD_{name}": value})
+    assert f"WATCHWORD_{name}" in told
+    assert cause in told
+
+
+def test_all_wrong_values_are_told_together() -> None:
+    told = refusal(
+        WATCHWORD_KAFKA="broker",
+        WATCHWORD_PARTITIONS="many",
+        WATCHWORD_LISTEN="here",
+        WATCHWORD_LOG="loud",
+        WATCHWORD_TLS_KEY="/nowhere/key.pem",
+    )
+    for name in ("KAFKA", "PARTITIONS", "LISTEN", "LOG", "TLS_KEY"):
+        assert f"WATCHWORD_{name}" in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.8.8.8:50051", "[::1]:50051", "localhost:50051"])
+def test_on_loopback_neither_certificate_nor_key_is_needed(address: str) -> None:
+    assert read({"WATCHWORD_LISTEN": address}).listen == address
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:50051", "[::]:50051", "192.168.1.5:50051", "gateway:50051", "localhost.example.org:50051"])
+@pytest.mark.parametrize("given", [(), ("TLS_CERTIFICATE", "TLS_KEY"), ("API_KEY",)])
+def test_beyond_loopback_certificate_and_key_are_needed(address: str, given: tuple[str, ...], pem: Path) -> None:
+    environ = {f"WATCHWORD_{name}": str(pem) for name in given}
+    told = refusal(WATCHWORD_LISTEN=address, **environ)
+    for name in ("LISTEN", "TLS_CERTIFICATE", "TLS_KEY", "API_KEY"):
+        assert f"WATCHWORD_{name}" in told
+    assert read(environ | {"WATCHWORD_LISTEN": "127.0.0.1:1"}), "what is given is fine in itself"
+
+
+@pytest.mark.parametrize("name", ["TLS_CERTIFICATE", "TLS_KEY"])
+def test_half_a_tls_pair_is_refused(name: str, pem: Path) -> None:
+    assert "both are needed, or neither" in refusal(**{f"WATCHWORD_{name}": str(pem)})
+
+
+def test_a_tls_pair_of_missing_files_is_refused_by_name(pem: Path) -> None:
+    told = refusal(WATCHWORD_TLS_CERTIFICATE=str(pem), WATCHWORD_TLS_KEY="/nowhere/key.pem")
+    assert "/nowhere/key.pem is no file" in told
+
+
+def test_a_secret_is_not_repeated_in_a_refusal() -> None:
+    assert "hunter2" not in refusal(WATCHWORD_API_KEY="hunter2", WATCHWORD_PARTITIONS="many")
