@@ -152,7 +152,7 @@ class KafkaBus:
     ) -> None:
         """Append a message; returns when every replica has it; raises as `pipeline.bus.Bus` says."""
         body, headers = codec.encode(self._topics[topic], stream_id, value, origin, context)
-        await self._append(self._prefix + topic, stream_id.encode(), body, headers)
+        await self._append(f"stream {stream_id}", self._prefix + topic, stream_id.encode(), body, headers)
 
     async def subscribe(self, topic: str, group: str) -> Subscription:
         """Read a topic as a member of the group `watchword.<group>`."""
@@ -184,8 +184,8 @@ class KafkaBus:
         except KafkaError as error:
             raise self._unavailable(f"{name} cannot be read", error) from error
 
-    async def _append(self, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
-        """Append a record and return its offset."""
+    async def _append(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
+        """Append a record and return its offset; `whose` it is, is told when it fails."""
         assert self._producer is not None, "not started"
         loop = asyncio.get_running_loop()
         settled: asyncio.Future[int] = loop.create_future()
@@ -207,11 +207,11 @@ class KafkaBus:
             return await settled
         except MessageSizeTooLargeError as error:
             raise MessageTooLarge(
-                f"stream {key.decode()}: the broker at {self._address} refuses a record of {len(body):,} bytes on {name}; "
+                f"{whose}: the broker at {self._address} refuses a record of {len(body):,} bytes on {name}; "
                 f"let the topic's max.message.bytes be at least {MAX_MESSAGE_BYTES + _HEADROOM_BYTES:,}"
             ) from error
         except KafkaError as error:
-            raise self._unavailable(f"stream {key.decode()}: nothing can be sent to {name}", error) from error
+            raise self._unavailable(f"{whose}: nothing can be sent to {name}", error) from error
 
     def _unavailable(self, what: str, error: BaseException | None) -> BrokerUnavailable:
         cause = f"{type(error).__name__}: {error}" if error else f"no answer for {self._patience_s:g} s"
@@ -240,7 +240,8 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 class _KafkaSubscription:
     """Reads one topic, for a group or for no one.
 
-    What the thread and the task share is set operations on small sets of partitions, events and the line between them.
+    Its thread and the task that uses it share the line between them, the set of owned partitions, which is replaced and
+    never changed, two events, and, under a lock, the offsets to be committed.
     """
 
     def __init__(self, bus: KafkaBus, topic: Topic, group: str | None, *, max_records: int = 256, max_bytes: int = 16_000_000) -> None:
@@ -290,7 +291,7 @@ class _KafkaSubscription:
             # The older progress is as right as this one: it only means that more is read again.
             log.error("progress_too_large", topic=self._name, group=self._group, partition=partition, streams=len(progress.streams))
             return
-        offset = await self._bus._append(f"{self._name}.progress", self._group.encode(), body, [], partition)
+        offset = await self._bus._append(f"group {self._group}", f"{self._name}.progress", self._group.encode(), body, [], partition)
         with self._offsets_lock:
             self._offsets[TopicPartition(self._name, partition)] = OffsetAndMetadata(progress.offset, "", -1)
             self._offsets[TopicPartition(f"{self._name}.progress", partition)] = OffsetAndMetadata(offset, "", -1)

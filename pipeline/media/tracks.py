@@ -70,17 +70,19 @@ def _codec_name(source: str, index: int) -> str:
 
     if not Path(source).is_file():
         return "in it"
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.WARNING)
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.INFO)
+    av.logging.set_skip_repeated(False)  # the same line as for the last source of the codec must be told again
     try:
         with av.logging.Capture() as lines, av.open(f"file:{source}", metadata_errors="replace"):
             pass
     finally:
         av.logging.set_level(level)
-    for _, _, text in lines:
-        if found := re.search(rf"stream {index} \(\w+: (\w+)(?: \((\S+) / )?", text):
-            return found[2] or found[1]
-    return "in it"
+        av.logging.set_skip_repeated(skips)
+    told = "\n".join(text for _, _, text in lines)
+    # Matroska names its codecs in words, elsewhere they have a tag.
+    found = re.search(rf"stream {index} \(\w+: (?:none \(|(?!none))(\w+)", told) or re.search(r"AVCodecID (\S+?)\.?$", told, re.MULTILINE)
+    return found[1] if found else "in it"
 
 
 def parameters(kind: Kind, stream: Any) -> AudioParameters | VideoParameters:

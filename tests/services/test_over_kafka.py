@@ -98,16 +98,25 @@ def test_services_say_what_one_process_says(installation: Installation, embedded
     assert not of_type(events, "error")
 
 
-def test_a_killed_transcriber_loses_and_repeats_nothing(installation: Installation, embedded_events: list[Event], tmp_path: Path) -> None:
+def test_killed_processes_lose_and_repeat_nothing(installation: Installation, embedded_events: list[Event], tmp_path: Path) -> None:
+    killed = ("transcriber", "sampler", "captioner", "safety")
     watched = tmp_path / "watched.jsonl"
     with running("watch", "killed", "--gateway", installation.gateway, "--events", str(watched), env={}) as viewer:
         viewer.wait_for("waiting for stream")
         publish(installation, "killed")
         viewer.wait_for("The conference opens")
-        installation.processes["transcriber"].kill()
+        for service in killed:
+            installation.processes[service].kill()
         seen = len(finals(read_events(watched)))
-        assert 0 < seen < len(finals(embedded_events)), "the process was killed in mid-stream"
-        installation.start("transcriber")
+        assert 0 < seen < len(finals(embedded_events)), "the processes were killed in mid-stream"
+        for service in killed:
+            installation.start(service)
         assert viewer.popen.wait(150) == 0
-    assert finals(read_events(watched)) == finals(embedded_events)
-    installation.processes["transcriber"].wait_for("serving on")
+    events = read_events(watched)
+    assert finals(events) == finals(embedded_events)
+    assert scenes(events) == scenes(embedded_events)
+    told = [event["id"] for event in of_type(events, "keyframe")]
+    assert told == [event["id"] for event in of_type(embedded_events, "keyframe")]
+    assert not of_type(events, "error")
+    for service in killed:
+        installation.processes[service].wait_for("serving on")
