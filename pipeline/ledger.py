@@ -98,6 +98,10 @@ class Ledger:
         ended = self._streams[stream_id].ended
         return bool(ended) and ended >= self._writers
 
+    def is_empty(self, stream_id: str) -> bool:
+        """Whether nothing but ends was ever admitted of the stream."""
+        return not self._streams[stream_id].seen
+
     def settle(self, stream_id: str, offset: int, held: int) -> None:
         """The record has been processed and what it led to is published; of the processed ones the latest `held` are kept."""
         stream = self._streams[stream_id]

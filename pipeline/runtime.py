@@ -19,7 +19,7 @@ from watchword.v1 import errors_pb2, events_pb2, media_pb2
 from pipeline import overload, telemetry
 from pipeline.bus import Assigned, Bus, Origin, Position, Progress, Record, Revoked, Subscription
 from pipeline.bus.codec import NO_STREAM, is_end
-from pipeline.errors import InternalError, Overloaded, StreamEnded, WatchwordError, reason_name
+from pipeline.errors import InternalError, Overloaded, StreamEnded, TrackMissing, WatchwordError, reason_name
 from pipeline.graph import TOPICS, Step, WhenFull, writers
 from pipeline.ledger import Admission, Ledger
 from pipeline.stage import Stage, StageFactory
@@ -248,6 +248,7 @@ class _Runner:
             self._dirty.set()
 
     async def _finish(self, stream_id: str, stream: _Stream, record: Record, outputs: _Outputs) -> None:
+        await self._report_missing_track(stream_id, stream, record, outputs)
         await self._pass_on(record, outputs, stream.stage.flush())
         end = _end_of(record.value)
         for topic in self._step.writes:
@@ -258,6 +259,13 @@ class _Runner:
         telemetry.STREAMS_LIVE.labels(self._step.name).dec()
         self._ledgers[stream.partition].finish(stream_id)
         self._dirty.set()
+
+    async def _report_missing_track(self, stream_id: str, stream: _Stream, record: Record, outputs: _Outputs) -> None:
+        """Tell that a source had nothing for this step, unless publishing failed, which is told by itself."""
+        published = not writers(self._step.reads)
+        if published and self._ledgers[stream.partition].is_empty(stream_id) and not _end_of(record.value).cause:
+            missing = TrackMissing(f"stream {stream_id} has no {self._step.reads} track: there is nothing to {self._step.name}")
+            await self._report(record, outputs, missing)
 
     async def _pass_on(self, record: Record, outputs: _Outputs, said: AsyncIterator[Message]) -> bool:
         """Publish what a stage says; False when it refused the item. What the bus raises is not the stage's fault and goes up."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import ssl
@@ -156,12 +157,22 @@ def _require_free(address: str) -> None:
     """Raise `SettingInvalid` where nobody can listen, with the cause, which gRPC writes to its log only."""
     host, _, port = address.rpartition(":")
     try:
-        for family, kind, protocol, _, place in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM):
+        places = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(address, error.strerror or str(error)) from error
+    failures = []
+    for family, kind, protocol, _, place in places:
+        try:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(place)
-    except OSError as error:
-        raise _cannot_listen(address, error.strerror or str(error)) from error
+        except OSError as error:
+            failures.append(error)
+    # A name may stand for an address that this machine does not have, such as localhost for ::1, beside one that it has.
+    taken = [error for error in failures if error.errno == errno.EADDRINUSE]
+    if taken or len(failures) == len(places):
+        cause = (taken or failures)[0]
+        raise _cannot_listen(address, cause.strerror or str(cause)) from cause
 
 
 def _cannot_listen(address: str, cause: str) -> SettingInvalid:

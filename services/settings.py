@@ -123,6 +123,14 @@ def _address(text: str) -> str:
     return text
 
 
+def require_address(text: str) -> str:
+    """The text, which is a service's host:port; raises `SettingInvalid` where it is none."""
+    try:
+        return _address(text)
+    except ValueError as error:
+        raise SettingInvalid(f"{text!r} is no address of a service: {error}") from None
+
+
 def _addresses(text: str) -> str:
     for part in text.split(","):
         _address(part)

@@ -369,6 +369,8 @@ class _KafkaSubscription:
         places = [TopicPartition(self._name, partition) for partition in begun]
         kept_from = consumer.beginning_offsets(places, timeout_ms=_CALL_TIMEOUT_MS)
         known = self._recall(consumer, begun) if self._group is not None else {}
+        self.fresh -= set(begun)
+        self._owned |= set(begun)  # before it is said, because a commit may follow at once
         for place in places:
             progress = known.get(place.partition, Progress(kept_from[place]))
             if progress.offset < kept_from[place]:
@@ -376,8 +378,6 @@ class _KafkaSubscription:
                 log.warning("records_expired", topic=self._name, group=self._group, partition=place.partition, missing=missing)
             consumer.seek(place, max(progress.offset, kept_from[place]))
             self._line.put(Assigned(place.partition, progress))
-        self.fresh -= set(begun)
-        self._owned |= set(begun)
 
     def _recall(self, consumer: KafkaConsumer, partitions: Collection[int]) -> dict[int, Progress]:
         """The group's latest progress: the last record with its key, read from the committed one to the end."""

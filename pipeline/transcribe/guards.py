@@ -19,6 +19,8 @@ FASTEST = 6.0
 """Words in a second of speech; nobody speaks faster for long."""
 MARGIN = MediaTime(NANOS * 3 // 10)
 """How far from detected speech a word may lie: alignment is off by up to this."""
+LEAD = MediaTime(NANOS // 5)
+"""How long before detected speech a word may start."""
 LONGEST_LOOP = 24
 """Words in the longest repeated phrase that is looked for."""
 
@@ -60,7 +62,7 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     kept = near[: loop_start([word.spoken for word in near])]
     if len(kept) < len(near):
         refused["loop"] = len(near) - len(kept)
-    return Admitted(_in_order(kept, heard), refused)
+    return Admitted(_in_order(kept, heard, speech), refused)
 
 
 def loop_start(words: Sequence[str]) -> int:
@@ -83,12 +85,20 @@ def _is_near(word: HeardWord, heard: Span, speech: Sequence[Span]) -> bool:
     return any(word.start < span.end + MARGIN and word.end > span.start - MARGIN for span in speech)
 
 
-def _in_order(words: Sequence[HeardWord], heard: Span) -> tuple[HeardWord, ...]:
+def _in_order(words: Sequence[HeardWord], heard: Span, speech: Sequence[Span]) -> tuple[HeardWord, ...]:
     ordered = []
     earliest = heard.start
     for word in words:
-        start = min(max(word.start, earliest), heard.end)
+        start = min(max(_onset(word, speech), earliest), heard.end)
         end = min(max(word.end, start), heard.end)
         ordered.append(HeardWord(word.text, start, end, word.probability))
         earliest = end
     return tuple(ordered)
+
+
+def _onset(word: HeardWord, speech: Sequence[Span]) -> MediaTime:
+    """The word's start, but not in the silence before it: alignment gives silence to the word that follows."""
+    first = next((span for span in speech if span.end > word.start + LEAD), None)
+    if first is not None and word.start < first.start - LEAD < word.end:
+        return first.start - LEAD
+    return word.start

@@ -32,6 +32,9 @@ from pipeline.transcribe.words import HeardWord, ends_sentence, written
 
 _log = structlog.get_logger(__name__)
 
+_START_GRID = segmentation.RATE // 50
+"""Segments start on multiples of 20 ms: where a container rounds its times, a stage that starts late hears everything up to
+half a millisecond shifted, and should call a segment the same all the same."""
 _HEARINGS = 4
 """How often one stretch of audio is heard, at most, when the model stops early."""
 
@@ -193,7 +196,10 @@ class Transcribe:
         start = segmentation.segment_start(speech, self._rules)
         if start is None:
             return None
-        return _Open(self._run.start + start, self._run.start + speech[0].start, hearing)
+        on_grid = (self._run.start + start) // _START_GRID * _START_GRID
+        if on_grid < self._run.start:
+            on_grid += _START_GRID
+        return _Open(on_grid, self._run.start + speech[0].start, hearing)
 
     def _speech(self, segment: _Open) -> list[Stretch]:
         """Where there is speech in the run, in absolute sample numbers."""

@@ -20,7 +20,7 @@ from services.cli.viewer import Viewer
 from services.rpc import channel, error_of
 from services.serve import known
 from services.serve import serve as serve_service
-from services.settings import PORTS, Settings, read
+from services.settings import PORTS, Settings, read, require_address
 
 POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
@@ -70,6 +70,7 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
 def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None, wait: bool) -> None:
     """Show a stream through the gateway."""
     settings = read(os.environ)
+    require_address(gateway)
     logs.configure(settings.log or "error")
     file = EventsFile(events) if events is not None else None
     with Terminal() as terminal:
@@ -115,6 +116,7 @@ async def _watch(stream_id: str, gateway: str, settings: Settings, viewer: Viewe
 def ask(stream_id: str, question: str, *, gateway: str, events: Path | None) -> None:
     """Ask a question through the gateway."""
     settings = read(os.environ)
+    require_address(gateway)
     logs.configure(settings.log or "error")
 
     async def work() -> None:
@@ -140,7 +142,7 @@ def ask(stream_id: str, question: str, *, gateway: str, events: Path | None) -> 
 def health(address: str) -> None:
     """Exit with 0 if the service at the address, or of this name on this machine, says that it is serving."""
     settings = read(os.environ)
-    address = settings.address(address) if address in PORTS else address
+    address = settings.address(address) if address in PORTS else require_address(address)
 
     async def check() -> int:
         async with channel(address, settings) as link:

@@ -124,6 +124,19 @@ class BusSuite:
 
         self.run(test)
 
+    def test_a_commit_may_follow_an_assignment_at_once(self) -> None:
+        async def test(bus: Bus) -> None:
+            progress = Progress(0, {"s": StreamProgress(5)})
+            subscription = await bus.subscribe("audio", "step")
+            for _ in range(PARTITIONS):
+                event = await subscription.next()
+                assert isinstance(event, Assigned)
+                await subscription.commit({event.partition: progress})
+            await subscription.close()
+            assert await assignments(await bus.subscribe("audio", "step")) == dict.fromkeys(range(PARTITIONS), progress)
+
+        self.run(test)
+
     def test_what_is_not_committed_is_read_again(self) -> None:
         async def test(bus: Bus) -> None:
             subscription = await bus.subscribe("audio", "step")

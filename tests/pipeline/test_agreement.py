@@ -153,3 +153,15 @@ def test_times_are_cut_to_the_audio_and_never_run_backwards() -> None:
     assert times == sorted(times)
     assert times[0] == 0
     assert times[-1] == 10
+
+
+def test_a_word_does_not_start_in_the_silence_before_it() -> None:
+    speech = [Span(MediaTime.of(1), MediaTime.of(2)), Span(MediaTime.of(4), MediaTime.of(5))]
+    said = (
+        HeardWord("the", MediaTime.of(0.2), MediaTime.of(1.2), 1.0),
+        HeardWord("end", MediaTime.of(1.2), MediaTime.of(2), 1.0),
+        HeardWord("came", MediaTime.of(2), MediaTime.of(4.4), 1.0),
+    )
+    found = admit(Hypothesis(said), WHOLE, speech).words
+    assert [word.start.seconds for word in found] == [0.8, 1.2, 3.8]
+    assert [word.end for word in found] == [word.end for word in said]

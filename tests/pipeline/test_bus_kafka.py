@@ -68,8 +68,8 @@ def test_any_kafka_client_may_publish_even_a_tombstone_or_a_50_mb_record(broker_
     asyncio.run(flow())
 
 
-def _until_full(reader: kafka._KafkaSubscription) -> None:
-    while not reader._line.full:
+def _until_held_back(reader: kafka._KafkaSubscription) -> None:
+    while reader._line.has_room:
         threading.Event().wait(0.01)
 
 
@@ -84,7 +84,7 @@ def test_what_waits_for_a_slow_reader_is_bounded(broker_address: str, prefix: st
             try:
                 records = await read(reader, 1)
                 async with asyncio.timeout(TIMEOUT_S):
-                    await asyncio.to_thread(_until_full, reader)
+                    await asyncio.to_thread(_until_held_back, reader)
                 records += await read(reader, 99)
             finally:
                 await reader.close()

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import sqlite3
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ import pytest
 from pipeline import doctor
 from pipeline.doctor import Finding, State, examine
 from pipeline.models import load_catalog, locate
+from pipeline.qa.engine import sqlite3
 
 pytestmark = pytest.mark.unit
 

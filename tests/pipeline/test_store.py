@@ -1,7 +1,6 @@
 """The scene memory in SQLite and the stage that fills it."""
 
 import asyncio
-
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 

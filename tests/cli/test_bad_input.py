@@ -1,0 +1,248 @@
+"""Bad input to the commands, as real processes: an exit status that is not 0 and one clear line, and what could be used is still told."""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from pipeline.models import load_catalog
+from tests import synthetic
+from tests.processes import COMMAND, DEMO, Event, of_type, read_events, watchword
+from tests.synthetic import Spec, clip
+
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
+
+NOBODY = "127.0.0.1:1"
+"""An address at which nothing listens."""
+FAILED, WRONG_USE = 1, 2
+Kind = Literal["audio", "video"]
+
+
+def refusal(done: subprocess.CompletedProcess[str], reason: str, *, status: int = FAILED) -> str:
+    """The one line with which a command fails."""
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("watchword: ")
+    assert lines[0].endswith(f" [{reason}]"), lines[0]
+    return lines[0]
+
+
+def empty(folder: Path) -> Path:
+    path = folder / "empty.mp4"
+    path.touch()
+    return path
+
+
+def subtitles_only(folder: Path) -> Path:
+    path = folder / "only.srt"
+    path.write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n\n")
+    return path
+
+
+def unknown_codec_mp4(_: Path) -> Path:
+    return synthetic.with_bytes(clip(Spec(seconds=2, audio=None)), {b"avc1": b"zz9x"})
+
+
+def unknown_codec_mkv(_: Path) -> Path:
+    return synthetic.with_bytes(clip(Spec(seconds=2, audio=None, container="mkv")), {b"V_MPEG4/ISO/AVC": b"V_MPEG9/ISO/XYZ"})
+
+
+def without_its_index(_: Path) -> Path:
+    return synthetic.truncated(clip(Spec(seconds=2)), 0.7)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason", "cause"),
+    [
+        (lambda folder: folder / "nosuch.mp4", "SOURCE_UNAVAILABLE", "does not exist"),
+        (lambda folder: folder, "SOURCE_INVALID", "is not a file"),
+        (lambda _: synthetic.text(), "SOURCE_INVALID", "is not media"),
+        (lambda _: synthetic.garbage(".ts"), "SOURCE_INVALID", "is not media"),
+        (empty, "SOURCE_INVALID", "is empty"),
+        (subtitles_only, "TRACK_MISSING", "neither a sound track nor moving pictures"),
+        (unknown_codec_mp4, "CODEC_UNSUPPORTED", "no decoder here knows the video codec zz9x"),
+        (unknown_codec_mkv, "CODEC_UNSUPPORTED", "no decoder here knows the video codec V_MPEG9/ISO/XYZ"),
+        (without_its_index, "SOURCE_TRUNCATED", "its index (moov) is missing"),
+    ],
+    ids=["missing", "directory", "text", "garbage", "empty", "neither track", "unknown mp4", "unknown mkv", "no index"],
+)
+def test_a_source_that_cannot_be_used_is_refused_before_models_are_loaded(
+    make: Callable[[Path], Path], reason: str, cause: str, tmp_path: Path
+) -> None:
+    source = make(tmp_path)
+    done = watchword("run", source)
+    told = refusal(done, reason)
+    assert str(source) in told
+    assert cause in told
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "abc", "nan", "1e9"])
+def test_a_speed_that_makes_no_sense_is_refused(speed: str, tmp_path: Path) -> None:
+    told = refusal(watchword("run", tmp_path / "never-opened.mp4", f"--speed={speed}"), "SETTING_INVALID", status=WRONG_USE)
+    assert f"--speed {speed}" in told
+    assert "or max is needed" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "reason", "causes"),
+    [
+        (["serve", "nosuch"], {}, "SETTING_INVALID", ["'nosuch'", "transcriber", "gateway"]),
+        (["serve", "safety"], {"WATCHWORD_PARTITIONS": "abc"}, "SETTING_INVALID", ["WATCHWORD_PARTITIONS", "'abc'", "whole number"]),
+        (["serve", "safety"], {"WATCHWORD_LISTEN": "0.0.0.0:0"}, "SETTING_INVALID", ["WATCHWORD_LISTEN", "WATCHWORD_API_KEY"]),
+        (["watch", "x", "--no-wait"], {"WATCHWORD_TLS_CA": __file__}, "SETTING_INVALID", ["WATCHWORD_TLS_CA", "no certificate"]),
+        (["watch", "x", "--gateway", "here"], {}, "SETTING_INVALID", ["'here'", "host:port"]),
+        (["ask", "x", "who?", "--gateway", "here"], {}, "SETTING_INVALID", ["'here'", "host:port"]),
+        (["health", "nosuch"], {}, "SETTING_INVALID", ["'nosuch'", "host:port"]),
+        (["publish", str(DEMO), "--stream", "s", "--kafka", "here"], {}, "SETTING_INVALID", ["'here'", "host:port"]),
+    ],
+    ids=["service", "partitions", "beyond loopback", "authority", "watch", "ask", "health", "publish"],
+)
+def test_a_setting_that_is_wrong_is_named(arguments: list[str], env: dict[str, str], reason: str, causes: list[str]) -> None:
+    told = refusal(watchword(*arguments, env=env), reason, status=WRONG_USE)
+    for cause in causes:
+        assert cause in told
+
+
+@pytest.mark.parametrize("arguments", [["watch", "x", "--no-wait"], ["watch", "x"], ["ask", "x", "Who plays the piano?"]], ids=" ".join)
+def test_without_a_gateway_a_viewer_is_told_so(arguments: list[str]) -> None:
+    told = refusal(watchword(*arguments, "--gateway", NOBODY), "SERVICE_UNAVAILABLE")
+    assert f"nothing answers at {NOBODY}: is the service running?" in told
+
+
+def test_a_model_that_the_catalog_does_not_have_is_refused_with_those_it_has() -> None:
+    told = refusal(watchword("models", "pull", "nosuch"), "MODEL_MISSING")
+    assert "'nosuch'" in told
+    assert "whisper-tiny.en" in told
+
+
+def test_a_broker_that_is_not_there_is_told_in_time() -> None:
+    commands: list[list[str]] = [["publish", str(clip()), "--stream", "s", "--kafka", NOBODY], ["serve", "safety"]]
+    begun = time.monotonic()
+    # At the same time, because each waits for a broker that may be just coming up.
+    processes = [
+        subprocess.Popen(
+            [*COMMAND, *command],
+            env={**os.environ, "WATCHWORD_KAFKA": NOBODY},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=DEMO.parents[1],
+        )
+        for command in commands
+    ]
+    for command, process in zip(commands, processes, strict=True):
+        out, err = process.communicate(timeout=120)
+        told = refusal(subprocess.CompletedProcess(command, process.returncode, out, err), "BROKER_UNAVAILABLE")
+        assert NOBODY in told
+        assert "is it running?" in told
+        assert out == ""
+    assert time.monotonic() - begun < 90
+
+
+@dataclass(frozen=True)
+class Package:
+    """A copy of a model's package, which stands before the real one."""
+
+    folder: Path
+    file: Path
+    model: str
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Package:
+    """The speech model's package with one bit turned over in its weights."""
+    source = load_catalog()["whisper-tiny.en"].source
+    module = getattr(source, "module", "")
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    shutil.copytree(Path(spec.origin).parent, tmp_path / module)
+    file = tmp_path / module / getattr(source, "folder", "") / "model.bin"
+    with file.open("r+b") as weights:
+        weights.seek(40_000_000)
+        (byte,) = weights.read(1)
+        weights.seek(40_000_000)
+        weights.write(bytes([byte ^ 1]))
+    return Package(tmp_path, file, "whisper-tiny.en")
+
+
+def test_a_model_with_a_wrong_hash_is_never_used(damaged: Package) -> None:
+    expected = next(file.sha256 for file in load_catalog()[damaged.model].files if file.path == "model.bin")
+    env = {"PYTHONPATH": str(damaged.folder)}
+    told = refusal(watchword("run", clip(), "--speed", "max", env=env), "MODEL_MISMATCH")
+    assert f"model {damaged.model}: {damaged.file} has sha256 " in told
+    assert f"expected {expected}" in told
+    assert "Get it again with: pip install" in told
+    done = watchword("models", "verify", env=env)
+    assert done.returncode == FAILED
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("mismatch")] == [damaged.model]
+    assert str(damaged.file) in done.stdout
+
+
+def excerpt(path: Path, seconds: float, *kinds: Kind) -> Path:
+    """The beginning of the sample clip, packets as they are."""
+    import av
+
+    with av.open(str(DEMO)) as demo, av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        tracks = {stream.index: container.add_stream_from_template(stream) for stream in demo.streams if stream.type in kinds}
+        for packet in demo.demux():
+            if packet.stream_index in tracks and packet.pts is not None and packet.pts * packet.time_base < seconds:
+                packet.stream = tracks[packet.stream_index]
+                container.mux(packet)
+    return path
+
+
+def understood(source: Path, events: Path) -> tuple[subprocess.CompletedProcess[str], list[Event]]:
+    done = watchword("run", source, "--speed", "max", "--events", events)
+    return done, read_events(events)
+
+
+def words(events: list[Event]) -> str:
+    return " ".join(event["text"] for event in of_type(events, "final"))
+
+
+def test_of_a_truncated_file_what_is_there_is_told(tmp_path: Path) -> None:
+    source = synthetic.truncated(excerpt(tmp_path / "whole.mp4", 6, "audio", "video"), 0.6)
+    done, events = understood(source, tmp_path / "events.jsonl")
+    told = refusal(done, "SOURCE_TRUNCATED")
+    assert str(source) in told
+    assert "although its header states 6.0 s" in told
+    assert words(events).startswith("Welcome to the")
+    assert of_type(events, "keyframe")
+    (scene,) = of_type(events, "scene")
+    assert 2 < scene["media_end"] < 5
+    assert "Welcome to the" in done.stdout
+
+
+@pytest.mark.parametrize(("kind", "missing", "step"), [("audio", "video", "sample"), ("video", "audio", "transcribe")])
+def test_a_source_without_one_track_is_understood_as_far_as_it_goes(kind: Kind, missing: str, step: str, tmp_path: Path) -> None:
+    done, events = understood(excerpt(tmp_path / "one-track.mp4", 3.2, kind), tmp_path / "events.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    if kind == "audio":
+        assert words(events).startswith("Welcome to the")
+        assert not of_type(events, "keyframe", "scene")
+    else:
+        assert of_type(events, "keyframe")
+        assert len(of_type(events, "scene")) == 1
+        assert not of_type(events, "partial", "final")
+    (error,) = of_type(events, "error")
+    assert (error["reason"], error["step"], error["stream"]) == ("TRACK_MISSING", step, "one-track")
+    assert error["text"] == f"stream one-track has no {missing} track: there is nothing to {step}"
+    assert error["text"] in done.stdout, "a person who reads along is told too"
+
+
+def test_a_command_that_is_not_known_is_told_without_a_traceback() -> None:
+    done = watchword("wach", "x")
+    assert done.returncode == WRONG_USE
+    assert "No such command 'wach'" in done.stderr
+    assert "Traceback" not in done.stderr
