@@ -95,6 +95,10 @@ def read(environ: Mapping[str, str]) -> Settings:
         problems.append(
             f"WATCHWORD_LISTEN={settings.listen}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
         )
+    if not problems and settings.api_key and settings.tls is None and settings.tls_ca is None:
+        problems.append(
+            "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"
+        )
     if not problems and settings.captioner == "transformers" and settings.captioner_model is None:
         problems.append("WATCHWORD_CAPTIONER=transformers needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory")
     if problems:

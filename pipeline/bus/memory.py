@@ -79,6 +79,10 @@ class MemoryBus:
     async def close(self) -> None:
         """Nothing to let go of."""
 
+    async def caught_up(self, topic: str) -> None:
+        """Wait until every reader of the topic is done with what was published."""
+        await self._wait(lambda: not any(self._behind(topic, partition) for partition in range(len(self._logs[topic]))))
+
     def holds(self, topic: str) -> bool:
         """Whether anything was ever published on the topic."""
         return any(log.end for log in self._logs[topic])
@@ -122,20 +126,25 @@ class _MemorySubscription:
         self.progress = progress
         starts = [(progress or {}).get(partition, Progress(log.start)) for partition, log in enumerate(self._logs)]
         self.positions = [max(start.offset, log.start) for start, log in zip(starts, self._logs, strict=True)]
+        self._taken: int | None = None
+        """The partition of the record that was taken last; the reader is done with it when it asks for the next."""
         self._assignments = deque(Assigned(partition, start) for partition, start in enumerate(starts))
 
     async def next(self) -> Record | Assigned | Revoked:
         """The assignments first, then record after record; nothing is ever revoked."""
         if self._assignments:
             return self._assignments.popleft()
+        if self._taken is not None:
+            self.positions[self._taken] += 1
+            self._taken = None
+            await self._bus._notify()
         await self._bus._wait(lambda: self._ready() is not None)
         partition = self._ready()
         assert partition is not None
         offset = self.positions[partition]
         log = self._logs[partition]
         entry = log.entries[offset - log.start]
-        self.positions[partition] = offset + 1
-        await self._bus._notify()
+        self._taken = partition
         return self._record(partition, offset, entry)
 
     async def commit(self, progress: Mapping[int, Progress]) -> None:

@@ -25,7 +25,7 @@ class Rules:
     """Probability below which it ends."""
     minimum_speech: int = RATE // 4
     """Shorter speech starts no segment: 130 ms of laughter at over 0.5 made a model invent words, 250 ms did not."""
-    pre_roll: int = RATE // 5
+    pre_roll: int = RATE * 24 // 100
     """A segment starts this long before detected speech, for soft first sounds."""
     post_roll: int = RATE // 5
     """A segment ends at least this long after detected speech."""

@@ -9,14 +9,11 @@ from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from watchword.v1 import answer_pb2, live_service_pb2, live_service_pb2_grpc, qa_service_pb2, qa_service_pb2_grpc
+from watchword.v1 import live_service_pb2, live_service_pb2_grpc, qa_service_pb2, qa_service_pb2_grpc
 
 from pipeline.bus.kafka import KafkaBus
 from services.cli import logs
-from services.cli.events import EventsFile
-from services.cli.outputs import write_outputs
-from services.cli.terminal import Terminal
-from services.cli.viewer import Viewer
+from services.cli.session import Session
 from services.rpc import channel, error_of
 from services.serve import known
 from services.serve import serve as serve_service
@@ -72,19 +69,12 @@ def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None
     settings = read(os.environ)
     require_address(gateway)
     logs.configure(settings.log or "error")
-    file = EventsFile(events) if events is not None else None
-    with Terminal() as terminal:
-        viewer = Viewer([sink for sink in (terminal, file) if sink is not None])
-        try:
-            asyncio.run(_calling(gateway, _watch(stream_id, gateway, settings, viewer, terminal, wait)))
-        finally:
-            if file is not None:
-                file.close()
-            paths = write_outputs(viewer, out) if out is not None else []
-            terminal.summary(viewer, [*paths, *([events] if events is not None else [])])
+    with Session(events=events, out=out) as session:
+        asyncio.run(_calling(gateway, _watch(stream_id, gateway, settings, session, wait)))
 
 
-async def _watch(stream_id: str, gateway: str, settings: Settings, viewer: Viewer, terminal: Terminal, wait: bool) -> None:
+async def _watch(stream_id: str, gateway: str, settings: Settings, session: Session, wait: bool) -> None:
+    terminal, viewer = session.terminal, session.viewer
     token, broken, waiting = "", 0, False
     async with channel(gateway, settings) as link:
         live = live_service_pb2_grpc.LiveServiceStub(link)
@@ -119,24 +109,19 @@ def ask(stream_id: str, question: str, *, gateway: str, events: Path | None) -> 
     require_address(gateway)
     logs.configure(settings.log or "error")
 
-    async def work() -> None:
-        with Terminal() as terminal:
-            terminal.ask(question)
-            answer = answer_pb2.Answer()
-            async with channel(gateway, settings) as link:
-                stub = qa_service_pb2_grpc.QaServiceStub(link)
-                async for part in stub.Ask(qa_service_pb2.AskRequest(stream_id=stream_id, question=question)):
-                    if part.HasField("answer"):
-                        answer = part.answer
-                        terminal.end_answer(answer)
-                    else:
-                        terminal.answer(part.text)
-        if events is not None:
-            file = EventsFile(events)
-            Viewer([file]).answer(answer)
-            file.close()
+    async def work(session: Session) -> None:
+        session.terminal.ask(question)
+        async with channel(gateway, settings) as link:
+            stub = qa_service_pb2_grpc.QaServiceStub(link)
+            async for part in stub.Ask(qa_service_pb2.AskRequest(stream_id=stream_id, question=question)):
+                if part.HasField("answer"):
+                    session.terminal.end_answer(part.answer)
+                    session.viewer.answer(part.answer)
+                else:
+                    session.terminal.answer(part.text)
 
-    asyncio.run(_calling(gateway, work()))
+    with Session(events=events, summary=False) as session:
+        asyncio.run(_calling(gateway, work(session)))
 
 
 def health(address: str) -> None:

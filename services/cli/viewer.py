@@ -34,9 +34,9 @@ class Viewer:
         """The models that had a part in it."""
 
     @property
-    def heard_anything(self) -> bool:
+    def told_anything(self) -> bool:
         """Whether anything at all was told."""
-        return bool(self.finals or self.scenes or self.keyframes or self.errors)
+        return bool(self.finals or self.scenes or self.keyframes or self.answers or self.errors)
 
     def cleared(self, event: events_pb2.ClearedEvent, started_at: float | None) -> None:
         """Take in something that was said or shown; `started_at` is the Unix time at which the first packet was sent."""

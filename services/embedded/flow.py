@@ -78,6 +78,7 @@ class Flow:
             if report is not None or bus.holds("audio"):
                 await viewing[0]
                 await indexed.wait()
+                await bus.caught_up("errors")
             for task in [*viewing, *steps]:
                 task.cancel()
         if report is None:

@@ -246,3 +246,29 @@ def test_a_command_that_is_not_known_is_told_without_a_traceback() -> None:
     assert done.returncode == WRONG_USE
     assert "No such command 'wach'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--events", "--out"])
+def test_a_place_that_cannot_be_written_is_refused_before_models_are_loaded(option: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "below"
+    done = watchword("run", clip(), option, place)
+    told = refusal(done, "SETTING_INVALID", status=WRONG_USE)
+    assert str(place) in told
+    assert done.stdout == ""
+
+
+def test_a_stream_id_that_is_none_is_refused_before_models_are_loaded() -> None:
+    done = watchword("run", clip(), "--stream", "a b", "--speed", "max")
+    assert "'a b' is not a stream id" in refusal(done, "REQUEST_INVALID")
+    assert done.stdout == ""
+
+
+def test_a_kind_of_url_that_is_not_known_is_refused_before_models_are_loaded() -> None:
+    done = watchword("run", "gopher://example.org/1", "--speed", "max")
+    assert "gopher is not a kind of source" in refusal(done, "SOURCE_INVALID")
+    assert done.stdout == ""
+
+
+def test_a_refused_run_leaves_its_events_file_closed(tmp_path: Path) -> None:
+    refusal(watchword("run", tmp_path / "nosuch.mp4", "--events", tmp_path / "events.jsonl"), "SOURCE_UNAVAILABLE")

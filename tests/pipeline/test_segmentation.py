@@ -37,7 +37,7 @@ def test_short_noises_start_nothing() -> None:
 
 
 def test_a_segment_starts_before_its_first_sound() -> None:
-    assert segment_start([Stretch(at(1), at(1.1)), Stretch(at(1.4), at(1.8))], RULES) == at(0.8)
+    assert segment_start([Stretch(at(1), at(1.1)), Stretch(at(1.4), at(1.8))], RULES) == at(0.76)
     assert segment_start([Stretch(at(0.1), at(0.8))], RULES) == 0
 
 
@@ -114,7 +114,7 @@ def test_running_speech_is_cut_where_it_is_quiet_after_the_stable_words(
 
 def test_speech_after_the_last_word_is_heard_again_from_just_before_it() -> None:
     speech = [Stretch(at(0.3), at(5)), Stretch(at(5.7), at(12))]
-    assert unheard_from(at(4.9), speech, RULES) == at(5.5)
+    assert unheard_from(at(4.9), speech, RULES) == at(5.46)
     assert unheard_from(at(3), speech, RULES) == at(3)
     assert unheard_from(at(11.5), speech, RULES) is None
     assert unheard_from(at(13), speech, RULES) is None

@@ -140,7 +140,12 @@ def test_beyond_loopback_certificate_and_key_are_needed(address: str, given: tup
     told = refusal(WATCHWORD_LISTEN=address, **environ)
     for name in ("LISTEN", "TLS_CERTIFICATE", "TLS_KEY", "API_KEY"):
         assert f"WATCHWORD_{name}" in told
-    assert read(environ | {"WATCHWORD_LISTEN": "127.0.0.1:1"}), "what is given is fine in itself"
+
+
+def test_a_key_that_could_only_travel_in_the_open_is_refused(pem: Path) -> None:
+    assert "sent over TLS only" in refusal(WATCHWORD_API_KEY="k")
+    assert read({"WATCHWORD_API_KEY": "k", "WATCHWORD_TLS_CA": str(pem)}).api_key == "k"
+    assert read({"WATCHWORD_API_KEY": "k", "WATCHWORD_TLS_CERTIFICATE": str(pem), "WATCHWORD_TLS_KEY": str(pem)}).api_key == "k"
 
 
 @pytest.mark.parametrize("name", ["TLS_CERTIFICATE", "TLS_KEY"])

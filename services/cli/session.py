@@ -1,0 +1,60 @@
+"""One viewing of a stream from a terminal: what is shown, and the files that are left of it."""
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pipeline.errors import SettingInvalid
+from services.cli.events import EventsFile
+from services.cli.outputs import write_outputs
+from services.cli.terminal import Terminal
+from services.cli.viewer import Viewer
+
+
+class Session:
+    """A terminal, a viewer that tells it everything, and the files a user asked for. Use it as a context manager.
+
+    In the end, also after a failure, the files of what was told are written and the summary is shown; where nothing was
+    told because of a failure, nothing is. Raises `SettingInvalid` at once for a place that cannot be written.
+    """
+
+    def __init__(self, *, events: Path | None = None, out: Path | None = None, summary: bool = True) -> None:
+        self._summary = summary
+        self._out = out
+        self._events = events
+        if out is not None:
+            _require_folder(out)
+        self._file = _open(events) if events is not None else None
+        self.terminal = Terminal()
+        self.viewer = Viewer([self.terminal, self._file] if self._file is not None else [self.terminal])
+
+    def __enter__(self) -> Self:
+        self.terminal.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if self._summary and (error is None or self.viewer.told_anything):
+                paths = write_outputs(self.viewer, self._out) if self._out is not None else []
+                self.terminal.summary(self.viewer, [*paths, *([self._events] if self._events is not None else [])])
+        finally:
+            self.terminal.__exit__(kind, error, trace)
+            if self._file is not None:
+                self._file.close()
+
+
+def _open(path: Path) -> EventsFile:
+    try:
+        return EventsFile(path)
+    except OSError as error:
+        raise SettingInvalid(f"--events {path} cannot be written: {error.strerror}") from None
+
+
+def _require_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise SettingInvalid(f"--out {path} cannot be written: {error.strerror}") from None
