@@ -68,7 +68,7 @@ class Ledger:
         self._streams = {
             stream_id: _Stream(stream.seen, stream.ended, passed=stream.needed) for stream_id, stream in progress.streams.items()
         }
-        self._finished: deque[str] = deque(stream_id for stream_id in self._streams if self.is_over(stream_id))
+        self._finished = dict.fromkeys(stream_id for stream_id in self._streams if self.is_over(stream_id))
 
     def admit(self, stream_id: str, offset: int, origin: Origin, *, is_end: bool) -> Admission:
         """Look at the record at `offset`; records come in order of their offsets.
@@ -111,6 +111,13 @@ class Ledger:
             stream.items.popleft()
             stream.settled -= 1
 
+    def release(self, stream_id: str) -> None:
+        """Nothing that was processed of the stream is needed any more, though it has not ended."""
+        stream = self._streams[stream_id]
+        for _ in range(stream.settled):
+            stream.items.popleft()
+        stream.settled = 0
+
     def drop(self, stream_id: str, offset: int) -> None:
         """The record is not needed: it was refused, or left out to keep up."""
         stream = self._streams[stream_id]
@@ -121,13 +128,18 @@ class Ledger:
         stream = self._streams[stream_id]
         stream.items.clear()
         stream.settled = 0
-        self._finished.append(stream_id)
+        self._finished[stream_id] = None
         while len(self._finished) > ENDED_KEPT:
-            self._streams.pop(self._finished.popleft(), None)
+            self._forget(next(iter(self._finished)))
 
     def pass_over(self, offset: int) -> None:
         """A record that belongs to no stream has been dealt with."""
         self._next = offset + 1
+
+    @property
+    def held(self) -> int:
+        """How many records are still needed, over all streams."""
+        return sum(len(stream.items) for stream in self._streams.values())
 
     def progress(self) -> Progress:
         """Where this step would go on in this partition after a crash now."""
@@ -135,10 +147,14 @@ class Ledger:
         waiting = [stream.items[0].offset for stream in self._streams.values() if stream.items]
         return Progress(min(waiting, default=self._next), streams)
 
+    def _forget(self, stream_id: str) -> None:
+        self._streams.pop(stream_id, None)
+        self._finished.pop(stream_id, None)
+
     def _add(self, stream_id: str) -> _Stream:
         if len(self._streams) >= STREAMS_KEPT:
             silent = [(stream.passed, name) for name, stream in self._streams.items() if not stream.items]
             if silent:
-                del self._streams[min(silent)[1]]
+                self._forget(min(silent)[1])
         self._streams[stream_id] = stream = _Stream()
         return stream

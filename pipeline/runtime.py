@@ -7,7 +7,7 @@ Bad input is reported on the errors topic, counted, and passed over; the stream 
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -30,13 +30,20 @@ STREAMS_AT_ONCE = 1024
 """How many streams one process works on; records of a further one are refused, since each holds buffers and a decoder."""
 
 
-async def run(step: Step, bus: Bus, make_stage: StageFactory, *, commit_interval_s: float = 0.2) -> None:
+IDLE_S = 600.0
+"""After how long without a record a stream is let go: its publisher may be gone without an end."""
+
+
+async def run(step: Step, bus: Bus, make_stage: StageFactory, *, commit_interval_s: float = 0.2, idle_s: float = IDLE_S) -> None:
     """Run a step until it is cancelled; raises what the bus raises when it fails for good, such as `BrokerUnavailable`.
+
+    A stream of which nothing came for `idle_s` is suspended: its stage says what it has left to say and is released, and
+    nothing of the stream is read again. When the stream goes on, it goes on with a fresh stage.
 
     On cancellation the progress is committed. After any other end it is not, and a later run repeats some work, which the
     readers of its outputs recognise.
     """
-    runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s)
+    runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s, idle_s)
     try:
         await runner.run()
     except ExceptionGroup as group:
@@ -61,6 +68,10 @@ class _Inbox:
     @property
     def full(self) -> bool:
         return len(self._records) >= self._capacity
+
+    @property
+    def empty(self) -> bool:
+        return not self._records
 
     async def put(self, record: Record) -> None:
         async with self._changed:
@@ -110,12 +121,15 @@ class _Outputs:
 
 
 class _Runner:
-    def __init__(self, step: Step, bus: Bus, make_stage: StageFactory, subscription: Subscription, commit_interval_s: float) -> None:
+    def __init__(
+        self, step: Step, bus: Bus, make_stage: StageFactory, subscription: Subscription, commit_interval_s: float, idle_s: float
+    ) -> None:
         self._step = step
         self._bus = bus
         self._make_stage = make_stage
         self._subscription = subscription
         self._commit_interval_s = commit_interval_s
+        self._idle_s = idle_s
         self._topic = TOPICS[step.reads]
         self._routes = {
             message: [name for name in step.writes if TOPICS[name].message is message]
@@ -123,6 +137,8 @@ class _Runner:
         }
         self._ledgers: dict[int, Ledger] = {}
         self._streams: dict[str, _Stream] = {}
+        self._late: OrderedDict[str, None] = OrderedDict()
+        """Streams of which it was reported that something came after their end."""
         self._dirty = asyncio.Event()
         self._group = asyncio.TaskGroup()
 
@@ -164,11 +180,21 @@ class _Runner:
             case Admission.DUPLICATE:
                 telemetry.RECORDS_DUPLICATE.labels(self._step.name).inc()
             case Admission.ENDED:
-                late = StreamEnded(f"stream {record.stream_id} has ended; what comes after is refused: publish under another stream id")
-                await self._report(record, _Outputs(record), late)
+                await self._refuse_late(record)
             case Admission.SKIP:
                 pass
         self._dirty.set()
+
+    async def _refuse_late(self, record: Record) -> None:
+        """Count what came after the end, and report the first of it: a second publisher may send thousands of chunks."""
+        if record.stream_id in self._late:
+            telemetry.ERRORS.labels(self._step.name, reason_name(StreamEnded.reason)).inc()
+            return
+        self._late[record.stream_id] = None
+        if len(self._late) > STREAMS_AT_ONCE:
+            self._late.popitem(last=False)
+        late = StreamEnded(f"stream {record.stream_id} has ended; all that comes after is refused: publish under another stream id")
+        await self._report(record, _Outputs(record), late)
 
     async def _take(self, record: Record, ledger: Ledger) -> None:
         stream = self._streams.get(record.stream_id)
@@ -228,8 +254,15 @@ class _Runner:
 
     async def _work(self, stream_id: str, stream: _Stream) -> None:
         ledger = self._ledgers[stream.partition]
+        outputs: _Outputs | None = None
         while True:
-            record = await stream.inbox.get()
+            try:
+                async with asyncio.timeout(self._idle_s):
+                    record = await stream.inbox.get()
+            except TimeoutError:
+                if outputs is not None and await self._suspend(stream_id, stream, outputs):
+                    return
+                continue
             outputs = _Outputs(record)
             assert isinstance(record.value, Message)
             if is_end(record.value):
@@ -246,6 +279,21 @@ class _Runner:
                 else:
                     ledger.drop(stream_id, record.offset)
             self._dirty.set()
+
+    async def _suspend(self, stream_id: str, stream: _Stream, outputs: _Outputs) -> bool:
+        """Let a silent stream go; False when it goes on just now, with a fresh stage. `outputs` are those of its last record."""
+        log.info("suspended", step=self._step.name, stream=stream_id)
+        telemetry.STREAMS_SUSPENDED.labels(self._step.name).inc()
+        await self._pass_on(outputs.record, outputs, stream.stage.flush())
+        stream.stage.close()
+        self._ledgers[stream.partition].release(stream_id)
+        self._dirty.set()
+        if not stream.inbox.empty:
+            stream.stage = self._make_stage(stream_id)
+            return False
+        del self._streams[stream_id]
+        telemetry.STREAMS_LIVE.labels(self._step.name).dec()
+        return True
 
     async def _finish(self, stream_id: str, stream: _Stream, record: Record, outputs: _Outputs) -> None:
         await self._report_missing_track(stream_id, stream, record, outputs)
@@ -322,6 +370,7 @@ class _Runner:
             await self._dirty.wait()
             self._dirty.clear()
             await self._subscription.commit(self._progress())
+            telemetry.RECORDS_HELD.labels(self._step.name).set(sum(ledger.held for ledger in self._ledgers.values()))
             await asyncio.sleep(self._commit_interval_s)
 
     def _progress(self) -> dict[int, Progress]:

@@ -16,6 +16,8 @@ ITEM_SECONDS = Histogram(
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
 STREAMS_LIVE = Gauge("watchword_streams_live", "Streams that a step is working on.", ["step"])
+RECORDS_HELD = Gauge("watchword_records_held", "Records that would be read again after a crash.", ["step"])
+STREAMS_SUSPENDED = Counter("watchword_streams_suspended", "Streams let go after a long silence; they may go on.", ["step"])
 LAG_SECONDS = Gauge("watchword_lag_seconds", "Age of the chunk that a step took last, from when it was sent.", ["step"])
 WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")

@@ -8,7 +8,7 @@ waits for anybody.
 import asyncio
 import re
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
@@ -17,6 +17,7 @@ from watchword.v1 import errors_pb2, events_pb2, live_service_pb2, media_pb2
 
 from pipeline import telemetry
 from pipeline.bus import Bus, Position, Record
+from pipeline.bus.codec import NO_STREAM
 from pipeline.errors import ClientSlow, RequestInvalid, StreamUnknown, WatchwordError
 from pipeline.graph import BRANCHES
 from pipeline.timeline import ZERO, MediaTime
@@ -27,6 +28,8 @@ HISTORY_BYTES = 64_000_000
 """How many bytes of updates of a stream are kept."""
 STREAMS_KEPT = 512
 """How many streams are kept; the one that was silent longest goes first."""
+ERRORS_REMEMBERED = 1024
+"""How many errors of a stream are remembered, to tell each once."""
 QUEUE_UPDATES = 256
 """How far a viewer may fall behind the live edge."""
 
@@ -35,7 +38,7 @@ TOKEN = re.compile(r"(\d+)\.(\d+)")
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a viewer has seen: the offsets after the last record of each topic."""
+    """How far a viewer has seen: for each topic the offset after the last record; the topics are independent."""
 
     cleared: int = 0
     errors: int = 0
@@ -54,55 +57,71 @@ class Mark:
         """The mark as a resume token."""
         return f"{self.cleared}.{self.errors}"
 
-    def covers(self, other: "Mark") -> bool:
-        """Whether what `other` marks has been seen."""
-        return other.cleared <= self.cleared and other.errors <= self.errors
+    def after(self, topic: str, offset: int) -> "Mark":
+        """The mark once the record at `offset` of the topic has been seen too."""
+        return Mark(offset + 1, self.errors) if topic == "cleared" else Mark(self.cleared, offset + 1)
+
+    def covers(self, topic: str, offset: int) -> bool:
+        """Whether the record at `offset` of the topic has been seen."""
+        return offset < (self.cleared if topic == "cleared" else self.errors)
 
 
 @dataclass(frozen=True)
 class _Update:
     response: live_service_pb2.WatchResponse
-    mark: Mark
+    topic: str
+    offset: int
     partial_of: str
     """The id of the segment that this is a partial of; empty for everything else."""
     size: int
 
 
 class Viewer:
-    """One client's place at the live edge."""
+    """One client's place: first what is kept of the past, then the live edge."""
 
-    def __init__(self, stream_id: str, mark: Mark) -> None:
+    def __init__(self, stream_id: str, mark: Mark, past: Iterable[_Update]) -> None:
         self.stream_id = stream_id
-        self.mark = mark
-        self.slow = asyncio.Event()
+        self.cut_off = asyncio.Event()
+        self._mark = mark
+        self._past = deque(update for update in past if not mark.covers(update.topic, update.offset))
         self._queue: deque[_Update] = deque()
         self._changed = asyncio.Event()
+        self._why: WatchwordError | None = None
 
-    def offer(self, update: _Update, *, bound: bool = True) -> None:
-        """Append what comes next; a viewer whose queue is full is cut off, and its queue let go."""
-        if self.slow.is_set() or self.mark.covers(update.mark):
+    def offer(self, update: _Update) -> None:
+        """Append what happens at the live edge; a viewer that is too far behind it is cut off."""
+        if self._why is not None or self._mark.covers(update.topic, update.offset):
             return
-        if bound and len(self._queue) >= QUEUE_UPDATES:
-            self.slow.set()
-            self._queue.clear()
+        if len(self._queue) >= QUEUE_UPDATES:
             telemetry.WATCHERS_DROPPED.inc()
-        else:
-            self._queue.append(update)
-        self._changed.set()
-
-    async def updates(self) -> AsyncIterator[live_service_pb2.WatchResponse]:
-        """What happens, to the stream's end; raises `ClientSlow` once the viewer has been cut off."""
-        while True:
-            while self._queue:
-                update = self._queue.popleft()
-                yield update.response
-                if update.response.HasField("end"):
-                    return
-            if self.slow.is_set():
-                raise ClientSlow(
+            self.cut(
+                ClientSlow(
                     f"stream {self.stream_id}: this client fell {QUEUE_UPDATES} updates behind and was dropped from the live edge; "
                     "call Watch again with its last resume token"
                 )
+            )
+            return
+        self._queue.append(update)
+        self._changed.set()
+
+    def cut(self, why: WatchwordError) -> None:
+        """Nothing more is told but why; what was waiting is let go."""
+        self._why = why
+        self._past.clear()
+        self._queue.clear()
+        self.cut_off.set()
+        self._changed.set()
+
+    async def updates(self) -> AsyncIterator[live_service_pb2.WatchResponse]:
+        """What happened and happens, to the stream's end; raises why the viewer was cut off, if it was."""
+        while True:
+            while self._past or self._queue:
+                update = (self._past or self._queue).popleft()
+                yield update.response
+                if update.response.HasField("end"):
+                    return
+            if self._why is not None:
+                raise self._why
             self._changed.clear()
             await self._changed.wait()
 
@@ -112,7 +131,12 @@ class _Stream:
     history: deque[_Update] = field(default_factory=deque)
     bytes: int = 0
     mark: Mark = Mark()
-    seen: dict[tuple[str, str], Position] = field(default_factory=dict)
+    forgotten: Mark = Mark()
+    """Up to here updates are not kept any more."""
+    seen: dict[str, Position] = field(default_factory=dict)
+    """For each step, the position of what it said last on `cleared`."""
+    errors: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """The ids of the latest errors: steps report them in no strict order."""
     ended: set[str] = field(default_factory=set)
     complete: bool = False
     started_at: float | None = None
@@ -138,9 +162,12 @@ class Hub:
         stream = self._streams.get(stream_id)
         if stream is None:
             raise StreamUnknown(f"no stream {stream_id!r} is known here; ListStreams tells which are")
-        viewer = Viewer(stream_id, Mark.parse(resume_token))
-        for update in stream.history:
-            viewer.offer(update, bound=False)
+        mark = Mark.parse(resume_token)
+        if resume_token and (mark.cleared < stream.forgotten.cleared or mark.errors < stream.forgotten.errors):
+            raise RequestInvalid(
+                f"stream {stream_id}: what followed the token {resume_token} is not kept any more; without a token you start from what is"
+            )
+        viewer = Viewer(stream_id, mark, stream.history)
         stream.viewers.add(viewer)
         telemetry.WATCHERS.inc()
         return viewer
@@ -176,21 +203,30 @@ class Hub:
         if isinstance(record.value, WatchwordError):
             telemetry.ERRORS.labels("gateway", "RECORD_INVALID").inc()
             return
+        if record.stream_id == NO_STREAM:
+            return
         stream = self._stream(record.stream_id)
-        source = (record.topic, record.origin.step)
-        position = stream.seen.get(source)
-        if position is not None and record.origin.position <= position:
+        if self._was_shown(stream, record):
             telemetry.RECORDS_DUPLICATE.labels("gateway").inc()
             return
-        stream.seen[source] = record.origin.position
         stream.started_at = stream.started_at or record.context.started_at
-        if record.topic == "errors":
-            stream.mark = Mark(stream.mark.cleared, record.offset + 1)
-        else:
-            stream.mark = Mark(record.offset + 1, stream.mark.errors)
+        stream.mark = stream.mark.after(record.topic, record.offset)
         response = self._response(stream, record)
         if response is not None:
-            self._show(stream, response)
+            self._show(stream, record, response)
+
+    def _was_shown(self, stream: _Stream, record: Record) -> bool:
+        if isinstance(record.value, errors_pb2.ErrorEvent):
+            known = record.value.id in stream.errors
+            stream.errors[record.value.id] = None
+            if len(stream.errors) > ERRORS_REMEMBERED:
+                stream.errors.popitem(last=False)
+            return known
+        position = stream.seen.get(record.origin.step)
+        if position is not None and record.origin.position <= position:
+            return True
+        stream.seen[record.origin.step] = record.origin.position
+        return False
 
     def _response(self, stream: _Stream, record: Record) -> live_service_pb2.WatchResponse | None:
         value = record.value
@@ -207,20 +243,22 @@ class Hub:
         end = media_pb2.StreamEnd(stream_id=record.stream_id, media_end=stream.media_end.to_proto(), cause=value.end.cause)
         return live_service_pb2.WatchResponse(end=end)
 
-    def _show(self, stream: _Stream, response: live_service_pb2.WatchResponse) -> None:
+    def _show(self, stream: _Stream, record: Record, response: live_service_pb2.WatchResponse) -> None:
         response.resume_token = stream.mark.token()
         if stream.started_at is not None:
             response.started_at.FromNanoseconds(round(stream.started_at * 1e9))
         segment = response.event.segment if response.event.HasField("segment") else None
         partial_of = segment.id if segment is not None and not segment.is_final else ""
-        update = _Update(response, stream.mark, partial_of, response.ByteSize())
+        update = _Update(response, record.topic, record.offset, partial_of, response.ByteSize())
         if segment is not None and stream.history and stream.history[-1].partial_of == segment.id:
             # A later word on the same segment says all that the partial said.
             stream.bytes -= stream.history.pop().size
         stream.history.append(update)
         stream.bytes += update.size
         while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
-            stream.bytes -= stream.history.popleft().size
+            oldest = stream.history.popleft()
+            stream.bytes -= oldest.size
+            stream.forgotten = stream.forgotten.after(oldest.topic, oldest.offset)
         for viewer in stream.viewers:
             viewer.offer(update)
 
@@ -228,10 +266,19 @@ class Hub:
         stream = self._streams.get(stream_id)
         if stream is None:
             if len(self._streams) >= STREAMS_KEPT:
-                self._streams.popitem(last=False)
+                self._forget_one()
             stream = self._streams[stream_id] = _Stream()
         self._streams.move_to_end(stream_id)
         return stream
+
+    def _forget_one(self) -> None:
+        """Let go of a stream: one that has ended and nobody watches, else one nobody watches, else the one longest silent."""
+        unwatched = [stream_id for stream_id, stream in self._streams.items() if not stream.viewers]
+        ended = [stream_id for stream_id in unwatched if self._streams[stream_id].complete]
+        stream_id = next(iter([*ended, *unwatched, *self._streams]))
+        for viewer in self._streams.pop(stream_id).viewers:
+            telemetry.WATCHERS.dec()
+            viewer.cut(StreamUnknown(f"stream {stream_id} is not kept here any more: {STREAMS_KEPT} others have been heard of since"))
 
 
 def media_end_of(event: events_pb2.ClearedEvent) -> MediaTime:

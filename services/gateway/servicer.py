@@ -137,7 +137,7 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
 async def _write(context: ServicerContext, response: live_service_pb2.WatchResponse, viewer: Viewer) -> None:
     """Send one response; a client that was cut off and takes nothing any more is let go after a while."""
     write = asyncio.ensure_future(context.write(response))
-    slow = asyncio.ensure_future(viewer.slow.wait())
+    slow = asyncio.ensure_future(viewer.cut_off.wait())
     try:
         await asyncio.wait({write, slow}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait_for(write, STALLED_S)

@@ -1,0 +1,89 @@
+"""The loop that runs a step: streams that fall silent, and streams that come back after their end."""
+
+import asyncio
+
+import pytest
+from watchword.v1 import errors_pb2, events_pb2, media_pb2
+
+from pipeline.bus import Assigned, Progress, Record, Subscription
+from pipeline.bus.memory import MemoryBus
+from pipeline.graph import STEPS
+from pipeline.runtime import run
+from tests.fakes import Windows
+
+pytestmark = pytest.mark.unit
+
+STEP = STEPS["transcribe"]
+
+
+def chunk(sequence: int, stream_id: str = "s") -> events_pb2.AudioEvent:
+    return events_pb2.AudioEvent(
+        chunk=media_pb2.MediaChunk(stream_id=stream_id, epoch=1, sequence=sequence, packets=[media_pb2.Packet(data=bytes(4))])
+    )
+
+
+def end(stream_id: str = "s") -> events_pb2.AudioEvent:
+    return events_pb2.AudioEvent(end=media_pb2.StreamEnd(stream_id=stream_id))
+
+
+async def finals(reader: Subscription, count: int) -> list[str]:
+    """The next finals that are said."""
+    found: list[str] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            record = await reader.next()
+            if isinstance(record, Record) and isinstance(record.value, events_pb2.TranscriptEvent) and record.value.segment.is_final:
+                found.append(record.value.segment.text)
+    return found
+
+
+def test_a_stream_that_falls_silent_is_let_go_and_goes_on_when_it_does() -> None:
+    async def flow() -> tuple[list[str], Progress]:
+        bus = MemoryBus()
+        reader = await bus.follow("transcripts")
+        running = asyncio.create_task(run(STEP, bus, Windows, commit_interval_s=0, idle_s=0.05))
+        for sequence in range(3):
+            await bus.publish("audio", "s", chunk(sequence))
+        said = await finals(reader, 2)
+        for sequence in range(3, 6):
+            await bus.publish("audio", "s", chunk(sequence))
+        said += await finals(reader, 2)
+        await bus.publish("audio", "s", end())
+        await bus.caught_up("audio")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        again = await (await bus.subscribe("audio", STEP.name)).next()
+        assert isinstance(again, Assigned)
+        return said, again.progress
+
+    said, progress = asyncio.run(flow())
+    assert said == ["0 1", "2", "3 4", "5"], "what was held is said when the stream falls silent, and nothing twice"
+    assert progress.offset == 7, "a silent stream holds no commit back"
+
+
+def test_what_comes_after_the_end_is_reported_once_and_counted() -> None:
+    async def flow() -> list[errors_pb2.ErrorEvent]:
+        bus = MemoryBus()
+        running = asyncio.create_task(run(STEP, bus, Windows, commit_interval_s=0))
+        for stream_id in ("over", "too"):
+            await bus.publish("audio", stream_id, chunk(0, stream_id))
+            await bus.publish("audio", stream_id, end(stream_id))
+        for sequence in range(1, 50):
+            await bus.publish("audio", "over", chunk(sequence, "over"))
+        await bus.publish("audio", "too", chunk(1, "too"))
+        reader, told = await bus.follow("errors"), []
+        async with asyncio.timeout(20):
+            while len(told) < 2:
+                record = await reader.next()
+                if isinstance(record, Record):
+                    assert isinstance(record.value, errors_pb2.ErrorEvent)
+                    told.append(record.value)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return told
+
+    told = asyncio.run(flow())
+    assert [(event.stream_id, event.reason) for event in told] == [
+        ("over", errors_pb2.ERROR_REASON_STREAM_ENDED),
+        ("too", errors_pb2.ERROR_REASON_STREAM_ENDED),
+    ]

@@ -1,0 +1,110 @@
+"""What viewers are shown, record by record, without a bus."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from watchword.v1 import errors_pb2, events_pb2, media_pb2, transcript_pb2
+
+from pipeline.bus import Context, Origin, Position, Record
+from pipeline.bus.codec import NO_STREAM
+from pipeline.bus.memory import MemoryBus
+from pipeline.errors import RequestInvalid, StreamUnknown
+from pipeline.graph import BRANCHES
+from services.gateway import hub as hub_module
+from services.gateway.hub import Hub, Viewer
+
+pytestmark = pytest.mark.unit
+
+
+def final(offset: int, *, stream_id: str = "s") -> Record:
+    segment = transcript_pb2.TranscriptSegment(stream_id=stream_id, id=f"segment-{offset}", text=str(offset), is_final=True)
+    origin = Origin("screen-transcripts", Position(offset, 0))
+    return Record("cleared", 0, offset, stream_id, events_pb2.ClearedEvent(segment=segment), origin, Context())
+
+
+def error(offset: int, *, major: int, name: str = "", stream_id: str = "s") -> Record:
+    event = errors_pb2.ErrorEvent(stream_id=stream_id, id=name or f"error-{major}", message="something")
+    return Record("errors", 0, offset, stream_id, event, Origin("transcribe", Position(major, 0)), Context())
+
+
+def ends(first: int, *, stream_id: str = "s") -> list[Record]:
+    event = events_pb2.ClearedEvent(end=media_pb2.StreamEnd(stream_id=stream_id))
+    return [
+        Record("cleared", 0, first + n, stream_id, event, Origin(step, Position(first + n, 0)), Context())
+        for n, step in enumerate(BRANCHES)
+    ]
+
+
+def hub_of(records: Iterable[Record]) -> Hub:
+    hub = Hub(MemoryBus())
+    for record in records:
+        hub.take(record)
+    return hub
+
+
+def told(viewer: Viewer) -> list[tuple[str, str]]:
+    """Everything up to the end, with its token."""
+
+    async def read() -> list[tuple[str, str]]:
+        async with asyncio.timeout(10):
+            return [(update.event.segment.id or update.error.id or "end", update.resume_token) async for update in viewer.updates()]
+
+    return asyncio.run(read())
+
+
+def ids(viewer: Viewer) -> list[str]:
+    return [name for name, _ in told(viewer)]
+
+
+def test_a_late_viewer_of_a_long_stream_is_served_whatever_happens_meanwhile() -> None:
+    count = hub_module.QUEUE_UPDATES * 3
+    hub = hub_of(final(n) for n in range(count))
+    viewer = hub.watch("s", "")
+    for record in [final(count), *ends(count + 1)]:
+        hub.take(record)
+    assert ids(viewer) == [*(f"segment-{n}" for n in range(count + 1)), "end"]
+
+
+def test_errors_are_told_once_each_in_whatever_order_steps_report_them() -> None:
+    hub = hub_of([error(0, major=100), error(1, major=80), error(2, major=100), *ends(0)])
+    assert ids(hub.watch("s", "")) == ["error-100", "error-80", "end"]
+
+
+def test_an_error_of_no_stream_makes_no_stream() -> None:
+    hub = hub_of([error(0, major=1, stream_id=NO_STREAM), final(0)])
+    assert [info.stream_id for info in hub.streams()] == ["s"]
+
+
+def test_a_token_holds_after_a_restart_that_reads_the_topics_in_another_order() -> None:
+    finals, errors = [final(n) for n in range(5)], [error(n, major=n) for n in range(2)]
+    before = told(hub_of([*finals, *errors, *ends(5)]).watch("s", ""))
+    for seen, (_, token) in enumerate(before[:-1], start=1):
+        again = ids(hub_of([*errors, *finals, *ends(5)]).watch("s", token))
+        assert sorted(again) == sorted(name for name, _ in before[seen:]), token
+
+
+def test_a_token_from_before_what_is_kept_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HISTORY_UPDATES", 10)
+    hub = hub_of(final(n) for n in range(30))
+    with pytest.raises(RequestInvalid, match="not kept any more"):
+        hub.watch("s", "5.0")
+    hub.watch("s", "20.0")
+    for record in ends(30):
+        hub.take(record)
+    assert ids(hub.watch("s", ""))[-1] == "end"
+
+
+def test_of_too_many_streams_the_ended_and_unwatched_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "STREAMS_KEPT", 3)
+    hub = hub_of([final(0, stream_id="watched"), final(0, stream_id="quiet"), *ends(0, stream_id="over")])
+    viewer = hub.watch("watched", "")
+    hub.take(final(0, stream_id="new-1"))
+    assert [info.stream_id for info in hub.streams()] == ["new-1", "quiet", "watched"]
+    hub.take(final(0, stream_id="new-2"))
+    assert [info.stream_id for info in hub.streams()] == ["new-1", "new-2", "watched"]
+    hub.watch("new-1", "")
+    hub.watch("new-2", "")
+    hub.take(final(0, stream_id="new-3"))
+    with pytest.raises(StreamUnknown, match="not kept here any more"):
+        told(viewer)
