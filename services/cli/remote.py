@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from watchword.v1 import live_service_pb2, live_service_pb2_grpc, qa_service_pb2, qa_service_pb2_grpc
+from watchword.v1.errors_pb2 import ErrorEvent
 
+from pipeline.bus import Record
 from pipeline.bus.kafka import KafkaBus
+from pipeline.errors import StreamEnded
 from services.cli import logs
 from services.cli.session import Session
 from services.rpc import channel, error_of
@@ -21,8 +24,10 @@ from services.settings import PORTS, Settings, read, require_address
 
 POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
-RETRIES = 5
-"""How often a broken watch is taken up again before the failure is told."""
+REFUSAL_S = 1.0
+"""How long to wait, after everything was sent, for the services to say that they refuse it."""
+RETRIES = 30
+"""How often in a row a broken watch is taken up again before the failure is told; a gateway may be starting again."""
 
 
 T = TypeVar("T")
@@ -55,13 +60,33 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
     async def work() -> None:
         bus = KafkaBus(settings.kafka, prefix=settings.topic_prefix, partitions=settings.partitions)
         await bus.start()
+        publishing = asyncio.ensure_future(publish_source(source, bus, stream_id=stream_id, speed=speed))
+        refused = asyncio.ensure_future(_refused(bus, stream_id))
         try:
-            report = await publish_source(source, bus, stream_id=stream_id, speed=speed)
+            await asyncio.wait({publishing, refused}, return_when=asyncio.FIRST_COMPLETED)
+            report = await publishing if publishing.done() else None
+            await asyncio.wait({refused}, timeout=REFUSAL_S)
+            if refused.done():
+                raise refused.result()
         finally:
+            for task in (publishing, refused):
+                task.cancel()
+            await asyncio.gather(publishing, refused, return_exceptions=True)
             await bus.close()
         print(f"published {source} as stream {stream_id}: {report}")
 
     asyncio.run(work())
+
+
+async def _refused(bus: KafkaBus, stream_id: str) -> StreamEnded:
+    """Why the services refuse the stream, once they do: its id has been used."""
+    errors = await bus.follow("errors")
+    while True:
+        record = await errors.next()
+        if not isinstance(record, Record) or record.stream_id != stream_id or not isinstance(record.value, ErrorEvent):
+            continue
+        if record.value.reason == StreamEnded.reason:
+            return StreamEnded(record.value.message)
 
 
 def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None, wait: bool) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +12,13 @@ from pathlib import Path
 from watchword.v1 import answer_pb2
 
 from pipeline.bus.codec import STREAM_ID
-from pipeline.errors import RequestInvalid
+from pipeline.errors import RequestInvalid, reason_name
 from services.cli import logs
 from services.cli.session import Session
 from services.settings import Settings, read
+
+INCOMPLETE = 3
+"""The exit status where a source was understood, but something of it could not be used or was not there."""
 
 
 def run(source: str, *, speed: float | None, out: Path | None, questions: Sequence[str], events: Path | None, stream_id: str) -> None:
@@ -25,6 +29,10 @@ def run(source: str, *, speed: float | None, out: Path | None, questions: Sequen
     _require_usable(source, stream_id)
     with Session(events=events, out=out) as session:
         asyncio.run(_run(source, stream_id, speed, settings, session, questions))
+    if session.viewer.errors:
+        for message in dict.fromkeys(f"{error.message} [{reason_name(error.reason)}]" for error in session.viewer.errors):
+            print(f"watchword: {message}", file=sys.stderr)
+        sys.exit(INCOMPLETE)
 
 
 async def _run(source: str, stream_id: str, speed: float | None, settings: Settings, session: Session, questions: Sequence[str]) -> None:

@@ -179,6 +179,11 @@ class Hub:
             stream.viewers.remove(viewer)
             telemetry.WATCHERS.dec()
 
+    def is_complete(self, stream_id: str) -> bool:
+        """Whether every branch of the stream has ended."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.complete
+
     def streams(self) -> list[live_service_pb2.StreamInfo]:
         """The known streams in order of their ids."""
         return [

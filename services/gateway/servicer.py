@@ -9,7 +9,7 @@ from watchword.v1 import events_pb2, live_service_pb2, live_service_pb2_grpc, me
 
 from pipeline.bus import Bus, Context, Origin, Position
 from pipeline.bus.codec import PUBLISHER
-from pipeline.errors import RequestInvalid, WatchwordError
+from pipeline.errors import RequestInvalid, StreamEnded, WatchwordError
 from pipeline.media.chunks import media_end, validate
 from pipeline.timeline import ZERO
 from services.gateway.hub import Hub, Viewer
@@ -27,6 +27,8 @@ class LiveServicer(live_service_pb2_grpc.LiveServiceServicer):
     def __init__(self, bus: Bus, hub: Hub) -> None:
         self._bus = bus
         self._hub = hub
+        self._taken_in: set[str] = set()
+        """The streams that are being taken in now."""
 
     async def ListStreams(
         self, request: live_service_pb2.ListStreamsRequest, context: ServicerContext
@@ -61,7 +63,21 @@ class LiveServicer(live_service_pb2_grpc.LiveServiceServicer):
     async def _take_in(
         self, config: live_service_pb2.IngestConfig, requests: AsyncIterator[live_service_pb2.IngestRequest]
     ) -> live_service_pb2.IngestResponse:
-        intake = _Intake(self._bus, config.stream_id, config.live)
+        stream_id = config.stream_id
+        if self._hub.is_complete(stream_id):
+            raise StreamEnded(f"stream {stream_id} has ended: ids are used once; send it under another")
+        if stream_id in self._taken_in:
+            raise RequestInvalid(f"stream {stream_id} is being sent by another client of this gateway")
+        self._taken_in.add(stream_id)
+        try:
+            return await self._pass_on(stream_id, config.live, requests)
+        finally:
+            self._taken_in.remove(stream_id)
+
+    async def _pass_on(
+        self, stream_id: str, live: bool, requests: AsyncIterator[live_service_pb2.IngestRequest]
+    ) -> live_service_pb2.IngestResponse:
+        intake = _Intake(self._bus, stream_id, live)
         cause = "the client went away"
         try:
             async for request in requests:
@@ -71,13 +87,14 @@ class LiveServicer(live_service_pb2_grpc.LiveServiceServicer):
                     case "gap":
                         await intake.gap(request.gap)
                     case _:
-                        raise RequestInvalid(f"stream {config.stream_id}: after the config only chunks and gaps may follow")
+                        raise RequestInvalid(f"stream {stream_id}: after the config only chunks and gaps may follow")
             cause = ""
         except WatchwordError as error:
             cause = str(error)
             raise
         finally:
-            await asyncio.shield(intake.end(cause))
+            if intake.chunks:
+                await asyncio.shield(intake.end(cause))
         return live_service_pb2.IngestResponse(chunks=intake.chunks)
 
 

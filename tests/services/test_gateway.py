@@ -289,8 +289,29 @@ def test_a_wrong_ingest_is_refused_with_a_reason(requests: list[live_service_pb2
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await ingest(running, *requests)
         assert reason_of(failed.value) == reason
-        if requests[:1] == [CONFIG]:
-            assert (await published(running, "audio"))[-1] == f"end {failed.value.details()}"
+        assert not running.bus.holds("audio"), "a stream of which nothing was taken has not begun, and so does not end"
+
+    in_gateway(work)
+
+
+def test_what_was_taken_before_a_wrong_chunk_is_ended_with_the_cause() -> None:
+    async def work(running: Gateway) -> None:
+        wrong = live_service_pb2.IngestRequest(chunk=chunk(1, stream_id="another"))
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await ingest(running, CONFIG, live_service_pb2.IngestRequest(chunk=chunk(0)), wrong)
+        assert await published(running, "audio") == ["chunk 0", f"end {failed.value.details()}"]
+
+    in_gateway(work)
+
+
+def test_a_stream_id_is_used_once() -> None:
+    async def work(running: Gateway) -> None:
+        await running.end()
+        await running.known()
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await ingest(running, CONFIG, live_service_pb2.IngestRequest(chunk=chunk(0)))
+        assert failed.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert reason_of(failed.value) == "STREAM_ENDED"
 
     in_gateway(work)
 

@@ -1,6 +1,7 @@
 """The same clip as services over a real broker: the same finals, scenes and answers, also when a process is killed."""
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -59,10 +60,14 @@ def installation(broker_address: str, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def publish(installation: Installation, stream_id: str) -> None:
-    done = watchword(
+    done = send(installation, stream_id)
+    assert done.returncode == 0, done.stderr
+
+
+def send(installation: Installation, stream_id: str) -> subprocess.CompletedProcess[str]:
+    return watchword(
         "publish", DEMO, "--stream", stream_id, "--kafka", installation.env["WATCHWORD_KAFKA"], "--speed", "max", env=installation.env
     )
-    assert done.returncode == 0, done.stderr
 
 
 def words(event: Event) -> list[tuple[str, float, float]]:
@@ -98,8 +103,16 @@ def test_services_say_what_one_process_says(installation: Installation, embedded
     assert not of_type(events, "error")
 
 
+def test_a_stream_id_that_was_used_is_refused(installation: Installation) -> None:
+    done = send(installation, "whole")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "watchword: stream whole has ended; all that comes after is refused: publish under another stream id [STREAM_ENDED]"
+    ]
+
+
 def test_killed_processes_lose_and_repeat_nothing(installation: Installation, embedded_events: list[Event], tmp_path: Path) -> None:
-    killed = ("transcriber", "sampler", "captioner", "safety")
+    killed = ("transcriber", "sampler", "captioner", "safety", "gateway")
     watched = tmp_path / "watched.jsonl"
     with running("watch", "killed", "--gateway", installation.gateway, "--events", str(watched), env={}) as viewer:
         viewer.wait_for("waiting for stream")
