@@ -76,6 +76,9 @@ STEPS = {
     )
 }
 
+RETENTION_S = 86_400
+"""How long a broker keeps records: a day. What a step has not read by then is lost to it, and so is the past to new viewers."""
+
 SERVICES = ("transcriber", "sampler", "captioner", "safety", "memory", "gateway")
 """The processes: each runs the steps that name it; the gateway runs none and reads `cleared` and `errors`."""
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
+import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -26,6 +27,8 @@ from pipeline.errors import (
 )
 from pipeline.stage import Stage
 from services.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 DOMAIN = "watchword"
 """The domain of every `google.rpc.ErrorInfo`."""
@@ -66,6 +69,11 @@ async def through(stage: Stage, items: AsyncIterator[Message]) -> AsyncIterator[
                 yield said
         async for said in stage.flush():
             yield said
+    except (WatchwordError, grpc.RpcError):
+        raise
+    except Exception as error:
+        log.exception("stage_failed", stage=type(stage).__name__)
+        raise InternalError(f"{type(stage).__name__} failed: {error!r}") from error
     finally:
         stage.close()
 

@@ -6,7 +6,7 @@ import errno
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -27,6 +27,8 @@ from services.settings import Settings, Tls
 
 log = structlog.get_logger(__name__)
 
+CALLS_AT_ONCE = 2048
+"""Calls under way in one process, watching clients included; a further one is told RESOURCE_EXHAUSTED."""
 DRAIN_S = 5.0
 """How long calls under way may take to finish when the process is asked to stop."""
 
@@ -49,7 +51,7 @@ class Parts:
     faces: Sequence[Face]
     stages: Mapping[str, StageFactory] = field(default_factory=dict)
     """For each step of the service, what makes its stages."""
-    background: Sequence[Callable[[], Awaitable[None]]] = ()
+    background: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
     """What else runs as long as the process does."""
     close: Callable[[], Awaitable[None]] | None = None
 
@@ -71,7 +73,7 @@ async def serve(service: str, settings: Settings, bus: Bus, *, ready: Callable[[
         stack.push_async_callback(server.stop, DRAIN_S)
         async with _one_failure(), asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(step, bus, parts.stages[step.name]), name=step.name) for step in steps]
-            tasks += [group.create_task(_forever(work), name=service) for work in parts.background]
+            tasks += [group.create_task(work(), name=service) for work in parts.background]
             await checker.set("", health_pb2.HealthCheckResponse.SERVING)
             log.info("serving", service=service, address=address, steps=[step.name for step in steps])
             ready(address)
@@ -127,7 +129,9 @@ async def start_server(
     await asyncio.to_thread(_require_free, address)
     interceptors = [KeyInterceptor(settings.api_key)] if settings.api_key else []
     # Without the second option two processes could listen on one port, and each would get some of the calls.
-    server = grpc.aio.server(interceptors=interceptors, options=[*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(
+        interceptors=interceptors, maximum_concurrent_rpcs=CALLS_AT_ONCE, options=[*MESSAGE_OPTIONS, ("grpc.so_reuseport", 0)]
+    )
     for face in faces:
         face.register(server)
         await checker.set(face.name, health_pb2.HealthCheckResponse.SERVING)
@@ -177,10 +181,6 @@ def _require_free(address: str) -> None:
 
 def _cannot_listen(address: str, cause: str) -> SettingInvalid:
     return SettingInvalid(f"cannot listen on {address}: {cause}; set WATCHWORD_LISTEN to another host:port")
-
-
-async def _forever(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
 
 
 def face_of(module: Any, service: str, servicer: object) -> Face:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import kernels
-from pipeline.graph import BRANCHES, SERVICES, STEPS, TOPICS, WhenFull, writers
+from pipeline.graph import BRANCHES, RETENTION_S, SERVICES, STEPS, TOPICS, WhenFull, writers
 from services import settings
 from services.settings import PORTS
 
@@ -50,7 +50,6 @@ class TestImports:
             "cv2",
             "rapidocr",
             "kafka",
-            "decord",
         }
         code = f"import sys, {module}; print(*sorted(set(sys.modules) & {heavy!r}))"
         imported = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -203,3 +202,8 @@ def _compose() -> Any:
 
 def _values() -> Any:
     return yaml.safe_load((ROOT / "charts/watchword/values.yaml").read_text())
+
+
+def test_the_chart_keeps_records_as_long_as_the_graph_says() -> None:
+    values = yaml.safe_load((ROOT / "charts/watchword/values.yaml").read_text(encoding="utf-8"))
+    assert values["topics"]["retentionMs"] == RETENTION_S * 1000

@@ -42,7 +42,7 @@ from pipeline.bus import MAX_MESSAGE_BYTES, Assigned, Context, Origin, Progress,
 from pipeline.bus import progress as progress_form
 from pipeline.bus.handover import Handover
 from pipeline.errors import BrokerUnavailable, MessageTooLarge, RecordInvalid, SettingInvalid, WatchwordError
-from pipeline.graph import TOPICS, Topic
+from pipeline.graph import RETENTION_S, TOPICS, Topic
 
 log = structlog.get_logger(__name__)
 logging.getLogger("kafka").addHandler(logging.NullHandler())  # else it writes to stderr where nobody has set up logging
@@ -134,7 +134,8 @@ class KafkaBus:
 
     def _connect(self) -> KafkaProducer:
         _wait_for_listener(self._address, self._connect_timeout_s)
-        _create_missing(self._options, {self._prefix + name: self._partitions for name in self._topics}, {})
+        kept = {"retention.ms": str(RETENTION_S * 1000)}
+        _create_missing(self._options, {self._prefix + name: self._partitions for name in self._topics}, kept)
         patience_ms = int(self._patience_s * 1000)
         return KafkaProducer(
             **self._options,

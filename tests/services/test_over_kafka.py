@@ -59,15 +59,12 @@ def installation(broker_address: str, tmp_path_factory: pytest.TempPathFactory) 
         assert statuses == dict.fromkeys(SERVICES, 0), "a service asked to stop does so tidily"
 
 
-def publish(installation: Installation, stream_id: str) -> None:
-    done = send(installation, stream_id)
-    assert done.returncode == 0, done.stderr
+def publishing(installation: Installation, stream_id: str, speed: str) -> list[str]:
+    return ["publish", str(DEMO), "--stream", stream_id, "--kafka", installation.env["WATCHWORD_KAFKA"], "--speed", speed]
 
 
-def send(installation: Installation, stream_id: str) -> subprocess.CompletedProcess[str]:
-    return watchword(
-        "publish", DEMO, "--stream", stream_id, "--kafka", installation.env["WATCHWORD_KAFKA"], "--speed", "max", env=installation.env
-    )
+def publish(installation: Installation, stream_id: str) -> subprocess.CompletedProcess[str]:
+    return watchword(*publishing(installation, stream_id, "max"), env=installation.env)
 
 
 def words(event: Event) -> list[tuple[str, float, float]]:
@@ -88,7 +85,8 @@ def answers(events: list[Event]) -> list[tuple[str, bool, list[Event]]]:
 
 
 def test_services_say_what_one_process_says(installation: Installation, embedded_events: list[Event], tmp_path: Path) -> None:
-    publish(installation, "whole")
+    done = publish(installation, "whole")
+    assert done.returncode == 0, done.stderr
     watched, asked = tmp_path / "watched.jsonl", tmp_path / "asked.jsonl"
     done = watchword("watch", "whole", "--gateway", installation.gateway, "--events", watched)
     assert done.returncode == 0, done.stderr
@@ -104,7 +102,7 @@ def test_services_say_what_one_process_says(installation: Installation, embedded
 
 
 def test_a_stream_id_that_was_used_is_refused(installation: Installation) -> None:
-    done = send(installation, "whole")
+    done = publish(installation, "whole")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "watchword: stream whole has ended; all that comes after is refused: publish under another stream id [STREAM_ENDED]"
@@ -116,14 +114,15 @@ def test_killed_processes_lose_and_repeat_nothing(installation: Installation, em
     watched = tmp_path / "watched.jsonl"
     with running("watch", "killed", "--gateway", installation.gateway, "--events", str(watched), env={}) as viewer:
         viewer.wait_for("waiting for stream")
-        publish(installation, "killed")
-        viewer.wait_for("The conference opens")
-        for service in killed:
-            installation.processes[service].kill()
-        seen = len(finals(read_events(watched)))
-        assert 0 < seen < len(finals(embedded_events)), "the processes were killed in mid-stream"
-        for service in killed:
-            installation.start(service)
+        with running(*publishing(installation, "killed", "4"), env=installation.env) as publisher:
+            viewer.wait_for("Welcome to the")
+            for service in killed:
+                installation.processes[service].kill()
+            seen = len(finals(read_events(watched)))
+            assert 0 < seen < len(finals(embedded_events)), "the processes were killed in mid-stream"
+            for service in killed:
+                installation.start(service)
+            assert publisher.popen.wait(150) == 0
         assert viewer.popen.wait(150) == 0
     events = read_events(watched)
     assert finals(events) == finals(embedded_events)
