@@ -23,39 +23,52 @@ LABEL_PX = 18
 """Height of the line under a picture."""
 
 
-def write_outputs(viewer: Viewer, folder: Path) -> list[Path]:
-    """Write `captions.vtt`, `captions.srt`, `scenes.json` and `keyframes-N.jpg` into the folder; the paths written."""
+def write_words(viewer: Viewer, folder: Path) -> list[Path]:
+    """Write `captions.vtt`, `captions.srt` and `scenes.json` into the folder; the paths written."""
     from pipeline import subtitles
 
-    folder.mkdir(parents=True, exist_ok=True)
     cues = subtitles.cues(viewer.finals)
     files = {
         "captions.vtt": subtitles.webvtt(cues),
         "captions.srt": subtitles.subrip(cues),
         "scenes.json": _scenes(viewer),
     }
-    written = []
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-        written.append(folder / name)
-    for stale in folder.glob("keyframes-*.jpg"):
-        stale.unlink()
-    return written + _contact_sheets(viewer.keyframes, folder)
+    return [folder / name for name in files]
+
+
+class ContactSheets:
+    """Writes keyframes into `keyframes-N.jpg`, a sheet as soon as it is full; sheets of an earlier run go with the first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: list[scene_pb2.Keyframe] = []
+        self.paths: list[Path] = []
+
+    def add(self, keyframe: scene_pb2.Keyframe) -> None:
+        """Take a keyframe; one without a picture is passed over."""
+        if keyframe.jpeg:
+            self._waiting.append(keyframe)
+        if len(self._waiting) == COLUMNS * ROWS:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what waits."""
+        if not self._waiting:
+            return
+        if not self.paths:
+            for stale in self._folder.glob("keyframes-*.jpg"):
+                stale.unlink()
+        path = self._folder / f"keyframes-{len(self.paths) + 1}.jpg"
+        _sheet(self._waiting).save(path, quality=88)
+        self.paths.append(path)
+        self._waiting.clear()
 
 
 def _scenes(viewer: Viewer) -> str:
     scenes = [json_events.scene(caption) for caption in viewer.scenes]
     return json.dumps({"scenes": scenes}, ensure_ascii=False, indent=2) + "\n"
-
-
-def _contact_sheets(keyframes: Sequence[scene_pb2.Keyframe], folder: Path) -> list[Path]:
-    shown = [frame for frame in keyframes if frame.jpeg]
-    paths = []
-    for number, start in enumerate(range(0, len(shown), COLUMNS * ROWS), start=1):
-        path = folder / f"keyframes-{number}.jpg"
-        _sheet(shown[start : start + COLUMNS * ROWS]).save(path, quality=88)
-        paths.append(path)
-    return paths
 
 
 def _sheet(keyframes: Sequence[scene_pb2.Keyframe]) -> "Image.Image":

@@ -73,7 +73,9 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
                 task.cancel()
             await asyncio.gather(publishing, refused, return_exceptions=True)
             await bus.close()
-        print(f"published {source} as stream {stream_id}: {report}")
+        if report is not None:
+            length, tracks = report.media_end.clock(), " and ".join(report.tracks)
+            print(f"published {source} as stream {stream_id}: {length} of {tracks}, {report.chunks} chunks, {report.bytes / 1e6:.1f} MB")
 
     asyncio.run(work())
 

@@ -7,9 +7,9 @@ from typing import Self
 
 from pipeline.errors import SettingInvalid
 from services.cli.events import EventsFile
-from services.cli.outputs import write_outputs
+from services.cli.outputs import ContactSheets, write_words
 from services.cli.terminal import Terminal
-from services.cli.viewer import Viewer
+from services.cli.viewer import Sink, Viewer
 
 
 class Session:
@@ -27,7 +27,11 @@ class Session:
             _require_folder(out)
         self._file = _open(events) if events is not None else None
         self.terminal = Terminal()
-        self.viewer = Viewer([self.terminal, self._file] if self._file is not None else [self.terminal])
+        sinks: list[Sink] = [self.terminal]
+        if self._file is not None:
+            sinks.append(self._file)
+        self._sheets = ContactSheets(out) if out is not None else None
+        self.viewer = Viewer(sinks, pictures=self._sheets.add) if self._sheets is not None else Viewer(sinks)
 
     def __enter__(self) -> Self:
         self.terminal.__enter__()
@@ -36,12 +40,18 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if self._summary and (error is None or self.viewer.told_anything):
-                paths = write_outputs(self.viewer, self._out) if self._out is not None else []
-                self.terminal.summary(self.viewer, [*paths, *([self._events] if self._events is not None else [])])
+                self.terminal.summary(self.viewer, self._write())
         finally:
             self.terminal.__exit__(kind, error, trace)
             if self._file is not None:
                 self._file.close()
+
+    def _write(self) -> list[Path]:
+        paths: list[Path] = []
+        if self._out is not None and self._sheets is not None:
+            self._sheets.finish()
+            paths += [*write_words(self.viewer, self._out), *self._sheets.paths]
+        return paths + ([self._events] if self._events is not None else [])
 
 
 def _open(path: Path) -> EventsFile:

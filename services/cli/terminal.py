@@ -70,7 +70,7 @@ class Terminal:
         models = sorted(viewer.models)
         self.say("")
         self.say(
-            f"{words} words in {len(viewer.finals)} segments, {len(viewer.scenes)} scenes, {len(viewer.keyframes)} keyframes, "
+            f"{words} words in {len(viewer.finals)} segments, {len(viewer.scenes)} scenes, {viewer.keyframes} keyframes, "
             f"{len(viewer.answers)} answers, {len(viewer.errors)} problems"
         )
         if models:

@@ -19,15 +19,25 @@ class Sink(Protocol):
 
 
 class Viewer:
-    """Turns what was cleared into events, hands them on, and keeps finals, scenes and keyframes."""
+    """Turns what was cleared into events, hands them on, and keeps the words: finals, scenes, answers and errors.
 
-    def __init__(self, sinks: Iterable[Sink], *, wall: Callable[[], float] = time.time) -> None:
+    Keyframes are handed to `pictures` and counted, not kept: a camera sends gigabytes of them.
+    """
+
+    def __init__(
+        self,
+        sinks: Iterable[Sink],
+        *,
+        pictures: Callable[[scene_pb2.Keyframe], None] = lambda _: None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._sinks = list(sinks)
+        self._pictures = pictures
         self._wall = wall
         self._started_at: float | None = None
         self.finals: list[transcript_pb2.TranscriptSegment] = []
         self.scenes: list[scene_pb2.SceneCaption] = []
-        self.keyframes: list[scene_pb2.Keyframe] = []
+        self.keyframes = 0
         self.answers: list[answer_pb2.Answer] = []
         self.errors: list[errors_pb2.ErrorEvent] = []
         self.models: set[str] = set()
@@ -47,7 +57,8 @@ class Viewer:
             case "caption":
                 self.scenes.append(event.caption)
             case "keyframe":
-                self.keyframes.append(event.keyframe)
+                self.keyframes += 1
+                self._pictures(event.keyframe)
             case _:
                 pass
         self._tell(json_events.of_cleared(event, self._emitted()))
