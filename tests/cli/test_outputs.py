@@ -21,6 +21,11 @@ def keyframe(number: int) -> scene_pb2.Keyframe:
     return scene_pb2.Keyframe(id=f"keyframe-{number}", media_time=MediaTime.of(number).to_proto(), jpeg=jpeg.getvalue())
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def test_a_sheet_is_written_as_soon_as_it_is_full_and_old_ones_go(tmp_path: Path) -> None:
     for number in (1, 2, 3, 4):
         (tmp_path / f"keyframes-{number}.jpg").write_bytes(b"of an earlier run")
@@ -33,6 +38,6 @@ def test_a_sheet_is_written_as_soon_as_it_is_full_and_old_ones_go(tmp_path: Path
     names = [f"keyframes-{number}.jpg" for number in (1, 2, 3)]
     assert [path.name for path in sheets.paths] == names
     assert sorted(path.name for path in tmp_path.iterdir()) == names
-    sizes = [Image.open(path).size for path in sheets.paths]
+    sizes = [size_of(path) for path in sheets.paths]
     assert sizes[0] == sizes[1]
     assert sizes[2][1] * ROWS == sizes[0][1], "three pictures take one row"
