@@ -81,13 +81,17 @@ SELECT s.stream, s.first_seen, s.latest, s.ended, (SELECT count(*) FROM moments 
 """
 SEE = """
 INSERT INTO streams (stream, first_seen, latest) VALUES (?, ?, ?)
-ON CONFLICT (stream) DO UPDATE SET latest = max(latest, excluded.latest)
+ON CONFLICT (stream) DO UPDATE SET latest = max(latest, excluded.latest), ended = 0
 """
 OLDEST = """
 DELETE FROM moments WHERE id IN (
     SELECT id FROM moments WHERE stream = :stream ORDER BY start_ns, id
     LIMIT max(0, (SELECT count(*) FROM moments WHERE stream = :stream) - :most)
 )
+"""
+
+ENDED_TOO_MANY = """
+SELECT stream FROM streams WHERE ended ORDER BY first_seen, stream LIMIT max(0, (SELECT count(*) FROM streams WHERE ended) - ?)
 """
 
 
@@ -99,16 +103,19 @@ class SqliteStore:
         path: Path | str = ":memory:",
         *,
         max_moments: int = 20_000,
+        max_ended: int = 1_000,
         clock: Callable[[], float] = time.time,
         extension: bool = True,
     ) -> None:
         """Open the memory at `path` and make it where there is none; ":memory:" lives as long as the object.
 
-        A stream keeps at most `max_moments`; the oldest go first and are counted. `extension=False` computes cosines in
+        A stream keeps at most `max_moments`, and of the streams that have ended the latest `max_ended` are kept; what was there
+        first goes first, and its moments are counted. `extension=False` computes cosines in
         numpy even where sqlite-vec could be loaded. Raises `SettingInvalid` where the file cannot be used.
         """
         self._path = str(path)
         self._max_moments = max_moments
+        self._max_ended = max_ended
         self._clock = clock
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="scene-memory")
         try:
@@ -137,11 +144,16 @@ class SqliteStore:
     async def end(self, stream_id: str) -> None:
         """See `SceneStore`."""
 
-        def mark(db: sqlite3.Connection) -> None:
+        def mark(db: sqlite3.Connection) -> int:
             self._see(db, stream_id, MediaTime(0))
             db.execute("UPDATE streams SET ended = 1 WHERE stream = ?", (stream_id,))
+            gone = db.execute(ENDED_TOO_MANY, (self._max_ended,)).fetchall()
+            db.executemany("DELETE FROM streams WHERE stream = ?", gone)
+            return db.executemany("DELETE FROM moments WHERE stream = ?", gone).rowcount if gone else 0
 
-        await self._do("ending", stream_id, mark)
+        dropped = await self._do("ending", stream_id, mark)
+        if dropped:
+            RECORDS_DROPPED.labels(step="index", policy="drop-oldest").inc(dropped)
 
     async def stream(self, stream_id: str) -> StreamState | None:
         """See `SceneStore`."""

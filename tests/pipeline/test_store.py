@@ -56,7 +56,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Callable
 
     def run(test: Callable[[SqliteStore], Awaitable[None]]) -> None:
         path = tmp_path / "memory.db" if request.param == "file" else ":memory:"
-        store = SqliteStore(path, max_moments=5, clock=lambda: 7.0, extension=request.param != "numpy")
+        store = SqliteStore(path, max_moments=5, max_ended=2, clock=lambda: 7.0, extension=request.param != "numpy")
 
         async def whole() -> None:
             try:
@@ -87,6 +87,23 @@ def test_fewer_parts_than_before_leave_none_behind(opened):
         for kept in (3, 1):
             await store.put("s", "x", parts[:kept], await EMBEDDER.embed([part.text for part in parts[:kept]]))
         assert await texts(store) == ["part 0"]
+
+    opened(test)
+
+
+def test_of_ended_streams_the_latest_are_kept_and_live_ones_all(opened):
+    async def test(store: SqliteStore) -> None:
+        for stream in ("a", "live", "b", "c", "d"):
+            await put(store, spoken(f"said on {stream}", 1, stream=stream))
+            if stream != "live":
+                await store.end(stream)
+        assert [state.stream_id for state in await store.streams()] == ["c", "d", "live"]
+        assert await texts(store, stream="a") == []
+        assert await texts(store, stream="live") == ["said on live"]
+        await put(store, spoken("it goes on", 2, stream="c"))
+        state = await store.stream("c")
+        assert state is not None
+        assert not state.ended
 
     opened(test)
 
