@@ -1,6 +1,7 @@
 """Speech to words: the port of speech models, and Whisper through CTranslate2."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,28 +67,12 @@ async def in_thread(executor: ThreadPoolExecutor, function: Callable[P, T], *arg
     return await asyncio.get_running_loop().run_in_executor(executor, lambda: function(*args, **kwargs))
 
 
-class FasterWhisper:
-    """Whisper in CTranslate2's format, as faster-whisper reads it; a monolingual English model or a multilingual one.
+class Threaded(ABC):
+    """A `Transcriber` that computes on a thread of its own."""
 
-    Decodes with beam 5 and no prompt, so the words depend on the audio alone; word times are those of CTranslate2's
-    alignment (dynamic time warping over cross-attention heads), the ends corrected for its bias.
-    """
-
-    def __init__(self, directory: Path, *, name: str, language: str = "en", device: str = "cpu", compute_type: str = "int8") -> None:
-        """Load the model of `directory`; raises `SettingInvalid` for a language it does not know, `ModelMissing` if it is not there."""
-        from faster_whisper import WhisperModel
-        from faster_whisper.tokenizer import Tokenizer
-
-        if not (directory / "model.bin").is_file():
-            raise ModelMissing(f"loading {name}: {directory} holds no model.bin; give the directory of a CTranslate2 Whisper model")
-        model = WhisperModel(str(directory), device=device, compute_type=compute_type, cpu_threads=1, num_workers=1, local_files_only=True)
-        multilingual = bool(model.model.is_multilingual)
-        check_language(name, language, multilingual=multilingual)
+    def __init__(self, name: str, language: str) -> None:
         self._name, self._language = name, language
-        self._network: Any = model.model
-        self._features: Any = model.feature_extractor
-        self._tokens: Any = Tokenizer(model.hf_tokenizer, multilingual, task="transcribe", language=language)
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="whisper")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     @property
     def name(self) -> str:
@@ -107,6 +92,33 @@ class FasterWhisper:
     def close(self) -> None:
         """Let go of the thread that computes."""
         self._executor.shutdown(wait=False)
+
+    @abstractmethod
+    def _transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
+        """The words of at most 29 s; blocks."""
+
+
+class FasterWhisper(Threaded):
+    """Whisper in CTranslate2's format, as faster-whisper reads it; a monolingual English model or a multilingual one.
+
+    Decodes with beam 5 and no prompt, so the words depend on the audio alone; word times are those of CTranslate2's
+    alignment (dynamic time warping over cross-attention heads), the ends corrected for its bias.
+    """
+
+    def __init__(self, directory: Path, *, name: str, language: str = "en", device: str = "cpu", compute_type: str = "int8") -> None:
+        """Load the model of `directory`; raises `SettingInvalid` for a language it does not know, `ModelMissing` if it is not there."""
+        from faster_whisper import WhisperModel
+        from faster_whisper.tokenizer import Tokenizer
+
+        if not (directory / "model.bin").is_file():
+            raise ModelMissing(f"loading {name}: {directory} holds no model.bin; give the directory of a CTranslate2 Whisper model")
+        model = WhisperModel(str(directory), device=device, compute_type=compute_type, cpu_threads=1, num_workers=1, local_files_only=True)
+        multilingual = bool(model.model.is_multilingual)
+        check_language(name, language, multilingual=multilingual)
+        super().__init__(name, language)
+        self._network: Any = model.model
+        self._features: Any = model.feature_extractor
+        self._tokens: Any = Tokenizer(model.hf_tokenizer, multilingual, task="transcribe", language=language)
 
     def _transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
         import ctranslate2

@@ -1,18 +1,17 @@
 """The reference engine: openai-whisper, for checkpoints in OpenAI's own format. Slower than CTranslate2; for comparison."""
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ModelMismatch, ModelMissing
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
-from pipeline.transcribe.model import check_language, check_length, in_thread
+from pipeline.transcribe.model import Threaded, check_language
 from pipeline.transcribe.words import Hypothesis, Piece, join_pieces
 
 
-class OpenAiWhisper:
+class OpenAiWhisper(Threaded):
     """Whisper in PyTorch on the CPU, one thread, greedy, without a prompt from earlier speech."""
 
     def __init__(self, checkpoint: Path, *, name: str, language: str = "en") -> None:
@@ -26,7 +25,7 @@ class OpenAiWhisper:
             import whisper
         except ImportError as error:
             raise ModelMissing(
-                f"loading {name}: the reference engine needs the package openai-whisper; install watchword[models]"
+                f"loading {name}: the reference engine needs the package openai-whisper; install the extra `models`"
             ) from error
         if not checkpoint.is_file():
             raise ModelMissing(f"loading {name}: {checkpoint} is not there")
@@ -41,28 +40,8 @@ class OpenAiWhisper:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file of its own open
             whisper.tokenizer.get_tokenizer(network.is_multilingual, num_languages=network.num_languages, language=language)
-        self._name, self._language = name, language
+        super().__init__(name, language)
         self._network: Any = network.float().eval()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="openai-whisper")
-
-    @property
-    def name(self) -> str:
-        """Catalog name of the model."""
-        return self._name
-
-    @property
-    def language(self) -> str:
-        """BCP 47 language of the words."""
-        return self._language
-
-    async def transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
-        """As the port says."""
-        check_length(samples)
-        return await in_thread(self._executor, self._transcribe, samples, start)
-
-    def close(self) -> None:
-        """Let go of the thread that computes."""
-        self._executor.shutdown(wait=False)
 
     def _transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
         found = self._network.transcribe(
