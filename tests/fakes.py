@@ -15,6 +15,7 @@ from pipeline.qa.store import DIMENSIONS, Vectors
 from pipeline.qa.words import stem, tokens
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
+from pipeline.transcribe.model import LanguageGuess, Passage
 from pipeline.transcribe.vad import VadState
 from pipeline.transcribe.words import HeardWord, Hypothesis
 
@@ -90,7 +91,8 @@ class ScriptedTranscriber:
     """
 
     name = "scripted"
-    language = "en"
+    languages = frozenset({"en"})
+    continues = True
 
     def __init__(
         self, words: Sequence[tuple[str, float, float]], *, misheard: Mapping[str, str] | None = None, failures: Sequence[Exception] = ()
@@ -100,18 +102,23 @@ class ScriptedTranscriber:
         self._misheard = misheard or {}
         self._failures = list(failures)
 
-    async def transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
+    async def transcribe(self, passage: Passage) -> Hypothesis:
         if self._failures:
             raise self._failures.pop(0)
-        end = start + MediaTime.of(len(samples) / 16_000)
+        start = passage.start
+        end = start + MediaTime.of(len(passage.samples) / 16_000)
         self.heard.append((start.seconds, end.seconds))
+        known = passage.prefix[-1].end if passage.prefix else MediaTime(-1)
         said = []
         for text, begin, close in self._words:
-            if begin >= start.seconds - 0.05 and close <= end.seconds + 0.05:
+            if MediaTime.of(close) > known and begin >= start.seconds - 0.05 and close <= end.seconds + 0.05:
                 recent = close > end.seconds - 0.15
                 heard = self._misheard.get(text, text) if recent else text
                 said.append(HeardWord(heard, MediaTime.of(begin), MediaTime.of(close), 0.9))
         return Hypothesis(tuple(said), -0.2, 0.0)
+
+    async def identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
+        return (LanguageGuess("en", 1.0),)
 
     def close(self) -> None:
         pass

@@ -24,7 +24,7 @@ from pipeline.transcribe import guards, segmentation
 from pipeline.transcribe.agreement import Agreement, agree, corrects
 from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
 from pipeline.transcribe.guards import Admitted, Span
-from pipeline.transcribe.model import Transcriber
+from pipeline.transcribe.model import Passage, Transcriber
 from pipeline.transcribe.replay import Origins
 from pipeline.transcribe.segmentation import FRAME, RULES, Move, Rules, Stretch
 from pipeline.transcribe.vad import SpeechDetector, VadState
@@ -239,7 +239,7 @@ class Transcribe:
             if start is None:
                 break
             heard = Span(media_time(start), media_time(end))
-            hypothesis = await self._model.transcribe(self._run.samples(start, end), heard.start)
+            hypothesis = await self._model.transcribe(Passage(self._run.samples(start, end), heard.start))
             admitted = guards.admit(hypothesis, heard, [span for span in spans if span.end > heard.start])
             words += admitted.words
             refused.update(admitted.refused)
@@ -287,7 +287,7 @@ class Transcribe:
                 text=written(words),
                 media_start=media_time(segment.start).to_proto(),
                 media_end=media_time(end).to_proto(),
-                language=self._model.language,
+                language="en",
                 model=self._model.name,
             )
         )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.timeline import MediaTime
 
@@ -20,6 +20,8 @@ class HeardWord:
     end: MediaTime
     probability: float
     """0 to 1."""
+    tokens: tuple[int, ...] = ()
+    """The tokens that the engine wrote it with, for `Passage.prefix`; empty where it does not tell."""
 
     @property
     def spoken(self) -> str:
@@ -46,6 +48,7 @@ class Piece:
     start: MediaTime
     end: MediaTime
     probability: float
+    tokens: tuple[int, ...] = ()
 
 
 def join_pieces(pieces: Iterable[Piece]) -> tuple[HeardWord, ...]:
@@ -56,6 +59,7 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[HeardWord, ...]:
     """
     words: list[HeardWord] = []
     opening = ""
+    opening_tokens: tuple[int, ...] = ()
     open_word = False
     for piece in pieces:
         text = piece.text.strip()
@@ -64,18 +68,19 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[HeardWord, ...]:
             continue
         if not _UNSPOKEN.sub("", text):
             if _OPENING.fullmatch(text) and (spaced or not open_word):
-                opening += text
+                opening, opening_tokens = opening + text, opening_tokens + piece.tokens
                 open_word = False
             elif words and not opening and (not spaced or text[0] in ".,!?;:…%"):
                 last = words[-1]
-                words[-1] = HeardWord(last.text + text, last.start, last.end, last.probability)
+                words[-1] = replace(last, text=last.text + text, tokens=last.tokens + piece.tokens)
             continue
         if words and open_word and not spaced and not opening:
             last = words[-1]
-            words[-1] = HeardWord(last.text + text, last.start, piece.end, (last.probability + piece.probability) / 2)
+            probability = (last.probability + piece.probability) / 2
+            words[-1] = HeardWord(last.text + text, last.start, piece.end, probability, last.tokens + piece.tokens)
         else:
-            words.append(HeardWord(opening + text, piece.start, piece.end, piece.probability))
-        opening, open_word = "", True
+            words.append(HeardWord(opening + text, piece.start, piece.end, piece.probability, opening_tokens + piece.tokens))
+        opening, opening_tokens, open_word = "", (), True
     return tuple(words)
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import fields
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,8 @@ from watchword.v1.transcript_pb2 import TranscriptSegment
 from pipeline.errors import MediaUndecodable, MessageInvalid, ModelMismatch, ModelMissing, SettingInvalid, WatchwordError
 from pipeline.media.chunks import cut
 from pipeline.timeline import MediaTime
-from pipeline.transcribe.model import FasterWhisper, Transcriber, load
+from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
+from pipeline.transcribe.model import LanguageGuess, Passage, Transcriber, load
 from pipeline.transcribe.stage import Transcribe
 from pipeline.transcribe.vad import SpeechDetector, load_detector
 from pipeline.transcribe.words import Hypothesis
@@ -189,10 +191,10 @@ def test_a_final_that_changes_a_stable_word_says_so() -> None:
     script = spoken((0.5, "a ticket costs twenty five pounds today"))
 
     class Fickle(ScriptedTranscriber):
-        async def transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
-            heard = await super().transcribe(samples, start)
+        async def transcribe(self, passage: Passage) -> Hypothesis:
+            heard = await super().transcribe(passage)
             # Only the final's audio ends in silence.
-            wrong = np.abs(samples[-2400:]).max() > 0.05
+            wrong = np.abs(passage.samples[-2400:]).max() > 0.05
             words = tuple(type(w)("tickets", w.start, w.end, 0.5) if wrong and w.text == "ticket" else w for w in heard.words)
             return Hypothesis(words)
 
@@ -226,8 +228,8 @@ def test_what_the_model_leaves_out_is_heard_again() -> None:
     script = spoken((0.5, "then she wept"), (2.2, "the narratives disagree about the time"))
 
     class Stops(ScriptedTranscriber):
-        async def transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
-            heard = await super().transcribe(samples, start)
+        async def transcribe(self, passage: Passage) -> Hypothesis:
+            heard = await super().transcribe(passage)
             first = [word for word in heard.words if word.start < MediaTime.of(2)]
             return Hypothesis(tuple(first)) if first else heard
 
@@ -454,14 +456,17 @@ class Remembering:
 
     def __init__(self, model: Transcriber) -> None:
         self._model = model
-        self._known: dict[tuple[bytes, int], Hypothesis] = {}
-        self.name, self.language = model.name, model.language
+        self._known: dict[tuple[object, ...], Hypothesis] = {}
+        self.name, self.languages, self.continues = model.name, model.languages, model.continues
 
-    async def transcribe(self, samples: Samples, start: MediaTime) -> Hypothesis:
-        key = (samples.tobytes(), start.nanos)
+    async def transcribe(self, passage: Passage) -> Hypothesis:
+        key = (passage.samples.tobytes(), *(getattr(passage, field.name) for field in fields(passage) if field.name != "samples"))
         if key not in self._known:
-            self._known[key] = await self._model.transcribe(samples, start)
+            self._known[key] = await self._model.transcribe(passage)
         return self._known[key]
+
+    async def identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
+        return await self._model.identify(samples)
 
     def close(self) -> None:
         pass
@@ -571,9 +576,9 @@ def test_an_old_speech_is_understood(model: Transcriber, vad: SpeechDetector) ->
     assert heard == expected.split()
 
 
-def test_another_language_is_refused_with_a_reason() -> None:
+def test_another_language_is_refused_with_a_reason(model: Transcriber) -> None:
     with pytest.raises(SettingInvalid, match=r'"de": whisper-tiny.en knows only English \("en"\)'):
-        load(language="de")
+        asyncio.run(model.transcribe(Passage(np.zeros(16_000, np.float32), MediaTime(0), language="de")))
 
 
 def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
@@ -583,7 +588,7 @@ def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
 
 def test_a_model_takes_no_more_than_it_can_hear(model: Transcriber) -> None:
     with pytest.raises(ValueError, match=r"30\.0 s of audio"):
-        asyncio.run(model.transcribe(np.zeros(16_000 * 30, np.float32), MediaTime(0)))
+        asyncio.run(model.transcribe(Passage(np.zeros(16_000 * 30, np.float32), MediaTime(0))))
 
 
 def test_a_detector_can_go_on_from_any_state(vad: SpeechDetector) -> None:
@@ -613,11 +618,10 @@ def test_the_reference_engine_reads_openai_checkpoints(tmp_path: Path) -> None:
         torch.nn.init.normal_(parameter, std=0.1)
     torch.save({"dims": vars(dims), "model_state_dict": network.state_dict()}, tmp_path / "random.pt")
     engine = load("random.en", directory=tmp_path)
-    heard = asyncio.run(engine.transcribe(np.zeros(16_000, np.float32), MediaTime.of(5)))
+    heard = asyncio.run(engine.transcribe(Passage(np.zeros(16_000, np.float32), MediaTime.of(5))))
     engine.close()
     assert all(MediaTime.of(5) <= word.start <= word.end for word in heard.words)
-    with pytest.raises(SettingInvalid):
-        load("random.en", language="fr", directory=tmp_path)
+    assert engine.languages == {"en"}
     (tmp_path / "random.pt").write_bytes(b"no checkpoint")
     with pytest.raises(ModelMismatch, match=r"random\.pt is not a Whisper checkpoint"):
         load("random.en", directory=tmp_path)

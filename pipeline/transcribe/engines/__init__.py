@@ -1,0 +1,1 @@
+"""The engines behind the port of `pipeline.transcribe.model`, one module each."""
