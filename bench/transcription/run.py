@@ -1,4 +1,4 @@
-"""How well and how soon speech becomes words: `python bench/transcription.py FILE... [--truth FILE]`.
+"""How well and how soon speech becomes words: `python -m bench.transcription.run FILE... [--truth FILE]`.
 
 Runs the transcribe step over the files' own audio packets as if they came live: each chunk is there when its audio has been
 said, and the step is late by the time it computes. Prints for each file the word error rate of the finals (Whisper's English
