@@ -40,14 +40,15 @@ class Gathering(Generic[Item]):
     """Which items start, and with whom; a pure rule, told the time.
 
     Streams take turns: the stream that was served longest ago comes first, and a batch is filled with one item of each
-    stream before it takes a second one of any.
+    stream before it takes a second one of any. What waits is shared among the workers, so that none is idle while another
+    one works for all.
     """
 
-    def __init__(self, *, most: int = 8, patience: float = 0.0) -> None:
+    def __init__(self, *, most: int = 8, patience: float = 0.0, workers: int = 1) -> None:
         """Batches of at most `most` items; `patience` in seconds, 0 to `LONGEST_PATIENCE`. Raises `ValueError`."""
         if most < 1 or not 0 <= patience <= LONGEST_PATIENCE:
             raise ValueError(f"batches of {most} after {patience} s; 1 or more and 0 to {LONGEST_PATIENCE} s are possible")
-        self._most, self._patience = most, patience
+        self._most, self._patience, self._workers = most, patience, workers
         self._streams: OrderedDict[Hashable, list[Waiting[Item]]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -71,8 +72,9 @@ class Gathering(Generic[Item]):
 
     def take(self, now: float, active: Collection[Hashable] = ()) -> list[Waiting[Item]]:
         """The items that start now, of one key; empty if none does yet. `active` are the streams that are being worked for."""
+        share = min(self._most, -(-len(self) // self._workers))
         for stream, items in self._streams.items():
-            group = list(self._group(items[0]))
+            group = list(self._group(items[0], share))
             alone = all(other == stream for other in (*self._streams, *active))
             if alone or len(group) >= self._most or items[0].until <= now:
                 for waiting in group:
@@ -86,14 +88,14 @@ class Gathering(Generic[Item]):
         """When an item starts at the latest; `None` if none waits."""
         return min((items[0].until for items in self._streams.values()), default=None)
 
-    def _group(self, first: Waiting[Item]) -> Iterator[Waiting[Item]]:
+    def _group(self, first: Waiting[Item], most: int) -> Iterator[Waiting[Item]]:
         """Up to `most` items of the key, the first one's stream in front, then in turns."""
         order = [first.stream, *(stream for stream in self._streams if stream != first.stream)]
         fitting = [[waiting for waiting in self._streams[stream] if waiting.key == first.key] for stream in order]
         taken = 0
         for turn in range(max(map(len, fitting))):
             for items in fitting:
-                if turn < len(items) and taken < self._most:
+                if turn < len(items) and taken < most:
                     taken += 1
                     yield items[turn]
 
@@ -155,7 +157,7 @@ class Batcher(Generic[Item, Result]):
         `most` and `patience` are those of `Gathering`; `waiting` is how many items may wait.
         """
         self._run, self._workers, self._limit, self._clock = run, workers, waiting, clock
-        self._state: _State[Item, Result] = _State(Gathering(most=most, patience=patience))
+        self._state: _State[Item, Result] = _State(Gathering(most=most, patience=patience, workers=workers))
         self._executor = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name)
 
     async def submit(self, item: Item, *, key: Hashable, stream: Hashable = None) -> Result:

@@ -38,6 +38,9 @@ class Hypothesis:
     """Mean natural log probability of the tokens; -1 is poor."""
     no_speech_probability: float = 0.0
     """The model's own probability that nobody speaks, 0 to 1."""
+    ran_on: bool = False
+    """The model was stopped at its limit of words for so much audio, which it seldom reaches but in a loop; false where an engine
+    does not tell."""
 
 
 @dataclass(frozen=True)

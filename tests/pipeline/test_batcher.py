@@ -17,9 +17,9 @@ def items(gathering: Gathering[str], now: float = 0.0, active: Sequence[str] = (
     return " ".join(waiting.item for waiting in gathering.take(now, active))
 
 
-def gathering(*waiting: str, most: int = 8, patience: float = 0.0, idle: bool = False) -> Gathering[str]:
+def gathering(*waiting: str, most: int = 8, patience: float = 0.0, idle: bool = False, workers: int = 1) -> Gathering[str]:
     """Items such as "a1": stream "a", first item; one behind a "/" has a key of its own."""
-    found = Gathering[str](most=most, patience=patience)
+    found = Gathering[str](most=most, patience=patience, workers=workers)
     for item in waiting:
         name, _, key = item.partition("/")
         found.add(name, key=key, stream=name[0], now=0.0, idle=idle)
@@ -34,6 +34,10 @@ class TestGathering:
     def test_no_batch_is_larger_than_it_may_be(self) -> None:
         found = gathering("a1", "b1", "c1", "d1", "e1", most=2)
         assert [items(found), items(found), items(found)] == ["a1 b1", "c1 d1", "e1"]
+
+    def test_what_waits_is_shared_among_the_workers(self) -> None:
+        found = gathering("a1", "b1", "c1", "d1", "e1", workers=2)
+        assert [items(found), items(found), items(found)] == ["a1 b1 c1", "d1", "e1"]
 
     def test_a_stream_that_asks_for_much_is_not_served_before_the_others(self) -> None:
         found = gathering("a1", "a2", "a3", "a4", "b1", "c1", "b2", most=2)
