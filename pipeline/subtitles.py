@@ -38,8 +38,17 @@ class _Timed:
     end: MediaTime
 
 
+def tracks(segments: Iterable[TranscriptSegment]) -> dict[str, list[TranscriptSegment]]:
+    """The finals of a stream apart: under "" what was said, under a language its translations into it, if there are any."""
+    found: dict[str, list[TranscriptSegment]] = {"": []}
+    for segment in segments:
+        if segment.is_final:
+            found.setdefault(segment.language if segment.translation_of else "", []).append(segment)
+    return found
+
+
 def cues(segments: Iterable[TranscriptSegment]) -> list[Cue]:
-    """The cues of a stream's finals, given in order of time; anything but a final is passed over.
+    """The cues of a track's finals, given in order of time; anything but a final is passed over.
 
     The text is shown as it is, since it may have been redacted; it has the times of the words where it has as many, and is
     spread evenly over them where it has not.

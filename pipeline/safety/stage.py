@@ -56,6 +56,7 @@ class ScreenTranscripts(_Screen):
     """Transcripts: offending words are masked in place; a segment that must not pass is withheld when it is final.
 
     A blocked partial says nothing. Words of it that were shown before are taken back by the `Withheld` of its final.
+    Statistics hold no words and pass as they are.
     """
 
     kind = "transcript"
@@ -67,6 +68,9 @@ class ScreenTranscripts(_Screen):
         match item.WhichOneof("event"):
             case "gap":
                 yield events_pb2.ClearedEvent(gap=item.gap)
+            case "stats":
+                self._own(item.stats.stream_id, item.stats.id)
+                yield events_pb2.ClearedEvent(stats=item.stats)
             case "segment":
                 segment = item.segment
                 self._own(segment.stream_id, segment.id)

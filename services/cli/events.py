@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from google.protobuf.duration_pb2 import Duration
 from watchword.v1 import answer_pb2, errors_pb2, events_pb2, safety_pb2, scene_pb2, transcript_pb2
@@ -42,6 +42,9 @@ def of_cleared(event: events_pb2.ClearedEvent, emitted_s: float) -> list[Event]:
         case "gap":
             gap = event.gap
             return [_base("gap", gap, gap.media_start, gap.media_end, emitted_s) | {"text": gap.cause}]
+        case "stats":
+            stats = event.stats
+            return [_base("statistics", stats, Duration(), stats.media_end, emitted_s) | _statistics(stats)]
         case _:
             return []
 
@@ -124,9 +127,47 @@ def _segment(segment: transcript_pb2.TranscriptSegment, emitted_s: float) -> Eve
         {"w": word.text, "start": _seconds(word.media_start), "end": _seconds(word.media_end), "p": _short(word.probability)}
         for word in segment.words
     ]
-    if segment.is_final:
-        return event | {"corrected": segment.corrected, "language": segment.language, "model": segment.model}
-    return event | {"stable": segment.stable}
+    event |= {
+        "stable": segment.stable,
+        "revision": segment.revision,
+        "language": segment.language,
+        "language_probability": _short(segment.language_probability) or None,
+        "translation_of": segment.translation_of or None,
+    }
+    return event | {"corrected": segment.corrected, "model": segment.model} if segment.is_final else event
+
+
+def _statistics(stats: transcript_pb2.TranscriptStatistics) -> Event:
+    told = {
+        "words": stats.words,
+        "words_per_minute": round(stats.words_per_minute, 1),
+        "stable_latency": _latency(stats, "stable_latency"),
+        "final_latency": _latency(stats, "final_latency"),
+        "flicker": _short(stats.flicker),
+        "real_time_factor": _short(stats.real_time_factor),
+        "words_refused": dict(sorted(stats.words_refused.items())),
+    }
+    return {"text": _in_words(told)} | told
+
+
+def _latency(stats: transcript_pb2.TranscriptStatistics, name: Literal["stable_latency", "final_latency"]) -> dict[str, float] | None:
+    if not stats.HasField(name):
+        return None
+    latency: transcript_pb2.WordLatency = getattr(stats, name)
+    return {"mean": round(latency.mean_s, 3), "p95": round(latency.p95_s, 3)}
+
+
+def _in_words(told: Event) -> str:
+    """What the statistics tell, for people."""
+    parts = [f"{told['words']} words"]
+    for name, what in (("stable_latency", "promised"), ("final_latency", "settled")):
+        if latency := told[name]:
+            parts.append(f"{what} {latency['mean']:.1f} s after they were said (95 of 100 within {latency['p95']:.1f} s)")
+    parts.append(f"{told['flicker']:.2f} taken back for each word")
+    parts.append(f"{told['real_time_factor']:.2f} s of computing for each second")
+    if refused := sum(told["words_refused"].values()):
+        parts.append(f"{refused} words refused")
+    return ", ".join(parts)
 
 
 def _keyframe(frame: scene_pb2.Keyframe) -> Event:

@@ -24,15 +24,14 @@ LABEL_PX = 18
 
 
 def write_words(viewer: Viewer, folder: Path) -> list[Path]:
-    """Write `captions.vtt`, `captions.srt` and `scenes.json` into the folder; the paths written."""
+    """Write `captions.vtt` and `captions.srt`, `captions.en.vtt` and so on for a translation, and `scenes.json`; the paths written."""
     from pipeline import subtitles
 
-    cues = subtitles.cues(viewer.finals)
-    files = {
-        "captions.vtt": subtitles.webvtt(cues),
-        "captions.srt": subtitles.subrip(cues),
-        "scenes.json": _scenes(viewer),
-    }
+    files: dict[str, str] = {}
+    for language, finals in subtitles.tracks(viewer.finals).items():
+        name, cues = f"captions.{language}".rstrip("."), subtitles.cues(finals)
+        files |= {f"{name}.vtt": subtitles.webvtt(cues), f"{name}.srt": subtitles.subrip(cues)}
+    files["scenes.json"] = _scenes(viewer)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in files]

@@ -66,27 +66,31 @@ class Terminal:
 
     def summary(self, viewer: Viewer, paths: Sequence[Path]) -> None:
         """What was understood in all, by what, and where the files are."""
-        words = sum(len(segment.words) for segment in viewer.finals)
+        said = [segment for segment in viewer.finals if not segment.translation_of]
+        words = sum(len(segment.words) for segment in said)
         models = sorted(viewer.models)
         self.say("")
         self.say(
-            f"{words} words in {len(viewer.finals)} segments, {len(viewer.scenes)} scenes, {viewer.keyframes} keyframes, "
+            f"{words} words in {len(said)} segments, {len(viewer.scenes)} scenes, {viewer.keyframes} keyframes, "
             f"{len(viewer.answers)} answers, {len(viewer.errors)} problems"
         )
+        if viewer.statistics is not None:
+            self.say(f"speech: {viewer.statistics['text']}")
         if models:
             self.say(f"used: {', '.join(models)}")
         for path in paths:
             self.say(f"wrote: {path}")
 
     def write(self, events: Iterable[Event]) -> None:
-        """Show events; answers are shown as they are found (`answer`)."""
+        """Show events; answers are shown as they are found (`answer`), statistics in the end (`summary`)."""
         for event in events:
             match event["type"]:
                 case "partial":
                     self._show_partial(event)
                 case "final":
                     self._show_below(None)
-                    self._line(_time(event["media_start"]), "", Text(event["text"], style="bold"))
+                    label = "in English" if event["translation_of"] else ""
+                    self._line(_time(event["media_start"]), label, Text(event["text"], style="" if label else "bold"))
                 case "scene":
                     self._scene = event
                     self._show_scene(event)

@@ -40,6 +40,8 @@ class Viewer:
         self.keyframes = 0
         self.answers: list[answer_pb2.Answer] = []
         self.errors: list[errors_pb2.ErrorEvent] = []
+        self.statistics: Event | None = None
+        """How well it was transcribed, as told last."""
         self.models: set[str] = set()
         """The models that had a part in it."""
 
@@ -78,5 +80,6 @@ class Viewer:
 
     def _tell(self, told: list[Event]) -> None:
         self.models |= {event["model"] for event in told if event.get("model")}
+        self.statistics = next((event for event in told if event["type"] == "statistics"), self.statistics)
         for sink in self._sinks:
             sink.write(told)

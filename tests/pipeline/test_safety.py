@@ -15,7 +15,7 @@ from watchword.v1.events_pb2 import AudioEvent, CaptionEvent, ClearedEvent, Keyf
 from watchword.v1.media_pb2 import Gap, StreamEnd
 from watchword.v1.safety_pb2 import Action
 from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneBoundary, SceneCaption
-from watchword.v1.transcript_pb2 import TranscriptSegment, Word
+from watchword.v1.transcript_pb2 import TranscriptSegment, TranscriptStatistics, Word
 
 from pipeline.errors import MediaUndecodable, MessageInvalid
 from pipeline.safety import POLICIES, Judge, Kind, model
@@ -184,6 +184,13 @@ def test_a_segment_without_words_passes() -> None:
     (cleared,) = process(ScreenTranscripts("s", judge()), segment())
     assert isinstance(cleared, ClearedEvent)
     assert cleared.segment.verdict.action == ALLOW
+
+
+def test_statistics_go_on_unless_they_are_of_another_stream() -> None:
+    stats = TranscriptStatistics(stream_id="s", id="statistics-10000", words=7, words_refused={"silence": 2})
+    assert process(ScreenTranscripts("s", judge()), TranscriptEvent(stats=stats)) == [ClearedEvent(stats=stats)]
+    with pytest.raises(MessageInvalid, match="statistics-10000"):
+        process(ScreenTranscripts("another", judge()), TranscriptEvent(stats=stats))
 
 
 def test_a_gap_goes_on() -> None:

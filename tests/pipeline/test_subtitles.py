@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
-from pipeline.subtitles import LINE, LONGEST, SHORTEST, Cue, cues, subrip, webvtt
+from pipeline.subtitles import LINE, LONGEST, SHORTEST, Cue, cues, subrip, tracks, webvtt
 from pipeline.timeline import MediaTime
 
 pytestmark = pytest.mark.unit
@@ -91,6 +91,13 @@ def test_a_pause_within_a_segment_ends_the_cue() -> None:
 
 def test_partials_are_not_shown() -> None:
     assert cues([segment("This may still change", final=False)]) == []
+
+
+def test_a_translation_is_another_track() -> None:
+    said, partial, translated = segment("Guten Tag."), segment("Wie geht", final=False), segment("Good day.")
+    translated.translation_of, translated.language = "segment-0", "en"
+    assert tracks([said, translated, partial]) == {"": [said], "en": [translated]}
+    assert tracks([]) == {"": []}
 
 
 def test_short_cues_in_a_row_do_not_overlap() -> None:

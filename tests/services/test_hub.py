@@ -11,6 +11,7 @@ from pipeline.bus.codec import NO_STREAM
 from pipeline.bus.memory import MemoryBus
 from pipeline.errors import RequestInvalid, StreamUnknown
 from pipeline.graph import BRANCHES
+from pipeline.timeline import MediaTime
 from services.gateway import hub as hub_module
 from services.gateway.hub import Hub, Viewer
 
@@ -69,6 +70,20 @@ def test_a_late_viewer_of_a_long_stream_is_served_whatever_happens_meanwhile() -
 def test_errors_are_told_once_each_in_whatever_order_steps_report_them() -> None:
     hub = hub_of([error(0, major=100), error(1, major=80), error(2, major=100), *ends(0)])
     assert ids(hub.watch("s", "")) == ["error-100", "error-80", "end"]
+
+
+def test_statistics_are_shown_and_count_as_heard() -> None:
+    stats = transcript_pb2.TranscriptStatistics(stream_id="s", id="statistics-10000", media_end=MediaTime.of(10).to_proto(), words=7)
+    origin = Origin("screen-transcripts", Position(1, 0))
+    hub = hub_of([final(0), Record("cleared", 0, 1, "s", events_pb2.ClearedEvent(stats=stats), origin, Context()), *ends(2)])
+    viewer = hub.watch("s", "")
+
+    async def read() -> list[events_pb2.ClearedEvent]:
+        return [update.event async for update in viewer.updates() if update.HasField("event")]
+
+    _, told = asyncio.run(read())
+    assert told.stats == stats
+    assert MediaTime.from_proto(hub.streams()[0].media_end) == MediaTime.of(10)
 
 
 def test_an_error_of_no_stream_makes_no_stream() -> None:
