@@ -2,7 +2,7 @@
 
 import hmac
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -61,7 +61,7 @@ CODES = {
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
 
-async def through(stage: Stage, items: AsyncIterator[Message]) -> AsyncIterator[Message]:
+async def through(stage: Stage, items: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
     """Send one stream's items through a stage and tell what it says; the stage is closed in the end."""
     try:
         async for item in items:

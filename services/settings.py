@@ -8,6 +8,9 @@ from pathlib import Path
 
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
+from pipeline.transcribe.options import AUTO, Options
+from services import speech
+from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
 """The gRPC port of each service where none is set: the gateway has 50051."""
@@ -47,6 +50,16 @@ class Settings:
     """WATCHWORD_STORE: the SQLite file of the scene memory; ":memory:" keeps nothing."""
     log: str = ""
     """WATCHWORD_LOG: "debug", "info", "warning" or "error"; empty means info in services and error where a person reads along."""
+    model: str = "whisper-tiny.en"
+    """WATCHWORD_MODEL: the speech model: a name of the catalog, or a directory."""
+    language: str = AUTO
+    """WATCHWORD_LANGUAGE: BCP 47 language that is spoken, or "auto"."""
+    translate: bool = False
+    """WATCHWORD_TRANSLATE: "true" or "false": whether finals in other languages are followed by ones in English."""
+    glossary: tuple[str, ...] = ()
+    """WATCHWORD_GLOSSARY: terms that may be said, between commas, or the path of a file with one a line."""
+    streams: tuple[StreamRule, ...] = ()
+    """WATCHWORD_STREAMS: a TOML file that says for streams of a name what differs from the three above."""
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags" or "transformers"."""
     captioner_model: Path | None = None
@@ -55,6 +68,10 @@ class Settings:
     def address(self, service: str) -> str:
         """Where the service listens."""
         return self.listen or f"127.0.0.1:{PORTS[service]}"
+
+    def options(self, stream_id: str) -> Options:
+        """What the captions of a stream are asked to be."""
+        return speech.options_of(stream_id, Options(language=self.language, translate=self.translate, glossary=self.glossary), self.streams)
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -80,6 +97,11 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("tls_ca", _file)
     take("store", str)
     take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
+    take("model", _model)
+    take("language", speech.language)
+    take("translate", lambda text: _one_of(text, ("true", "false")) == "true")
+    take("glossary", speech.read_glossary)
+    take("streams", lambda text: speech.read_rules(Path(text)))
     take("captioner", lambda text: _one_of(text, ("tags", "transformers")))
     take("captioner_model", Path)
     certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
@@ -138,6 +160,12 @@ def require_address(text: str) -> str:
 def _addresses(text: str) -> str:
     for part in text.split(","):
         _address(part)
+    return text
+
+
+def _model(text: str) -> str:
+    if "/" in text and not Path(text).is_dir():
+        raise ValueError(f"{text} is no directory; a name of the catalog has no '/'")
     return text
 
 

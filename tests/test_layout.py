@@ -134,7 +134,8 @@ class TestNames:
         assert {step.reads for step in STEPS.values()} == {*TOPICS} - {"errors"}
 
     def test_the_services_are_told_the_same_defaults_everywhere(self) -> None:
-        told = {**_values()["settings"], **_values()["components"]["captioner"]["settings"]}
+        components = _values()["components"]
+        told = {**_values()["settings"], **components["captioner"]["settings"], **components["transcriber"]["settings"]}
         for name, container in _compose()["services"].items():
             for setting in container["environment"].keys() & told.keys():
                 if setting != "WATCHWORD_KAFKA":

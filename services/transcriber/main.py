@@ -1,29 +1,46 @@
 """What the transcriber is made of."""
 
-import asyncio
-
 from watchword.v1 import transcribe_service_pb2_grpc
 
 from pipeline.bus import Bus
+from pipeline.errors import SettingInvalid
 from pipeline.stage import Stage
-from pipeline.transcribe import model, vad
-from pipeline.transcribe.stage import Transcribe
 from services.serve import Parts, face_of
 from services.settings import Settings
 from services.transcriber.servicer import TranscribeServicer
+from services.transcriber.stages import Stages
 
 
 async def build(settings: Settings, bus: Bus) -> Parts:
-    """Whisper and the speech detector, shared by all streams."""
-    transcriber = await asyncio.to_thread(model.load)
-    detector = await asyncio.to_thread(vad.load_detector)
+    """Whisper and the speech detector, shared by all streams; raises `SettingInvalid` where the model cannot do what is asked."""
+    stages = await Stages.load(settings.model)
 
     def make_stage(stream_id: str) -> Stage:
-        return Transcribe(stream_id, transcriber, detector)
+        return stages.make(stream_id, settings.options(stream_id))
 
     async def close() -> None:
-        transcriber.close()
-        detector.close()
+        stages.close()
 
-    faces = [face_of(transcribe_service_pb2_grpc, "TranscribeService", TranscribeServicer(make_stage))]
+    try:
+        _require(settings, stages)
+    except SettingInvalid:
+        stages.close()
+        raise
+    servicer = TranscribeServicer(settings.options, stages.make, stages.require)
+    faces = [face_of(transcribe_service_pb2_grpc, "TranscribeService", servicer)]
     return Parts(faces, {"transcribe": make_stage}, close=close)
+
+
+def _require(settings: Settings, stages: Stages) -> None:
+    """Raise `SettingInvalid`, naming all settings that the model cannot meet."""
+    everyone = Settings(language=settings.language, translate=settings.translate).options("")
+    asked = {"WATCHWORD_LANGUAGE and WATCHWORD_TRANSLATE": everyone}
+    asked |= {f"WATCHWORD_STREAMS, {rule.match}": rule.apply(everyone) for rule in settings.streams}
+    problems = []
+    for name, options in asked.items():
+        try:
+            stages.require(options)
+        except SettingInvalid as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise SettingInvalid("; ".join(problems))

@@ -182,6 +182,21 @@ class TestRendering:
             labels = of_kind(documents, "Deployment")[name]["spec"]["template"]["metadata"]["labels"]
             assert service["spec"]["selector"].items() <= labels.items()
 
+    def test_what_single_streams_are_asked_is_a_file_of_the_transcriber(self) -> None:
+        rule = '[[stream]]\nmatch = "radio-*"\nlanguage = "de"\n'
+        documents = render("--set-json", f"streams={json.dumps(rule)}")
+        (config,) = of_kind(documents, "ConfigMap").values()
+        assert config["data"] == {"streams.toml": rule}
+        kubernetes_validate.validate(config, "1.33", strict=True)
+        deployments = of_kind(documents, "Deployment")
+        told = {name for name, deployment in deployments.items() if "WATCHWORD_STREAMS" in _environment(deployment)}
+        assert told == {"watchword-transcriber"}
+        deployment = deployments["watchword-transcriber"]
+        kubernetes_validate.validate(deployment, "1.33", strict=True)
+        (mounted,) = [mount for mount in container_of(deployment)["volumeMounts"] if mount["name"] == "streams"]
+        assert _environment(deployment)["WATCHWORD_STREAMS"] == f"{mounted['mountPath']}/streams.toml"
+        assert of_kind(render(), "ConfigMap") == {}
+
     def test_no_secret_is_rendered(self) -> None:
         assert of_kind(render("--set", "topics.create=true"), "Secret") == {}
 

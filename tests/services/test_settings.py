@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import SettingInvalid, reason_name
 from pipeline.graph import SERVICES
 from services.settings import PORTS, Settings, Tls, read
+from services.speech import StreamRule
 
 pytestmark = pytest.mark.unit
 
@@ -41,6 +42,8 @@ def test_without_any_setting_everything_stays_on_this_machine() -> None:
 
 
 def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
+    streams = tmp_path / "streams.toml"
+    streams.write_text('[[stream]]\nmatch = "radio-*"\nlanguage = "de"\n')
     settings = read(
         {
             "WATCHWORD_KAFKA": "one:9092,two:9092",
@@ -55,6 +58,11 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_TLS_CA": str(pem),
             "WATCHWORD_STORE": ":memory:",
             "WATCHWORD_LOG": "debug",
+            "WATCHWORD_MODEL": f"{tmp_path}/",
+            "WATCHWORD_LANGUAGE": "pt-BR",
+            "WATCHWORD_TRANSLATE": "true",
+            "WATCHWORD_GLOSSARY": "Watchword,  Harbour  Conference ,,Watchword",
+            "WATCHWORD_STREAMS": str(streams),
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
             "SOMETHING_ELSE": "is none of ours",
@@ -72,6 +80,11 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         tls_ca=pem,
         store=":memory:",
         log="debug",
+        model=f"{tmp_path}/",
+        language="pt",
+        translate=True,
+        glossary=("Watchword", "Harbour Conference"),
+        streams=(StreamRule("radio-*", language="de"),),
         captioner="transformers",
         captioner_model=tmp_path,
     )
@@ -105,6 +118,12 @@ def test_an_empty_value_is_none() -> None:
         ("MEMORY", "memory", "host:port is needed"),
         ("TLS_CA", "/nowhere/ca.pem", "/nowhere/ca.pem is no file"),
         ("LOG", "loud", "one of debug, info, warning, error is needed"),
+        ("MODEL", "no/such", "no/such is no directory"),
+        ("LANGUAGE", "Klingon!", "a BCP 47 language"),
+        ("TRANSLATE", "yes", "one of true, false is needed"),
+        ("GLOSSARY", "x" * 101, "101 characters"),
+        ("GLOSSARY", "/nowhere/terms.txt", "/nowhere/terms.txt is no file"),
+        ("STREAMS", "/nowhere/streams.toml", "/nowhere/streams.toml is no file"),
         ("CAPTIONER", "poet", "one of tags, transformers is needed"),
         ("CAPTIONER", "transformers", "needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory"),
     ],

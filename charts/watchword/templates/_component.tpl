@@ -1,6 +1,7 @@
 {{/* Everything one component consists of: dict "root" $ "component" NAME "values" ITS-VALUES. */}}
 {{- define "watchword.component" -}}
 {{- $name := printf "%s-%s" (include "watchword.name" .root) .component -}}
+{{- $streams := include "watchword.streams" . -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -17,6 +18,11 @@ spec:
   template:
     metadata:
       labels: {{- include "watchword.labels" . | nindent 8 }}
+      {{- if $streams }}
+      # The file is read once, so pods are made anew with it.
+      annotations:
+        watchword/streams: {{ sha256sum $streams }}
+      {{- end }}
     spec:
       automountServiceAccountToken: false
       enableServiceLinks: false
@@ -88,6 +94,11 @@ spec:
             - name: store
               mountPath: /var/lib/watchword
             {{- end }}
+            {{- if $streams }}
+            - name: streams
+              mountPath: /etc/watchword/streams
+              readOnly: true
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 1Gi}
@@ -101,6 +112,11 @@ spec:
         - name: store
           persistentVolumeClaim:
             claimName: {{ $name }}
+        {{- end }}
+        {{- if $streams }}
+        - name: streams
+          configMap:
+            name: {{ $name }}
         {{- end }}
       {{- with .root.Values.nodeSelector }}
       nodeSelector: {{- toYaml . | nindent 8 }}
@@ -121,6 +137,16 @@ spec:
     - name: grpc
       port: {{ .values.port }}
       targetPort: grpc
+{{- end }}
+{{- if $streams }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ $name }}
+  labels: {{- include "watchword.labels" . | nindent 4 }}
+data:
+  streams.toml: | {{- $streams | nindent 4 }}
 {{- end }}
 {{- with .values.storage }}
 ---

@@ -34,10 +34,20 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- else -}}
 {{- $_ := set $settings "WATCHWORD_LISTEN" (printf "127.0.0.1:%v" .values.port) -}}
 {{- end -}}
+{{- if include "watchword.streams" . -}}
+{{- $_ := set $settings "WATCHWORD_STREAMS" "/etc/watchword/streams/streams.toml" -}}
+{{- end -}}
 {{- with .values.asks -}}
 {{- $_ := set $settings "WATCHWORD_MEMORY" (printf "%s-%s:%v" (include "watchword.name" $.root) . (index $.root.Values.components .).port) -}}
 {{- end -}}
 {{- toYaml $settings -}}
+{{- end -}}
+
+{{/* What single streams are asked to be; only the transcriber is told. */}}
+{{- define "watchword.streams" -}}
+{{- if eq .component "transcriber" -}}
+{{- .root.Values.streams -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Health is asked from inside: kubelet's own gRPC probe speaks plain text only, and some faces are on loopback. */}}
