@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import SettingInvalid, WatchwordError, reason_name
+from services import speech
+from services.speech import Asked
 
 app = typer.Typer(
     name="watchword",
@@ -28,6 +30,9 @@ EVENTS = Annotated[Path | None, typer.Option(help="Write every event to this fil
 
 CATALOG = Annotated[list[Path] | None, typer.Option(help="A catalog file of your own, laid over the shipped one (docs/models.md).")]
 OUT = Annotated[Path | None, typer.Option(help="Write captions.vtt, captions.srt, scenes.json and contact sheets here in the end.")]
+LANGUAGE = Annotated[str, typer.Option(help="The BCP 47 language that is spoken, such as de, or auto; as the settings say unless given.")]
+TRANSLATE = Annotated[bool | None, typer.Option(help="Also caption other languages in English; as the settings say unless given.")]
+TERM = Annotated[list[str] | None, typer.Option(help="A name or term that may be said, spelt as it should be; may be given several times.")]
 
 
 @app.command()
@@ -35,6 +40,9 @@ def run(
     source: SOURCE,
     speed: SPEED = "1",
     out: OUT = None,
+    language: LANGUAGE = "",
+    translate: TRANSLATE = None,
+    term: TERM = None,
     ask: Annotated[list[str] | None, typer.Option(help="A question to answer in the end; may be given several times.")] = None,
     events: EVENTS = None,
     stream: Annotated[str, typer.Option(help="The stream's id; the source's name unless given.")] = "",
@@ -42,7 +50,30 @@ def run(
     """Understand a source in this one process: captions, scenes, verdicts and answers in the terminal."""
     from services.cli.run import run as run_command
 
-    run_command(source, speed=_speed(speed), out=out, questions=ask or [], events=events, stream_id=stream)
+    asked = _asked(language, translate, term)
+    run_command(source, speed=_speed(speed), out=out, questions=ask or [], events=events, stream_id=stream, asked=asked)
+
+
+@app.command()
+def transcribe(
+    sources: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio or video files, or URLs of recordings.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write NAME.txt, NAME.srt, NAME.vtt and NAME.json here; without, text is printed.")
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", help="Of txt, srt, vtt and json those that are wanted, between commas.")] = "",
+    language: LANGUAGE = "",
+    translate: TRANSLATE = None,
+    term: TERM = None,
+    model: Annotated[str, typer.Option(help="The speech model: a name of the catalog, or a directory (with a /).")] = "",
+    jobs: Annotated[
+        int, typer.Option(min=0, max=64, help="Files heard at once, each with a model of its own; 0: one a core, at most 4.")
+    ] = 0,
+) -> None:
+    """Write the captions of recordings, as fast as the machine goes; the same words as the finals of `run`."""
+    from services.cli.transcribe import transcribe as transcribe_command
+
+    asked = _asked(language, translate, term)
+    transcribe_command(sources, out=out, formats=formats, model=model, asked=asked, jobs=jobs)
 
 
 @app.command()
@@ -148,6 +179,13 @@ def models_pull(
     from services.cli.inspect import models_pull as command
 
     command(name, source, catalog or [])
+
+
+def _asked(language: str, translate: bool | None, terms: list[str] | None) -> Asked:
+    try:
+        return Asked(speech.language(language) if language else "", translate, tuple(terms or ()))
+    except ValueError as error:
+        raise SettingInvalid(f"--language {language}: {error}") from None
 
 
 def _speed(text: str) -> float | None:

@@ -16,16 +16,28 @@ from pipeline.errors import RequestInvalid, reason_name
 from services.cli import logs
 from services.cli.session import Session
 from services.settings import Settings, read
+from services.speech import Asked
 
 INCOMPLETE = 3
 """The exit status where a source was understood, but something of it could not be used or was not there."""
 
 
-def run(source: str, *, speed: float | None, out: Path | None, questions: Sequence[str], events: Path | None, stream_id: str) -> None:
+def run(
+    source: str,
+    *,
+    speed: float | None,
+    out: Path | None,
+    questions: Sequence[str],
+    events: Path | None,
+    stream_id: str,
+    asked: Asked,
+) -> None:
     """Understand a source; raises what went wrong, after the files of what could be understood are written."""
     settings = replace(read(os.environ), store=":memory:")
     logs.configure(settings.log or "error")
-    stream_id = stream_id or _id_of(source)
+    stream_id = stream_id or id_of(source)
+    options = asked.over(settings.options(stream_id))
+    settings = replace(settings, language=options.language, translate=options.translate, glossary=options.glossary, streams=())
     _require_usable(source, stream_id)
     with Session(events=events, out=out) as session:
         asyncio.run(_run(source, stream_id, speed, settings, session, questions))
@@ -78,7 +90,7 @@ def _pace(speed: float | None) -> str:
             return f"at {speed:g} times its speed"
 
 
-def _id_of(source: str) -> str:
+def id_of(source: str) -> str:
     """A stream id from a source's name, such as "demo" from "samples/demo.mp4"."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source.split("?")[0]).stem).strip("-")
     return name[:200] or "stream"

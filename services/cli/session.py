@@ -24,7 +24,7 @@ class Session:
         self._out = out
         self._events = events
         if out is not None:
-            _require_folder(out)
+            require_folder(out)
         self._file = _open(events) if events is not None else None
         self.terminal = Terminal()
         sinks: list[Sink] = [self.terminal]
@@ -61,7 +61,8 @@ def _open(path: Path) -> EventsFile:
         raise SettingInvalid(f"--events {path} cannot be written: {error.strerror}") from None
 
 
-def _require_folder(path: Path) -> None:
+def require_folder(path: Path) -> None:
+    """Make the folder where there is none; raises `SettingInvalid` where nothing can be written into it."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

@@ -11,7 +11,7 @@ from tests.processes import ROOT, watchword
 pytestmark = pytest.mark.connected
 
 HEAVY = {"av", "ctranslate2", "faster_whisper", "grpc", "kafka", "numpy", "onnxruntime", "torch", "transformers", "PIL"}
-COMMANDS = ("run", "publish", "serve", "watch", "ask", "broker", "models", "doctor", "health")
+COMMANDS = ("run", "transcribe", "publish", "serve", "watch", "ask", "broker", "models", "doctor", "health")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("models", "list")])
