@@ -2,8 +2,9 @@
 
 Every system hears the same sessions (`sessions.py`) with the same weights, one thread a model, and its displays are measured
 alike (`metrics.py`). "ours" and the LocalAgreement baselines run on a virtual clock: it waits for audio to be said and runs on
-by the processor time of each step. The peers run as their users run them, in real time (`peers/README.md`), so they want an
-idle machine. Prints one table, with a row a system, and the ratios to the first baseline that ran.
+by the processor time of each step. The peers run as their users run them, as servers that are fed in real time; their clock
+stands still while they want a processor and get none (`peers/README.md`). Prints one table, with a row a system, and the ratios
+to the first baseline that ran.
 
 With `--keep DIR` each system's displays are kept there as JSON lines, and what is there already is not run again.
 """
@@ -112,7 +113,8 @@ def measure(make: Callable[[], System], name: str, heard: Sequence[sessions.Sess
 
 def write(path: Path, run: Run) -> None:
     """A run as JSON lines: a display each, and last what it cost."""
-    lines = [display.to_json() for display in run.displays] + [{"cpu_s": run.cpu_s, "audio_s": run.audio_s}]
+    cost = {"cpu_s": run.cpu_s, "audio_s": run.audio_s, "lost_s": run.lost_s, "versions": dict(run.versions)}
+    lines = [*(display.to_json() for display in run.displays), cost]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -120,7 +122,8 @@ def write(path: Path, run: Run) -> None:
 def read(path: Path) -> Run:
     """The run that `write` wrote."""
     *displays, cost = (json.loads(line) for line in path.read_text().splitlines())
-    return Run(tuple(Display.from_json(line) for line in displays), cost["cpu_s"], cost["audio_s"])
+    shown = tuple(Display.from_json(line) for line in displays)
+    return Run(shown, cost["cpu_s"], cost["audio_s"], cost.get("lost_s", 0.0), cost.get("versions", {}))
 
 
 def row(name: str, result: Score) -> list[str]:
@@ -197,19 +200,25 @@ def main() -> None:
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av", "jiwer", "openai-whisper")
     )
-    print(f"{processor()}; Python {platform.python_version()}, {versions}; one thread a model; clock: processor time, peers wall time")
+    print(f"{processor()}; Python {platform.python_version()}, {versions}; one thread a model")
     print(f"sessions: {', '.join(session.name for session in heard)}: {sum(session.seconds for session in heard):.1f} s\n", flush=True)
     results: dict[str, Score] = {}
+    notes: list[str] = []
     for name in asked:
-        total = Score()
+        total, lost_s = Score(), 0.0
+        used: dict[str, str] = {}
         for session, run in zip(heard, measure(known[name], name, heard, arguments.keep), strict=True):
             result = score(run, session.truth)
-            total += result
+            total, lost_s, used = total + result, lost_s + run.lost_s, used | dict(run.versions)
             if arguments.each:
                 print("| " + " | ".join(row(f"{name}, {session.name}", result)) + " |", flush=True)
             if arguments.each and arguments.text:
                 print("    " + " ".join(text(run)))
         results[name] = total
+        if used:
+            notes.append(
+                f"{name}: {', '.join(f'{package} {number}' for package, number in used.items())}; waited {lost_s:.1f} s for a processor."
+            )
     print()
     print(table([row(name, result) for name, result in results.items()]))
     print(f"\n{NOTE}")
@@ -218,6 +227,7 @@ def main() -> None:
         for name, result in results.items()
     )
     print(f"Final substitutions/deletions/insertions: {errors}.")
+    print("\n".join(notes))
     base = next((name for name in asked if name.startswith("la2")), None)
     if base is not None and len(results) > 1:
         print(f"\nAs a multiple of {base}:\n")

@@ -12,7 +12,7 @@ rate, which uses Whisper's English normalisation (Radford et al. 2022, appendix 
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -81,6 +81,10 @@ class Run:
     cpu_s: float
     """Processor seconds, without loading the model."""
     audio_s: float
+    lost_s: float = 0.0
+    """Seconds for which it wanted a processor and got none, and for which its clock stood still."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of what it runs on, where that is not installed here."""
 
 
 @dataclass(frozen=True)

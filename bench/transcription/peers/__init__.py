@@ -50,12 +50,13 @@ class Peer:
             write_wav(session, wav)
             command = [str(python), str(DIRECTORY / self._how.script), "--wav", str(wav), *self._how.arguments]
             done = subprocess.run(
-                command, capture_output=True, text=True, env=_environment(), cwd=folder, timeout=session.seconds * 4 + 300
+                command, capture_output=True, text=True, env=_environment(), cwd=folder, timeout=session.seconds * 10 + 600
             )
         if done.returncode:
             raise RuntimeError(f"{self.name} failed on {session.name}:\n{done.stderr[-3000:]}")
         *displays, cost = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-        return Run(tuple(Display.from_json(line) for line in displays), cost["cpu_s"], session.seconds)
+        shown = tuple(Display.from_json(line) for line in displays)
+        return Run(shown, cost["cpu_s"], session.seconds, lost_s=cost["lost_s"], versions=cost["versions"])
 
     def close(self) -> None:
         """Nothing to let go of: each session's processes have ended with it."""
