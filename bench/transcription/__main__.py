@@ -69,11 +69,11 @@ def systems(peers: Path | None) -> dict[str, Callable[[], System]]:
 
         return Ours()
 
-    def baseline(vad: bool) -> Callable[[], System]:
+    def baseline(**options: bool) -> Callable[[], System]:
         def make() -> System:
             from bench.transcription.local_agreement import LocalAgreement
 
-            return LocalAgreement(vad=vad)
+            return LocalAgreement(**options)
 
         return make
 
@@ -89,7 +89,8 @@ def systems(peers: Path | None) -> dict[str, Callable[[], System]]:
 
     from bench.transcription.peers import PEERS
 
-    return {"ours": ours, "la2": baseline(False), "la2-vad": baseline(True)} | {name: peer(name) for name in PEERS}
+    baselines = {"la2": baseline(), "la2-vad": baseline(vad=True), "la2-led": baseline(led=True)}
+    return {"ours": ours} | baselines | {name: peer(name) for name in PEERS}
 
 
 def measure(make: Callable[[], System], name: str, heard: Sequence[sessions.Session], keep: Path | None) -> Iterator[Run]:

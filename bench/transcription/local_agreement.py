@@ -3,7 +3,9 @@
 The policy is that of Macháček, Dabre and Bojar, "Turning Whisper into Real-Time Transcription System" (IJCNLP-AACL 2023
 demonstrations, sections 3.1 to 3.3), with the defaults of its authors' `whisper_streaming`: one-second chunks, beam 5, the last 200
 characters of text that has left the buffer as prompt, and a buffer that is cut at the end of Whisper's own segments when
-it is longer than 15 s. The model is faster-whisper with word timestamps, the weights those of "ours", int8, one thread.
+it is longer than 15 s. The model is faster-whisper with word timestamps, the weights those of "ours", int8, one thread. Where
+Whisper decodes a buffer in several pieces, the authors let a piece be led by the one before; "la2" does not, which is better
+against repetitions, and "la2-led" does.
 """
 
 import time
@@ -76,12 +78,12 @@ def seam(committed: Sequence[Timed], new: Sequence[Timed], reached_s: float) -> 
 class LocalAgreement:
     """Runs the policy on a virtual clock: a step begins when the one before is done and a second of audio is there."""
 
-    def __init__(self, *, vad: bool = False) -> None:
-        """`vad` lets faster-whisper cut silence out of the buffer before it decodes."""
+    def __init__(self, *, vad: bool = False, led: bool = False) -> None:
+        """`vad` lets faster-whisper cut silence out of the buffer before it decodes; `led`, lead pieces by the text before."""
         from faster_whisper import WhisperModel
 
-        self.name = "la2-vad" if vad else "la2"
-        self._vad = vad
+        self.name = "la2" + "-vad" * vad + "-led" * led
+        self._vad, self._led = vad, led
         self._model = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
 
     def run(self, session: Session) -> Run:
@@ -123,10 +125,10 @@ class LocalAgreement:
         segments, _ = self._model.transcribe(
             samples,
             language="en",
-            initial_prompt=said or None,
+            initial_prompt=said if self._led else said or None,
             beam_size=BEAM,
             word_timestamps=True,
-            condition_on_previous_text=False,
+            condition_on_previous_text=self._led,
             vad_filter=self._vad,
         )
         return list(segments)

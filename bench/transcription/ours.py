@@ -7,16 +7,14 @@ import asyncio
 import logging
 import tempfile
 import time
-import wave
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import structlog
 from watchword.v1 import events_pb2, transcript_pb2
 
 from bench.transcription.metrics import Display, Run, Word
-from bench.transcription.sessions import RATE, Session
+from bench.transcription.sessions import Session, write_wav
 from pipeline.media import chunks
 from pipeline.media.publish import publish
 from pipeline.timeline import MediaTime
@@ -66,7 +64,7 @@ class Ours:
             displays += [
                 display(output.segment, clock + time.process_time() - begun)
                 async for output in (stage.flush() if event is None else stage.process(event))
-                if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment")
+                if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment") and not output.segment.translation_of
             ]
             elapsed = time.process_time() - begun
             clock, computed = clock + elapsed, computed + elapsed
@@ -89,15 +87,6 @@ async def record(session: Session) -> list[events_pb2.AudioEvent]:
         write_wav(session, path)
         await publish(str(path), tape, stream_id="bench", speed=None)
     return tape.audio
-
-
-def write_wav(session: Session, path: Path) -> None:
-    """The session as 16-bit mono WAV at 16 kHz."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((np.clip(session.samples, -1, 32767 / 32768) * 32768).round().astype("<i2").tobytes())
 
 
 def _seconds(duration: Any) -> float:

@@ -6,6 +6,7 @@ other in one session, and so do the sentences of LJ Speech; every other file is 
 """
 
 import json
+import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -62,6 +63,15 @@ def decode(path: Path) -> NDArray[np.float32]:
             parts += [block.to_ndarray()[0] for block in resampler.resample(frame)]
         parts += [block.to_ndarray()[0] for block in resampler.resample(None)]
     return np.concatenate(parts).astype(np.float32)
+
+
+def write_wav(session: Session, path: Path) -> None:
+    """The session as 16-bit mono WAV at 16 kHz."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((np.clip(session.samples, -1, 32767 / 32768) * 32768).round().astype("<i2").tobytes())
 
 
 def _place(entry: dict[str, Any]) -> tuple[str, str] | None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.transcription.metrics import Display, Run
-from bench.transcription.ours import write_wav
-from bench.transcription.sessions import Session
+from bench.transcription.sessions import Session, write_wav
 
 DIRECTORY = Path(__file__).parent
 
