@@ -24,6 +24,8 @@ _PROBE_BYTES = 1_000_000
 """Bytes by which the format must be known; garbage is read no further. Cover pictures come before the sound in MP3."""
 _PROBE_MICROS = 100_000
 """Sound that may be looked at, at most, before the first of it is handed on; in WAV FFmpeg always looks at 64 kB."""
+_PROBE_PACKETS = "2"
+"""Packets of bare samples that are searched for a codec in disguise, such as DTS in WAV."""
 _BUFFER_BYTES = 4096
 """Bytes that are asked for at a time: FFmpeg waits until it has as many, or the client has sent less."""
 
@@ -202,6 +204,7 @@ def _open(file: _Incoming, name: str) -> Sound:
         "protocol_whitelist": "none",
         "probesize": str(_PROBE_BYTES),
         "analyzeduration": str(_PROBE_MICROS),
+        "max_probe_packets": _PROBE_PACKETS,
     }
     try:
         container = av.open(file, mode="r", options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES)
