@@ -1,20 +1,23 @@
 """Audio packets into mono sound at 16 kHz on an absolute grid of samples.
 
-Stages start anew after a crash in the middle of a stream and must then hear exactly what they heard before. Three things
+Stages start anew after a crash in the middle of a stream and must then hear exactly what they heard before. Four things
 make the sound a function of the chunks alone, wherever decoding began:
 
 - the decoder is opened anew for every chunk and warmed with the packets just before it, so that no codec's memory
   (overlap, bit reservoir, noise generator) reaches further back than `WARM_UP`;
+- channels are mixed by what they held in the tenth of a second before (`pipeline.media.mix`);
 - the resampler starts on a multiple of `in_rate / gcd(in_rate, 16000)` input samples, where its phases repeat;
 - sample numbers follow from the packets' pts, and small deviations are bridged by counting (`pipeline.media.grid`).
 
-The first chunk after a start lacks the warm-up, and differs; all later ones are the same to the bit, provided that the
-publisher's pts are exact to the sample. Where they are rounded, to milliseconds say, a late start is off by as much.
+What is heard within `RUN_IN` and a packet of a start lacks some of that, and differs; all that follows is the same to the
+bit, provided that the publisher's pts are exact to the sample. Where they are rounded, to milliseconds say, a late start is
+off by as much.
 """
 
 from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +28,9 @@ from watchword.v1.media_pb2 import AudioParameters, MediaChunk
 from pipeline.errors import MediaUndecodable, TimeReversed
 from pipeline.media import chunks, codecs
 from pipeline.media.grid import SampleGrid
-from pipeline.media.resample import Mixer, Resampler
+from pipeline.media.mix import RUN_IN as MIX_RUN_IN
+from pipeline.media.mix import Mixer
+from pipeline.media.resample import Resampler
 from pipeline.timeline import NANOS
 
 if TYPE_CHECKING:
@@ -38,6 +43,12 @@ Samples = NDArray[np.float32]
 WARM_UP = Fraction(12, 100)
 """Seconds of packets with which a decoder is warmed: 80 ms are recommended for Opus (RFC 7845, 4.6), and the MP3 bit
 reservoir reaches back four frames of 26 ms at low bit rates."""
+RUN_IN = WARM_UP + MIX_RUN_IN
+"""Seconds, and a packet, after which the sound depends no more on where decoding began; with one channel `WARM_UP` is enough."""
+_OVERLONG_S = Fraction(1, 20)
+"""A frame that lasts longer than twice what is stated of its packet and this is damage: it would drown out what follows."""
+_SHORT_S = Fraction(1, 1000)
+"""A packet whose sound is shorter than stated by more than this, and by more than rounding explains, lost some of it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,21 @@ class AudioBlock:
     start: int
     """Absolute number of the first sample at 16 kHz: its media time is `start / 16000` seconds. Never negative."""
     samples: Samples
-    """Mono, -1 to 1, float32, shape (n,)."""
+    """Mono, -1 to 1, float32, shape (n,), all finite."""
+
+
+@dataclass
+class _Stated:
+    """What is stated of the packet that was decoded last, and what came out of it."""
+
+    start: Fraction
+    """Seconds."""
+    duration: Fraction
+    """Seconds; 0 if unknown."""
+    longest: Fraction
+    """Seconds that it can be meant to last, by its duration or by the packets beside it; 0 if nothing is known."""
+    heard: Fraction = Fraction(0)
+    """Seconds of sound in it."""
 
 
 class AudioDecoder:
@@ -60,12 +85,13 @@ class AudioDecoder:
     def __init__(self, stream_id: str) -> None:
         """`stream_id` is the stream whose chunks are decoded; it is named in what is raised."""
         self.damaged = 0
-        """Packets that could not be decoded so far."""
+        """Packets that could not be decoded so far, or only to much more sound than was stated."""
         self._stream_id = stream_id
         self._warm_up: deque[tuple[int, bytes]] = deque()
         self._parameters: AudioParameters | None = None
         self._place: tuple[int, int] | None = None
         self._mixer = Mixer()
+        self._packet: _Stated | None = None
         self._grid: SampleGrid | None = None
         self._resampler: Resampler | None = None
 
@@ -84,10 +110,12 @@ class AudioDecoder:
         context = self._open(chunk)
         blocks: list[AudioBlock] = []
         failed = heard = 0
+        invalid = self._mixer.invalid
         for index, packet in enumerate(chunk.packets):
-            frames = _frames(context, packet.data, packet.pts)
+            frames = _frames(context, packet.data, None if _contradicted(chunk, index) else packet.pts)
             if index == len(chunk.packets) - 1 and context.delay:
                 frames = (frames or []) + (_frames(context, None, None) or [])
+            self._state(chunk, index)
             if frames is None:
                 failed += 1
                 if self._grid:
@@ -98,8 +126,11 @@ class AudioDecoder:
                 blocks += self._place_frame(chunk, frame)
         self._remember(chunk)
         self.damaged += failed
+        place = {"stream": self._stream_id, "epoch": chunk.epoch, "sequence": chunk.sequence}
         if failed:
-            _log.warning("audio packets damaged", stream=self._stream_id, epoch=chunk.epoch, sequence=chunk.sequence, packets=failed)
+            _log.warning("audio packets damaged", **place, packets=failed)
+        if self._mixer.invalid > invalid:
+            _log.warning("audio samples that are no numbers", **place, samples=self._mixer.invalid - invalid)
         if failed and not heard:
             self._warm_up.clear()
             raise MediaUndecodable(
@@ -126,6 +157,9 @@ class AudioDecoder:
             self._warm_up.clear()
             self._parameters = AudioParameters()
             self._parameters.CopyFrom(chunk.audio)
+            self._packet = None
+            if self._grid:
+                self._grid.lose()
         context = codecs.open_audio(self._stream_id, chunk.audio)
         for _, data in self._warm_up:
             _frames(context, data, None)
@@ -138,17 +172,39 @@ class AudioDecoder:
         while self._warm_up and self._warm_up[0][0] < chunk.packets[-1].pts - reach:
             self._warm_up.popleft()
 
+    def _state(self, chunk: MediaChunk, index: int) -> None:
+        """Note what is stated of a packet, and whether the one before it lost a part of its sound."""
+        packets, unit = chunk.packets, chunks.time_base(chunk)
+        packet = packets[index]
+        lengths = [packet.duration, *(later.pts - sooner.pts for sooner, later in pairwise(packets[max(index - 1, 0) : index + 2]))]
+        start = packet.pts * unit + Fraction(chunk.media_offset.seconds * NANOS + chunk.media_offset.nanos, NANOS)
+        before = self._packet
+        if before and before.heard and self._grid:
+            stated = min(before.duration, start - before.start)
+            if before.heard < stated - max(_SHORT_S, unit):
+                self._grid.lose()
+        self._packet = _Stated(start, packet.duration * unit, max(lengths) * unit)
+
     def _place_frame(self, chunk: MediaChunk, frame: Any) -> list[AudioBlock]:
         """Sound that the frame completes."""
         rate: int = frame.sample_rate
-        if self._grid is None or self._grid.rate != rate:
+        if self._grid is None:
             self._grid = SampleGrid(rate)
+        elif self._grid.rate != rate:
+            self._grid = self._grid.at(rate)
         stated = None if frame.pts is None else _position(chunk, frame.pts, rate)
         if stated is None and self._grid.is_new:
             return []
-        samples = self._mixer.mono(frame)
-        start, skip = self._grid.place(stated, len(samples), rounding=int(chunks.time_base(chunk) * rate))
-        samples = samples[skip:]
+        length: int = frame.samples
+        assert self._packet is not None
+        longest = self._packet.longest
+        if longest > 0 and length > (2 * longest + _OVERLONG_S) * rate:
+            self.damaged += 1
+            length = int(longest * rate)
+            self._grid.lose()
+        self._packet.heard += Fraction(length, rate)
+        start, skip = self._grid.place(stated, length, rounding=int(chunks.time_base(chunk) * rate))
+        samples = self._mixer.mono(frame, start - skip)[skip:length]
         if not len(samples):
             return []
         blocks: list[tuple[int, Samples]] = []
@@ -164,6 +220,14 @@ def _position(chunk: MediaChunk, pts: int, rate: int) -> int:
     offset = chunk.media_offset.seconds * NANOS + chunk.media_offset.nanos
     seconds = pts * chunks.time_base(chunk) + Fraction(offset, NANOS)
     return int((seconds * rate + Fraction(1, 2)).__floor__())
+
+
+def _contradicted(chunk: MediaChunk, index: int) -> bool:
+    """Whether a packet's time is wrong by those of the packets beside it, which are in order without it: sound has one order."""
+    if not 0 < index < len(chunk.packets) - 1:
+        return False
+    before, this, after = (packet.pts for packet in chunk.packets[index - 1 : index + 2])
+    return before <= after and not before <= this <= after
 
 
 def _frames(context: "AudioCodecContext", data: bytes | None, pts: int | None) -> list[Any] | None:

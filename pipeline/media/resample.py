@@ -1,7 +1,6 @@
-"""Sound of any format to mono, and to 16 kHz at exact positions."""
+"""Mono sound of any rate to 16 kHz at exact positions."""
 
 from math import gcd
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,32 +8,6 @@ from numpy.typing import NDArray
 from pipeline.media.grid import RATE
 
 Samples = NDArray[np.float32]
-
-
-class Mixer:
-    """Turns decoded frames of any sample format and channel layout into mono float32, -1 to 1."""
-
-    def __init__(self) -> None:
-        """Nothing is opened until the first frame."""
-        self._format: tuple[str, str, int] | None = None
-        self._resampler: Any = None
-
-    def mono(self, frame: Any) -> Samples:
-        """The frame's samples, shape (n,): all channels, weighted so that the sum cannot clip.
-
-        Of surround sound the centre, where films put speech, counts twice as much as ITU-R BS.775 says, the rear half.
-        """
-        import av
-
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self._format:
-            # Without the limit FFmpeg mixes float sound to a level beyond 1.
-            options = {"rematrix_maxval": "1.0", "center_mix_level": "1.414", "surround_mix_level": "0.354"}
-            self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=frame.sample_rate, options=options)
-            self._format = form
-        frame.pts = None
-        parts = [part.to_ndarray()[0] for part in self._resampler.resample(frame)]
-        return np.concatenate(parts).astype(np.float32, copy=False) if parts else np.zeros(0, np.float32)
 
 
 class Resampler:
@@ -62,7 +35,10 @@ class Resampler:
         return start == self._next and rate == self._rate
 
     def push(self, samples: Samples) -> list[tuple[int, Samples]]:
-        """Take the next samples: absolute number of the first, and samples at 16 kHz; or nothing yet."""
+        """Take the next samples: absolute number of the first, and samples at 16 kHz; or nothing yet.
+
+        `samples` are float32, shape (n,), finite, -1 to 1; so is what is handed out.
+        """
         self._next += len(samples)
         if self._resampler is None:
             return self._number([samples])
@@ -84,6 +60,8 @@ class Resampler:
     def _number(self, parts: list[Samples]) -> list[tuple[int, Samples]]:
         numbered = []
         for part in parts:
+            # The filter overshoots where sound is clipped.
+            part = np.clip(part, -1, 1)
             skip = min(max(self._first - self._out, 0), len(part))
             if skip < len(part):
                 numbered.append((self._out + skip, part[skip:]))
