@@ -170,7 +170,8 @@ async def _hear(file: _File, stages: Stages, reached: Reached) -> None:
 
 
 def _keep(said: object, heard: Heard) -> None:
-    if isinstance(said, TranscriptEvent) and said.segment.is_final:
+    # A final without words only takes back what a partial said.
+    if isinstance(said, TranscriptEvent) and said.segment.is_final and said.segment.text:
         heard.finals.append(said.segment)
 
 

@@ -1,10 +1,13 @@
 """What the transcriber is made of."""
 
+from dataclasses import replace
+
 from watchword.v1 import transcribe_service_pb2_grpc
 
 from pipeline.bus import Bus
 from pipeline.errors import SettingInvalid
 from pipeline.stage import Stage
+from pipeline.transcribe.options import Options
 from services.serve import Parts, face_of
 from services.settings import Settings
 from services.transcriber.servicer import TranscribeServicer
@@ -32,10 +35,12 @@ async def build(settings: Settings, bus: Bus) -> Parts:
 
 
 def _require(settings: Settings, stages: Stages) -> None:
-    """Raise `SettingInvalid`, naming all settings that the model cannot meet."""
-    everyone = Settings(language=settings.language, translate=settings.translate).options("")
-    asked = {"WATCHWORD_LANGUAGE and WATCHWORD_TRANSLATE": everyone}
-    asked |= {f"WATCHWORD_STREAMS, {rule.match}": rule.apply(everyone) for rule in settings.streams}
+    """Raise `SettingInvalid`, naming all that the model cannot meet."""
+    asked = {"what all streams are asked (WATCHWORD_LANGUAGE, WATCHWORD_TRANSLATE)": replace(settings, streams=()).options("")}
+    asked |= {
+        f'what streams of the name "{rule.match}" are asked (WATCHWORD_STREAMS)': rule.apply(Options(language=settings.language))
+        for rule in settings.streams
+    }
     problems = []
     for name, options in asked.items():
         try:

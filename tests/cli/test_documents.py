@@ -104,6 +104,7 @@ class Refusing:
         yield
 
     async def flush(self) -> AsyncIterator[Message]:
+        yield TranscriptEvent(segment=final(0, ""))
         yield TranscriptEvent(segment=final(0, "Hello."))
 
     def close(self) -> None:
