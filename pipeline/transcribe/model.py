@@ -109,13 +109,13 @@ async def in_thread(executor: ThreadPoolExecutor, function: Callable[P, T], *arg
 
 
 class Threaded(ABC):
-    """A `Transcriber` that computes on a thread of its own."""
+    """A `Transcriber` that computes, or waits for a server, on threads of its own: one, if not told."""
 
     continues = False
 
-    def __init__(self, name: str, languages: frozenset[str]) -> None:
+    def __init__(self, name: str, languages: frozenset[str], *, threads: int = 1) -> None:
         self._name, self._languages = name, languages
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=name)
 
     @property
     def name(self) -> str:
@@ -169,18 +169,27 @@ def check_language(name: str, language: str, languages: frozenset[str]) -> None:
     raise SettingInvalid(f'language "{language}": {name} does not know it; it knows {", ".join(sorted(languages))}')
 
 
-def load(name: str = "whisper-tiny.en", *, directory: Path | None = None) -> Transcriber:
-    """The catalog's model of this name, or one from `directory`.
+def load(name: str = "whisper-tiny.en", *, directory: Path | None = None, url: str = "", api_key: str = "") -> Transcriber:
+    """The catalog's model of this name, or one from `directory`, or the one that the server at `url` calls so.
 
-    A directory with a `.pt` file is loaded by the reference engine, openai-whisper; anything else by CTranslate2. Raises
-    `ModelMissing` and `ModelMismatch`.
+    The engine follows from what the directory holds: CTranslate2 for a model.bin, transformers for safetensors, the reference
+    engine, openai-whisper, for a `.pt` file, looked for in this order. A server speaks OpenAI's audio API; `api_key` is for it.
+    Raises `ModelMissing`, `ModelMismatch`, and `SettingInvalid` for something that is no URL.
     """
-    directory = directory or locate(name)
-    checkpoints = sorted(directory.glob("*.pt"))
-    if checkpoints:
-        from pipeline.transcribe.engines.openai_whisper import OpenAiWhisper
+    if url:
+        from pipeline.transcribe.engines.endpoint import OpenAiEndpoint
 
-        return OpenAiWhisper(checkpoints[0], name=name)
+        return OpenAiEndpoint(url, model=name, api_key=api_key)
+    directory = directory or locate(name)
+    if not (directory / "model.bin").is_file():
+        if any(directory.glob("*.safetensors")):
+            from pipeline.transcribe.engines.transformers import TransformersWhisper
+
+            return TransformersWhisper(directory, name=name)
+        if checkpoints := sorted(directory.glob("*.pt")):
+            from pipeline.transcribe.engines.openai_whisper import OpenAiWhisper
+
+            return OpenAiWhisper(checkpoints[0], name=name)
     from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
 
     return FasterWhisper(directory, name=name)

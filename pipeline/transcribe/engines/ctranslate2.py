@@ -10,7 +10,6 @@ On one core of an EPYC with tiny.en in int8: a window of 5 s takes 22 ms to enco
 15 s together 1193 against 760. To decode 25 tokens greedily takes 92 ms, for 2 passages together 122, 4 189, 8 319.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import ModelMismatch, ModelMissing
-from pipeline.timeline import NANOS, MediaTime
 from pipeline.transcribe.audio import Samples, sample_at
 from pipeline.transcribe.batcher import Batcher
+from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, check
 from pipeline.transcribe.segmentation import RATE
@@ -33,18 +32,8 @@ _SILENCE = RATE
 12.2 % with max(15 s, audio + 1 s), at a fifth of the time, but 35 % with audio + 1 s alone."""
 _WINDOWS = RATE * 5 // 2
 """Windows are multiples of this, so that passages meet."""
-_LARGEST_WINDOW = RATE * 30
-_TOKENS_PER_SECOND = 7
-_TOKENS_SPARE = 8
-"""More tokens than this are not speech but a decoder that cannot stop."""
 _LIMITS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384)
 """Where the decoder stops, prefix included: in steps, so that passages meet; what is above a passage's own limit is cut off."""
-_PROMPT_TOKENS = 60
-_CONTEXT = 448
-_FRAME_NANOS = NANOS // 50
-"""The encoder's resolution, 20 ms."""
-_END_BIAS = MediaTime(NANOS // 10)
-"""Word ends from the alignment were 0.11 s late on average against a forced alignment of 96 LibriSpeech utterances."""
 _BATCH = 8
 _PATIENCE = 0.0
 
@@ -116,8 +105,6 @@ class FasterWhisper:
         Raises `ModelMissing` if a file is not there, `ModelMismatch` if the model cannot be read or computed with here.
         """
         import ctranslate2
-        import tokenizers
-        from faster_whisper.tokenizer import Tokenizer
 
         for needed in ("model.bin", "config.json", "tokenizer.json"):
             if not (directory / needed).is_file():
@@ -129,19 +116,13 @@ class FasterWhisper:
             self._network: Any = ctranslate2.models.Whisper(
                 str(directory), device=device, compute_type=compute_type, inter_threads=cores, intra_threads=1
             )
-            tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
-            listed = json.loads((directory / "config.json").read_text("utf-8")).get("lang_ids", [])
+            self._vocabulary = Vocabulary(directory, multilingual=bool(self._network.is_multilingual))
             mels = int(self._network.n_mels)
         except Exception as error:
             raise ModelMismatch(f"loading {name}: {directory} holds no CTranslate2 Whisper model that runs here ({error})") from error
-        multilingual = bool(self._network.is_multilingual)
         self.name = name
-        self.languages = (
-            frozenset(str(tokenizer.id_to_token(token)).strip("<|>") for token in listed) if multilingual else frozenset({"en"})
-        )
+        self.languages = self._vocabulary.languages
         self._spectrograms = LogMel(mels)
-        self._make_tokenizer: Any = lambda language, task: Tokenizer(tokenizer, multilingual, task=task, language=language)
-        self._tokenizers: dict[tuple[str, str], Any] = {}
         self._batcher: Batcher[_Work, _Answer] = Batcher(self._run, name=name, workers=cores, most=_BATCH, patience=patience)
 
     async def transcribe(self, passage: Passage) -> Hypothesis:
@@ -168,23 +149,18 @@ class FasterWhisper:
 
     def _job(self, passage: Passage) -> _Job | None:
         """The passage in the decoder's terms; `None` if its prefix leaves the decoder no room."""
-        key = (passage.language, passage.task.value)
-        if key not in self._tokenizers:
-            self._tokenizers[key] = self._make_tokenizer(*key)
-        tokens = self._tokenizers[key]
-        prompt = tokens.encode(" " + passage.prompt.strip())[-_PROMPT_TOKENS:] if passage.prompt.strip() else []
-        before = [tokens.sot_prev, *prompt] if prompt else []
+        tokens = self._vocabulary.tokens(passage)
+        before = self._vocabulary.prompt(passage)
         opening = [*before, *tokens.sot_sequence, tokens.no_timestamps]
-        prefix = [token for word in passage.prefix for token in word.tokens or tokens.encode(" " + word.text)]
-        known = sample_at(passage.prefix[-1].end - passage.start) if prefix else 0
-        new = max(0, len(passage.samples) - max(0, known)) * _TOKENS_PER_SECOND // RATE + _TOKENS_SPARE
+        prefix = self._vocabulary.prefix(passage)
+        new = token_limit(passage)
         limit = next((limit for limit in _LIMITS if limit >= len(prefix) + new), _LIMITS[-1])
         # What CTranslate2 has room for, less the end of text.
-        limit = min(limit, _CONTEXT - len(opening) - 1)
+        limit = min(limit, CONTEXT - len(opening) - 1)
         if limit <= len(prefix):
             return None
         least = max(passage.least_window, len(passage.samples) + _SILENCE)
-        window = min(_LARGEST_WINDOW, -(-least // _WINDOWS) * _WINDOWS)
+        window = min(WINDOW, -(-least // _WINDOWS) * _WINDOWS)
         together = _Together(window, len(before), limit, passage.beam, bool(prefix))
         return _Job(passage, together, tokens, [*opening, *prefix], prefix, min(new, limit - len(prefix)))
 
@@ -195,7 +171,7 @@ class FasterWhisper:
 
     def _identify(self, unknown: _Unknown) -> tuple[LanguageGuess, ...]:
         # The whole 30 s, which is what it was trained to tell languages from.
-        length = _LARGEST_WINDOW
+        length = WINDOW
         heard = self._spectrograms.window(unknown.samples[: length - HOP_LENGTH * 2], length)
         guesses = self._network.detect_language(self._encode(heard))[0]
         return tuple(LanguageGuess(token.strip("<|>"), float(p)) for token, p in guesses)
@@ -246,29 +222,14 @@ class FasterWhisper:
             return []
         start, length = job.passage.start, len(job.passage.samples)
         (alignment,) = self._network.align(encoded, job.tokens.sot_sequence, [[*job.prefix, *new]], max(2, length // HOP_LENGTH))
-        # The path visits (token, frame) pairs in order; a token starts at the first frame it is visited with.
-        first_frame: dict[int, int] = {}
-        end_frame = length * 50 // RATE
-        for token, frame in alignment.alignments:
-            first_frame.setdefault(token, max(0, min(frame, end_frame)))
-        pieces = []
-        position = len(job.prefix)
-        for written, group in zip(*job.tokens.split_to_word_tokens(new), strict=True):
-            following = position + len(group)
-            begin = MediaTime(first_frame.get(position, end_frame) * _FRAME_NANOS)
-            end = MediaTime(first_frame.get(following, end_frame) * _FRAME_NANOS)
-            probabilities = alignment.text_token_probs[position:following]
-            pieces.append(
-                Piece(
-                    written.replace("\ufffd", ""),
-                    start + begin,
-                    start + max(begin, end - _END_BIAS),
-                    float(np.mean(probabilities)) if probabilities else 0.0,
-                    tuple(group),
-                )
-            )
-            position = following
-        return pieces
+        return aligned(
+            alignment.alignments,
+            zip(*job.tokens.split_to_word_tokens(new), strict=True),
+            alignment.text_token_probs,
+            first=len(job.prefix),
+            samples=length,
+            start=start,
+        )
 
 
 def _stacked(encoded: Sequence[Any]) -> Any:
