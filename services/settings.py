@@ -51,7 +51,9 @@ class Settings:
     log: str = ""
     """WATCHWORD_LOG: "debug", "info", "warning" or "error"; empty means info in services and error where a person reads along."""
     model: str = "whisper-tiny.en"
-    """WATCHWORD_MODEL: the speech model: a name of the catalog, or a directory."""
+    """WATCHWORD_MODEL: the speech model: a name of the catalog, a directory, or URL#NAME of a server with OpenAI's audio API."""
+    model_key: str = ""
+    """WATCHWORD_MODEL_KEY: the key that such a server wants."""
     language: str = AUTO
     """WATCHWORD_LANGUAGE: BCP 47 language that is spoken, or "auto"."""
     translate: bool = False
@@ -98,6 +100,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("store", str)
     take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
     take("model", _model)
+    take("model_key", str)
     take("language", speech.language)
     take("translate", lambda text: _one_of(text, ("true", "false")) == "true")
     take("glossary", speech.read_glossary)
@@ -164,7 +167,7 @@ def _addresses(text: str) -> str:
 
 
 def _model(text: str) -> str:
-    if "/" in text and not Path(text).is_dir():
+    if "/" in text and "://" not in text and not Path(text).is_dir():
         raise ValueError(f"{text} is no directory; a name of the catalog has no '/'")
     return text
 

@@ -64,7 +64,7 @@ def transcribe(
     language: LANGUAGE = "",
     translate: TRANSLATE = None,
     term: TERM = None,
-    model: Annotated[str, typer.Option(help="The speech model: a name of the catalog, or a directory (with a /).")] = "",
+    model: Annotated[str, typer.Option(help="The speech model: a name of the catalog, a directory (with a /), or URL#NAME.")] = "",
     jobs: Annotated[
         int, typer.Option(min=0, max=64, help="Files heard at once, each with a model of its own; 0: one a core, at most 4.")
     ] = 0,

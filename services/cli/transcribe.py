@@ -22,7 +22,7 @@ from services.cli.documents import FORMATS, Heard, documents, printed
 from services.cli.progress import Progress, Reached
 from services.cli.run import INCOMPLETE, id_of
 from services.cli.session import require_folder
-from services.settings import read
+from services.settings import Settings, read
 from services.speech import Asked
 from services.transcriber.sound import Sound, chunks, length
 from services.transcriber.stages import Stages
@@ -62,7 +62,7 @@ def transcribe(sources: Sequence[str], *, out: Path | None, formats: str, model:
     usable = [file for file in files if file.heard.failure is None]
     if usable:
         with Progress() as progress:
-            asyncio.run(_hear_all(usable, settings.model, jobs or min(os.cpu_count() or 1, MOST_AT_ONCE), progress, out, chosen))
+            asyncio.run(_hear_all(usable, settings, jobs or min(os.cpu_count() or 1, MOST_AT_ONCE), progress, out, chosen))
     if out is None:
         for file in usable:
             print(("" if len(files) == 1 else f"==> {file.heard.source} <==\n") + printed(chosen[0], file.heard), end="")
@@ -109,7 +109,9 @@ def _look_at(file: _File) -> None:
         file.heard.failure = error
 
 
-async def _hear_all(files: Sequence[_File], model: str, jobs: int, progress: Progress, out: Path | None, formats: Sequence[str]) -> None:
+async def _hear_all(
+    files: Sequence[_File], settings: Settings, jobs: int, progress: Progress, out: Path | None, formats: Sequence[str]
+) -> None:
     """Hear files side by side, each with a model of its own; raises `SettingInvalid` where the model cannot do what is asked."""
     waiting: asyncio.Queue[_File] = asyncio.Queue()
     for file in files:
@@ -129,7 +131,7 @@ async def _hear_all(files: Sequence[_File], model: str, jobs: int, progress: Pro
     loaded: list[Stages] = []
     try:
         for _ in range(min(jobs, len(files))):
-            loaded.append(await Stages.load(model))
+            loaded.append(await Stages.load(settings.model, api_key=settings.model_key))
             for file in files:
                 loaded[0].require(file.options)
         async with asyncio.TaskGroup() as group:

@@ -16,7 +16,7 @@ from services.transcriber.stages import Stages
 
 async def build(settings: Settings, bus: Bus) -> Parts:
     """Whisper and the speech detector, shared by all streams; raises `SettingInvalid` where the model cannot do what is asked."""
-    stages = await Stages.load(settings.model)
+    stages = await Stages.load(settings.model, api_key=settings.model_key)
 
     def make_stage(stream_id: str) -> Stage:
         return stages.make(stream_id, settings.options(stream_id))

@@ -22,16 +22,12 @@ class Stages:
     detector: SpeechDetector
 
     @classmethod
-    async def load(cls, name: str) -> "Stages":
-        """Load a model of the catalog, or of a directory where the name has a "/".
+    async def load(cls, name: str, *, api_key: str = "") -> "Stages":
+        """Load a model: of the catalog; of a directory, where the name has a "/"; or of a server, where it is URL#NAME.
 
-        Raises `SettingInvalid`, `ModelMissing` or `ModelMismatch`.
+        `api_key` is the one that the server wants. Raises `SettingInvalid`, `ModelMissing` or `ModelMismatch`.
         """
-        directory = Path(name) if "/" in name else None
-        if directory is not None and not directory.is_dir():
-            raise SettingInvalid(f"the model {name} is no directory; a name of the catalog has no '/'")
-        load = model.load if directory is None else lambda name: model.load(name, directory=directory)
-        transcriber = await asyncio.to_thread(load, name if directory is None else directory.resolve().name)
+        transcriber = await asyncio.to_thread(_load, name, api_key)
         try:
             return cls(transcriber, await asyncio.to_thread(vad.load_detector))
         except BaseException:
@@ -56,3 +52,17 @@ class Stages:
         """Let go of the threads that compute."""
         self.transcriber.close()
         self.detector.close()
+
+
+def _load(name: str, api_key: str) -> Transcriber:
+    if "://" in name:
+        url, _, served = name.partition("#")
+        if not served:
+            raise SettingInvalid("the URL of a model must end with # and the name that its server knows it by, as in http://host/v1#NAME")
+        return model.load(served, url=url, api_key=api_key)
+    if "/" not in name:
+        return model.load(name)
+    directory = Path(name)
+    if not directory.is_dir():
+        raise SettingInvalid(f"the model {name} is no directory; a name of the catalog has no '/'")
+    return model.load(directory.resolve().name, directory=directory)

@@ -67,6 +67,7 @@ class TestValues:
             "settings",
             "tls",
             "apiKey",
+            "modelKey",
             "topics",
             "components",
             "components.gateway",
@@ -196,6 +197,13 @@ class TestRendering:
         (mounted,) = [mount for mount in container_of(deployment)["volumeMounts"] if mount["name"] == "streams"]
         assert _environment(deployment)["WATCHWORD_STREAMS"] == f"{mounted['mountPath']}/streams.toml"
         assert of_kind(render(), "ConfigMap") == {}
+
+    def test_only_the_transcriber_is_told_the_key_of_its_model(self) -> None:
+        assert "WATCHWORD_MODEL_KEY" not in _environment(of_kind(render(), "Deployment")["watchword-transcriber"])
+        deployments = of_kind(render("--set", "modelKey.secretName=speech"), "Deployment")
+        told = {name: _environment(deployment).get("WATCHWORD_MODEL_KEY") for name, deployment in deployments.items()}
+        assert told.pop("watchword-transcriber") == {"secretKeyRef": {"name": "speech", "key": "api-key"}}
+        assert set(told.values()) == {None}
 
     def test_no_secret_is_rendered(self) -> None:
         assert of_kind(render("--set", "topics.create=true"), "Secret") == {}

@@ -59,6 +59,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_STORE": ":memory:",
             "WATCHWORD_LOG": "debug",
             "WATCHWORD_MODEL": f"{tmp_path}/",
+            "WATCHWORD_MODEL_KEY": "hunter3",
             "WATCHWORD_LANGUAGE": "pt-BR",
             "WATCHWORD_TRANSLATE": "true",
             "WATCHWORD_GLOSSARY": "Watchword,  Harbour  Conference ,,Watchword",
@@ -81,6 +82,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         store=":memory:",
         log="debug",
         model=f"{tmp_path}/",
+        model_key="hunter3",
         language="pt",
         translate=True,
         glossary=("Watchword", "Harbour Conference"),
@@ -177,5 +179,10 @@ def test_a_tls_pair_of_missing_files_is_refused_by_name(pem: Path) -> None:
     assert "/nowhere/key.pem is no file" in told
 
 
+def test_a_model_may_be_on_a_server() -> None:
+    assert read({"WATCHWORD_MODEL": "https://speech:8000/v1#large"}).model == "https://speech:8000/v1#large"
+
+
 def test_a_secret_is_not_repeated_in_a_refusal() -> None:
+    assert "hunter3" not in refusal(WATCHWORD_MODEL_KEY="hunter3", WATCHWORD_PARTITIONS="many")
     assert "hunter2" not in refusal(WATCHWORD_API_KEY="hunter2", WATCHWORD_PARTITIONS="many")

@@ -1,6 +1,7 @@
 """What the transcriber makes of its settings: what each stream is asked, and what no model here can do."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline.bus.memory import MemoryBus
 from pipeline.errors import SettingInvalid
+from pipeline.transcribe import model, vad
 from pipeline.transcribe.options import Options
 from services.settings import Settings
 from services.speech import StreamRule
@@ -36,8 +38,8 @@ class Listening:
 
 
 def built(settings: Settings, stages: Listening, monkeypatch: pytest.MonkeyPatch) -> Any:
-    async def load(name: str) -> Listening:
-        assert name == settings.model
+    async def load(name: str, *, api_key: str) -> Listening:
+        assert (name, api_key) == (settings.model, settings.model_key)
         return stages
 
     monkeypatch.setattr(Stages, "load", load)
@@ -72,6 +74,30 @@ def test_a_model_of_one_language_translates_nothing(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SettingInvalid, match=r"WATCHWORD_TRANSLATE.*multilingual"):
         built(Settings(translate=True), Listening("en"), monkeypatch)
     built(Settings(translate=True), Listening("en", "de"), monkeypatch)
+
+
+def test_a_model_is_of_the_catalog_of_a_directory_or_of_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def load(name: str, **more: Any) -> Any:
+        asked.append((name, more))
+        return SimpleNamespace()
+
+    monkeypatch.setattr(model, "load", load)
+    monkeypatch.setattr(vad, "load_detector", lambda: SimpleNamespace())
+    for name in ("whisper-tiny.en", f"{tmp_path}/", "http://speech:8000/v1#large"):
+        asyncio.run(Stages.load(name, api_key="hunter2"))
+    assert asked == [
+        ("whisper-tiny.en", {}),
+        (tmp_path.name, {"directory": tmp_path}),
+        ("large", {"url": "http://speech:8000/v1", "api_key": "hunter2"}),
+    ]
+
+
+def test_a_server_must_be_told_which_model() -> None:
+    with pytest.raises(SettingInvalid, match="#NAME") as refused:
+        asyncio.run(Stages.load("http://user:hunter2@speech:8000/v1"))
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_directory_that_is_none_is_refused() -> None:

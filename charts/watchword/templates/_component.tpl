@@ -57,6 +57,15 @@ spec:
                   name: {{ .root.Values.apiKey.secretName }}
                   key: {{ .root.Values.apiKey.key }}
             {{- end }}
+            {{- with .root.Values.modelKey }}
+            {{- if and .secretName (eq $.component "transcriber") }}
+            - name: WATCHWORD_MODEL_KEY
+              valueFrom:
+                secretKeyRef:
+                  name: {{ .secretName }}
+                  key: {{ .key }}
+            {{- end }}
+            {{- end }}
           {{- if .values.exposed }}
           ports:
             - name: grpc
