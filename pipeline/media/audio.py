@@ -45,9 +45,9 @@ WARM_UP = Fraction(12, 100)
 reservoir reaches back four frames of 26 ms at low bit rates."""
 RUN_IN = WARM_UP + MIX_RUN_IN
 """Seconds, and a packet, after which the sound depends no more on where decoding began; with one channel `WARM_UP` is enough."""
-_OVERLONG_S = Fraction(1, 20)
+_OVERLONG_S = 0.05
 """A frame that lasts longer than twice what is stated of its packet and this is damage: it would drown out what follows."""
-_SHORT_S = Fraction(1, 1000)
+_SHORT_S = 0.001
 """A packet whose sound is shorter than stated by more than this, and by more than rounding explains, lost some of it."""
 
 
@@ -65,14 +65,26 @@ class AudioBlock:
 class _Stated:
     """What is stated of the packet that was decoded last, and what came out of it."""
 
-    start: Fraction
+    start: float
     """Seconds."""
-    duration: Fraction
+    duration: float
     """Seconds; 0 if unknown."""
-    longest: Fraction
+    longest: float
     """Seconds that it can be meant to last, by its duration or by the packets beside it; 0 if nothing is known."""
-    heard: Fraction = Fraction(0)
+    heard: float = 0.0
     """Seconds of sound in it."""
+
+
+class _Run:
+    """Frames that were decoded and follow one another."""
+
+    def __init__(self, start: int, rate: int, layout: str) -> None:
+        self.start = self.end = start
+        """Absolute numbers of the first sample, and of the one after the last, at `rate`."""
+        self.rate = rate
+        self.layout = layout
+        self.parts: list[Samples] = []
+        """Shape (n, channels) each."""
 
 
 class AudioDecoder:
@@ -92,6 +104,7 @@ class AudioDecoder:
         self._place: tuple[int, int] | None = None
         self._mixer = Mixer()
         self._packet: _Stated | None = None
+        self._run: _Run | None = None
         self._grid: SampleGrid | None = None
         self._resampler: Resampler | None = None
 
@@ -124,6 +137,7 @@ class AudioDecoder:
             for frame in frames:
                 heard += 1
                 blocks += self._place_frame(chunk, frame)
+        blocks += self._hear_run()
         self._remember(chunk)
         self.damaged += failed
         place = {"stream": self._stream_id, "epoch": chunk.epoch, "sequence": chunk.sequence}
@@ -174,19 +188,19 @@ class AudioDecoder:
 
     def _state(self, chunk: MediaChunk, index: int) -> None:
         """Note what is stated of a packet, and whether the one before it lost a part of its sound."""
-        packets, unit = chunk.packets, chunks.time_base(chunk)
+        packets, unit = chunk.packets, chunk.time_base.numerator / chunk.time_base.denominator
         packet = packets[index]
-        lengths = [packet.duration, *(later.pts - sooner.pts for sooner, later in pairwise(packets[max(index - 1, 0) : index + 2]))]
-        start = packet.pts * unit + Fraction(chunk.media_offset.seconds * NANOS + chunk.media_offset.nanos, NANOS)
+        start = packet.pts * unit + chunk.media_offset.seconds + chunk.media_offset.nanos / NANOS
         before = self._packet
         if before and before.heard and self._grid:
             stated = min(before.duration, start - before.start)
             if before.heard < stated - max(_SHORT_S, unit):
                 self._grid.lose()
-        self._packet = _Stated(start, packet.duration * unit, max(lengths) * unit)
+        apart = max((later.pts - sooner.pts for sooner, later in pairwise(packets[max(index - 1, 0) : index + 2])), default=0)
+        self._packet = _Stated(start, packet.duration * unit, max(packet.duration, apart) * unit)
 
     def _place_frame(self, chunk: MediaChunk, frame: Any) -> list[AudioBlock]:
-        """Sound that the frame completes."""
+        """Give the frame its place; the sound before it where it does not follow that."""
         rate: int = frame.sample_rate
         if self._grid is None:
             self._grid = SampleGrid(rate)
@@ -202,15 +216,29 @@ class AudioDecoder:
             self.damaged += 1
             length = int(longest * rate)
             self._grid.lose()
-        self._packet.heard += Fraction(length, rate)
+        self._packet.heard += length / rate
         start, skip = self._grid.place(stated, length, rounding=int(chunks.time_base(chunk) * rate))
-        samples = self._mixer.mono(frame, start - skip)[skip:length]
-        if not len(samples):
+        if skip >= length:
             return []
+        blocks: list[AudioBlock] = []
+        run = self._run
+        if run is None or (run.layout, run.rate, run.end) != (frame.layout.name, rate, start):
+            blocks = self._hear_run()
+            self._run = run = _Run(start, rate, frame.layout.name)
+        run.parts.append(self._mixer.planes(frame)[skip:length])
+        run.end += length - skip
+        return blocks
+
+    def _hear_run(self) -> list[AudioBlock]:
+        """Sound that the frames that were placed complete."""
+        run, self._run = self._run, None
+        if run is None:
+            return []
+        samples = self._mixer.mono(np.concatenate(run.parts), run.start, run.layout, run.rate)
         blocks: list[tuple[int, Samples]] = []
-        if self._resampler is None or not self._resampler.follows(start, rate):
+        if self._resampler is None or not self._resampler.follows(run.start, run.rate):
             blocks += self._resampler.finish() if self._resampler else []
-            self._resampler = Resampler(start, rate)
+            self._resampler = Resampler(run.start, run.rate)
         blocks += self._resampler.push(samples)
         return [AudioBlock(first, block) for first, block in blocks]
 

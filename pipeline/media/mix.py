@@ -18,9 +18,9 @@ Samples = NDArray[np.float32]
 Planes = NDArray[np.float32]
 """All channels, shape (n, channels), -1 to 1."""
 
-BLOCKS_PER_S = 100
-"""Blocks in a second by which channels are compared: 10 ms each."""
-WINDOW = 10
+BLOCKS_PER_S = 50
+"""Blocks in a second by which channels are compared: 20 ms each."""
+WINDOW = 5
 """Blocks before a sample by which it is decided what the mix is: 100 ms."""
 RUN_IN = Fraction(WINDOW + 2, BLOCKS_PER_S)
 """Seconds after which the mix depends no more on where it began."""
@@ -33,6 +33,8 @@ BURIED, BURYING = 0.005, 0.01
 or in none that is mixed."""
 FAINTEST = 1e-9
 """Mean square of the loudest channel below which nothing is decided: -90 dBFS, the noise of 16-bit sound."""
+_UNREADABLE = 8
+"""Planes from which on `AudioFrame.to_ndarray` reads beyond the frame (PyAV 18): such frames are packed first."""
 BASS_HZ = 250
 """An effects channel counts only where its sound is higher than this: what it is for ends at 120 Hz."""
 
@@ -44,51 +46,60 @@ class Mixer:
         """Nothing is known until the first frame."""
         self.invalid = 0
         """Samples so far, over all channels, that were NaN or infinite and became silence."""
+        self._form: tuple[str, str, int] | None = None
+        self._packer: Any = None
         self._layout: tuple[str, int] | None = None
         self._next: int | None = None
         self._open: Planes = np.zeros((0, 0), np.float32)
         self._products: list[NDArray[np.float64]] = []
         self._mixes: list[Samples] = []
 
-    def mono(self, frame: Any, start: int) -> Samples:
-        """The frame's samples, shape (n,): all channels, weighted so that the sum cannot clip.
-
-        Of surround sound the centre, where films put speech, counts twice as much as ITU-R BS.775 says, the rear half.
-        `start` is the absolute number of the first sample at the frame's rate. Samples beyond 1 are cut to it.
-        """
-        planes = self._planes(frame)
-        if planes.shape[1] == 1:
-            return np.ascontiguousarray(planes[:, 0])
-        layout = (frame.layout.name, frame.sample_rate)
-        if layout != self._layout or start != self._next:
-            self._layout = layout
-            self._begin(start, planes.shape[1])
-        self._next = start + len(planes)
-        return self._mix(planes)
-
-    def _planes(self, frame: Any) -> Planes:
-        import av
-
-        if frame.format.name != "flt":
-            # Packed, because `AudioFrame.to_ndarray` of planes reads beyond the frame where there are eight or more (PyAV 18).
-            resampler = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
-            frame.pts = None
-            parts = [part.to_ndarray() for part in resampler.resample(frame)]
-            packed = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
+    def planes(self, frame: Any) -> Planes:
+        """The frame's samples in all channels, -1 to 1; what is beyond is cut, and what is no number is 0."""
+        channels: int = frame.layout.nb_channels
+        if frame.format.name == "fltp" and channels < _UNREADABLE:
+            planes = frame.to_ndarray().T
         else:
-            packed = frame.to_ndarray()
-        planes = packed.reshape(-1, frame.layout.nb_channels)
+            planes = (frame if frame.format.name == "flt" else self._packed(frame)).to_ndarray().reshape(-1, channels)
         finite = np.isfinite(planes)
         if not finite.all():
             self.invalid += int(finite.size - np.count_nonzero(finite))
             planes = np.where(finite, planes, np.float32(0))
-        return np.clip(planes, -1, 1)
+        return np.asarray(np.clip(planes, -1, 1))
+
+    def mono(self, planes: Planes, start: int, layout: str, rate: int) -> Samples:
+        """One channel, shape (n,): all of them, weighted so that the sum cannot clip.
+
+        Of surround sound the centre, where films put speech, counts twice as much as ITU-R BS.775 says, the rear half.
+        `start` is the absolute number of the first sample at `rate`, in Hz; `layout` is FFmpeg's name of the channels' layout.
+        """
+        if planes.shape[1] == 1:
+            return np.ascontiguousarray(planes[:, 0])
+        if (layout, rate) != self._layout or start != self._next:
+            self._layout = (layout, rate)
+            self._begin(start, planes.shape[1])
+        self._next = start + len(planes)
+        return self._mix(planes)
+
+    def _packed(self, frame: Any) -> Any:
+        """The frame with float samples, channel by channel."""
+        import av
+
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            self._form = form
+            self._packer = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
+        frame.pts = None
+        (packed,) = self._packer.resample(frame)
+        return packed
 
     def _begin(self, start: int, channels: int) -> None:
         assert self._layout is not None
         name, rate = self._layout
         self._weights = weights(name, channels)
+        self._squares = np.square(self._weights, dtype=np.float64)
         self._effects = effects(name, channels)
+        self._has_effects = bool(self._effects.any())
         self._block = max(rate // BLOCKS_PER_S, 1)
         # Power of the difference of neighbouring samples, as a share of the power, of a tone of `BASS_HZ`.
         self._bass = (2 * np.sin(np.pi * min(BASS_HZ / rate, 0.5))) ** 2
@@ -108,7 +119,10 @@ class Mixer:
         self._open = sound[whole * self._block :].copy()
         self._mixes = mixes[-2:]
         if all(mix is self._weights for mix in mixes):
-            return planes @ self._weights
+            mixed = planes[:, 0] * self._weights[0]
+            for channel in range(1, planes.shape[1]):
+                mixed += planes[:, channel] * self._weights[channel]
+            return np.asarray(mixed)
         mixed = np.concatenate([self._fade(sound, number, mixes[number], mixes[number + 1]) for number in range(whole + 1)])
         return mixed[before:]
 
@@ -119,30 +133,32 @@ class Mixer:
         return np.asarray(((old + (new - old) * share) * block).sum(axis=1), np.float32)
 
     def _measure(self, block: Planes) -> None:
-        """Keep the mean products of the block's channels without their offsets, and of differences of neighbouring samples."""
+        """Keep the products of the block's channels without their offsets, and of differences of neighbouring samples."""
         if np.isnan(block[0, 0]):
             return
         sound = block.astype(np.float64)
-        sound -= sound.mean(axis=0)
-        products = sound.T @ sound / len(sound)
-        differences = np.square(np.diff(sound, axis=0)).sum(axis=0) / len(sound)
-        self._products = [*self._products[-WINDOW + 1 :], np.concatenate([products, differences[None, :]])]
+        sound -= np.add.reduce(sound) / len(sound)
+        found = np.zeros((sound.shape[1] + 1, sound.shape[1]))
+        np.matmul(sound.T, sound, out=found[:-1])
+        if self._has_effects:
+            found[-1] = np.add.reduce(np.square(sound[1:] - sound[:-1]))
+        self._products = [*self._products[-WINDOW + 1 :], found]
 
     def _decide(self) -> Samples:
         """The weight of each channel after the blocks that are known."""
         if not self._products:
             return self._weights
-        means = sum(self._products[1:], start=self._products[0]) / len(self._products)
-        products, differences, power = means[:-1], means[-1], np.diagonal(means)
-        counted = np.where(self._effects & (differences < self._bass * power), 0, power)
+        sums = sum(self._products[1:], start=self._products[0])
+        products, power = sums[:-1], sums.diagonal()
+        counted = np.where(self._effects & (sums[-1] < self._bass * power), 0, power) if self._has_effects else power
         loudest = float(counted.max())
-        if loudest < FAINTEST:
+        if loudest < FAINTEST * self._block * len(self._products):
             return self._weights
         summed = float(self._weights @ products @ self._weights)
-        unrelated = float(np.square(self._weights) @ power)
-        share = max(_share(summed, CANCELLED * unrelated, CANCELLING * unrelated), _share(summed, BURIED * loudest, BURYING * loudest))
-        if not share:
+        unrelated = float(self._squares @ power)
+        if summed >= CANCELLING * unrelated and summed >= BURYING * loudest:
             return self._weights
+        share = max(_share(summed, CANCELLED * unrelated, CANCELLING * unrelated), _share(summed, BURIED * loudest, BURYING * loudest))
         # The first within 3 dB of the loudest, with the polarity of the first within 6 dB: what is equally loud in two of
         # them, but for a codec's noise, must not jump to and fro.
         index, leader = int(np.argmax(counted > loudest / 2)), int(np.argmax(counted > loudest / 4))
