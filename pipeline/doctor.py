@@ -271,6 +271,8 @@ def _models(catalog: Catalog | None, *, deep: bool) -> Iterable[Finding]:
             case ModelState.PRESENT:
                 looked = "hashes verified" if row.hashed else "files and sizes right"
                 yield Finding(what, State.OK, f"{row.model.task}; {looked}")
+            case ModelState.MISSING if row.model.optional:
+                yield Finding(what, State.OK, f"{row.model.task}; not here, and not needed unless a setting names it", row.model.remedy)
             case ModelState.MISSING:
                 yield Finding(what, State.MISSING, row.detail, row.model.remedy)
             case ModelState.MISMATCH:

@@ -3,12 +3,13 @@
 Only `pipeline.models.pull` ever touches the network, and only for models that a catalog names at a fixed revision.
 """
 
-from pipeline.models.catalog import Catalog, HubSource, Model, ModelFile, PackageSource, load_catalog
+from pipeline.models.catalog import Catalog, HubSource, JoinedSource, Model, ModelFile, PackageSource, load_catalog
 from pipeline.models.verify import ModelRow, ModelState, list_models, locate, verify_all
 
 __all__ = [
     "Catalog",
     "HubSource",
+    "JoinedSource",
     "Model",
     "ModelFile",
     "ModelRow",

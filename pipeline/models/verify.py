@@ -10,7 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from pipeline.errors import ModelError, ModelMismatch, ModelMissing
-from pipeline.models.catalog import Catalog, Model, ModelFile, PackageSource, load_catalog
+from pipeline.models.catalog import Catalog, HubSource, Model, ModelFile, PackageSource, load_catalog
 
 REMEMBERED_FROM_BYTES = 200_000_000
 """Files larger than this are not hashed anew by every process: their hash takes a second or more."""
@@ -100,26 +100,34 @@ def check_file(model: Model, file: ModelFile, path: Path, *, cache: Path, hashes
 def find_directory(model: Model, cache: Path) -> Path:
     """Where the model's files should lie; raises `ModelMissing` when there is no such place."""
     if isinstance(model.source, PackageSource):
-        # A top-level name is looked up without importing it, so no code of the package runs.
-        spec = importlib.util.find_spec(model.source.module)
-        for location in (spec.submodule_search_locations or ()) if spec else ():
-            directory = Path(location, model.source.folder)
-            if directory.is_dir():
-                return directory
+        directory = package_directory(model.source)
+        if directory is not None:
+            return directory
         raise ModelMissing(f"model {model.name}: the package {model.source.package} is not installed; get it with: {model.remedy}")
     directory = pulled_directory(model, cache)
     if not directory.is_dir():
         raise ModelMissing(
             f"model {model.name} was not pulled to {directory}; get it with: {model.remedy}, "
-            f"or on a machine without the hub: {model.remedy} --from DIR"
+            f"or on a machine without a network: {model.remedy} --from DIR"
         )
     return directory
 
 
+def package_directory(source: PackageSource) -> Path | None:
+    """Where the files of an installed package lie; `None` if it is not installed."""
+    # A top-level name is looked up without importing it, so no code of the package runs.
+    spec = importlib.util.find_spec(source.module)
+    locations = (spec.submodule_search_locations or ()) if spec else ()
+    folders = (Path(location, source.folder) for location in locations)
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 def pulled_directory(model: Model, cache: Path) -> Path:
-    """Where a hub model lies once it was pulled; another revision lies elsewhere."""
-    revision = "" if isinstance(model.source, PackageSource) else f"@{model.source.revision[:12]}"
-    return cache / "models" / f"{model.name}{revision}"
+    """Where a model lies once it was pulled; another revision lies elsewhere."""
+    if isinstance(model.source, PackageSource):
+        return cache / "models" / model.name
+    revision = model.source.revision[:12] if isinstance(model.source, HubSource) else model.source.packages[0].version
+    return cache / "models" / f"{model.name}@{revision}"
 
 
 def lock_path(model: Model, cache: Path) -> Path:

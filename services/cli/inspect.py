@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.models import HubSource, ModelRow, ModelState, PackageSource, list_models, load_catalog, verify_all
+from pipeline.models import ModelRow, ModelState, list_models, load_catalog, verify_all
 
 STYLES = {"ok": "green", "present": "green", "warn": "yellow", "missing": "yellow", "mismatch": "red"}
 
@@ -46,7 +46,7 @@ def _print(rows: list[ModelRow]) -> None:
     for row in rows:
         model = row.model
         where = str(row.directory) if row.directory is not None else ""
-        about = f"{model.task}; {model.licence}; from {_source(model.source)}"
+        about = f"{model.task}; {model.licence}; from {model.source.origin}"
         _line(row.state.value, model.name, about, row.detail or where)
 
 
@@ -56,7 +56,3 @@ def _line(state: str, what: str, found: str, more: str) -> None:
     console.print(Text(f"{state:<9}", style=STYLES.get(state, "")) + Text(f"{what:<26}", style="bold") + Text(found))
     if more:
         console.print(Text(" " * 35 + more, style="dim"))
-
-
-def _source(source: PackageSource | HubSource) -> str:
-    return f"package {source.package}" if isinstance(source, PackageSource) else f"hub {source.repo}"

