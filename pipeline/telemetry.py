@@ -1,6 +1,7 @@
 """Every metric, named once, with its unit; Prometheus counts them in this process."""
 
 from prometheus_client import Counter, Gauge, Histogram
+from watchword.v1.transcript_pb2 import TranscriptStatistics
 
 RECORDS_IN = Counter("watchword_records_in", "Records taken from a topic by a step.", ["step"])
 RECORDS_OUT = Counter("watchword_records_out", "Messages published by a step.", ["step", "topic"])
@@ -23,3 +24,27 @@ WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")
 SCENES_UNDESCRIBED = Counter("watchword_scenes_undescribed", "Scenes that got no caption, by cause: withheld or empty.", ["cause"])
 WORDS_REFUSED = Counter("watchword_words_refused", "Words that a speech model wrote and that cannot have been said.", ["reason"])
+CAPTION_LATENCY_SECONDS = Gauge(
+    "watchword_caption_latency_seconds",
+    "How long after its end a word was told, in media time: kind stable or final, statistic mean or p95.",
+    ["stream", "kind", "statistic"],
+)
+CAPTION_FLICKER = Gauge("watchword_caption_flicker", "Words shown and taken back, for each word of the finals.", ["stream"])
+CAPTION_REAL_TIME_FACTOR = Gauge("watchword_caption_real_time_factor", "Seconds of hearing for each second of media.", ["stream"])
+CAPTION_WORDS_PER_MINUTE = Gauge("watchword_caption_words_per_minute", "Words of finals in a minute of media.", ["stream"])
+
+
+def report_captions(stats: TranscriptStatistics) -> None:
+    """Export how well a stream is being transcribed."""
+    for kind, latency in (("stable", stats.stable_latency), ("final", stats.final_latency)):
+        CAPTION_LATENCY_SECONDS.labels(stats.stream_id, kind, "mean").set(latency.mean_s)
+        CAPTION_LATENCY_SECONDS.labels(stats.stream_id, kind, "p95").set(latency.p95_s)
+    CAPTION_FLICKER.labels(stats.stream_id).set(stats.flicker)
+    CAPTION_REAL_TIME_FACTOR.labels(stats.stream_id).set(stats.real_time_factor)
+    CAPTION_WORDS_PER_MINUTE.labels(stats.stream_id).set(stats.words_per_minute)
+
+
+def forget_captions(stream_id: str) -> None:
+    """The stream is no longer transcribed here."""
+    for gauge in (CAPTION_LATENCY_SECONDS, CAPTION_FLICKER, CAPTION_REAL_TIME_FACTOR, CAPTION_WORDS_PER_MINUTE):
+        gauge.remove_by_labels({"stream": stream_id})

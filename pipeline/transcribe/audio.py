@@ -49,8 +49,9 @@ class Portion:
 class Run:
     """Consecutive portions without a hole."""
 
-    def __init__(self, portions: Sequence[Portion] = ()) -> None:
-        self._portions = list(portions)
+    def __init__(self) -> None:
+        self._portions: list[Portion] = []
+        self._needed: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self._portions)
@@ -60,12 +61,12 @@ class Run:
 
     @property
     def needed(self) -> int:
-        """Number of the item from which the whole run can be made again."""
-        return self._portions[0].needed
+        """Number of the item from which the whole run can be made again, with what was released of it."""
+        return self._portions[0].needed if self._needed is None else self._needed
 
     @property
     def start(self) -> int:
-        """Absolute number of the first sample."""
+        """Absolute number of the first sample that is kept."""
         return self._portions[0].start
 
     @property
@@ -92,15 +93,24 @@ class Run:
         while self._portions and self.end - self._portions[0].end >= length:
             del self._portions[0]
 
+    def release(self, sample: int) -> None:
+        """Free the audio before a sample; the latest portion stays. The run is still needed from where it began."""
+        if self._needed is None:
+            self._needed = self.needed
+        while len(self._portions) > 1 and self._portions[0].end <= sample:
+            del self._portions[0]
+
     def after(self, border: int) -> list[Portion]:
         """The portions behind a border."""
         return [portion for portion in self._portions if portion.start >= border]
 
     def samples(self, start: int, end: int) -> Samples:
         """The audio between two absolute sample numbers within the run."""
-        parts = [portion.samples for portion in self._portions]
-        joined: Samples = np.concatenate(parts)
-        return joined[start - self.start : end - self.start]
+        parts = [portion for portion in self._portions if portion.end > start and portion.start < end]
+        if not parts:
+            return np.zeros(0, np.float32)
+        joined: Samples = np.concatenate([portion.samples for portion in parts])
+        return joined[start - parts[0].start : end - parts[0].start]
 
     def levels(self, borders: Sequence[int]) -> list[float]:
         """The mean square of the audio around each border, relative to that of the whole run."""

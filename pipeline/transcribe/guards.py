@@ -65,6 +65,12 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     return Admitted(_in_order(kept, heard, speech), refused)
 
 
+def is_looping(hypothesis: Hypothesis) -> bool:
+    """Whether the model says the same again and again, or could not stop."""
+    spoken = [word.spoken for word in hypothesis.words]
+    return hypothesis.ran_on or loop_start(spoken) < len(spoken)
+
+
 def loop_start(words: Sequence[str]) -> int:
     """Index at which a phrase starts to be said again without end; the number of words if none is.
 

@@ -18,3 +18,7 @@ class Options:
     """Whether each final is followed by one in English, where the language is another: a second caption track."""
     glossary: tuple[str, ...] = ()
     """Names and terms that may be said, spelt as they should be written; the model is led to them, not bound."""
+
+
+OPTIONS = Options()
+"""What a stream gets unless it asks for something else."""

@@ -1,11 +1,11 @@
-"""Where a segment of speech starts and ends, and when it is listened to again. No clock, no I/O: only audio counts.
+"""Where there is speech, and what to do next about it. No clock, no I/O: only audio counts.
 
-Times are in samples at 16 kHz. Speech probabilities come in frames of 512 samples (32 ms); positions are relative to the
-first frame. Thresholds of the detector follow its authors (Silero VAD, `get_speech_timestamps`: start at 0.5, end 0.15
-below); what is derived from measurements says so.
+Times are absolute sample numbers at 16 kHz. Speech probabilities come in frames of 512 samples (32 ms). Thresholds of the
+detector follow its authors (Silero VAD, `get_speech_timestamps`: start at 0.5, end 0.15 below); what is derived from
+measurements says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -30,22 +30,27 @@ class Rules:
     post_roll: int = RATE // 5
     """A segment ends at least this long after detected speech."""
     window: int = RATE * 6 // 5
-    """In silence the detector hears this much of the latest audio from a fresh state, so that nothing older matters."""
-    step: int = RATE
+    """While nothing is remembered the detector hears this much of the latest audio from a fresh state, so that nothing older matters."""
+    step: int = RATE * 3 // 4
     """A segment is heard again when it is longer by this."""
-    pause: int = RATE * 3 // 5
-    """Silence that ends a segment."""
-    long: int = RATE * 8
-    """A segment of this length also ends at `short_pause` after a sentence."""
-    very_long: int = RATE * 12
-    """A segment of this length also ends at `short_pause` anywhere, or between two words."""
-    short_pause: int = RATE * 3 // 10
+    pause: int = RATE // 2
+    """Silence that closes a segment."""
+    close: int = RATE * 3
+    """From this length on a segment of running speech is closed at the end of a sentence."""
+    again: int = RATE
+    """How long after an attempt to close a segment the next one is made."""
+    longest: int = RATE * 6
+    """From this length on a segment is closed between any two words."""
+    hold: int = RATE * 3
+    """Silence after which nothing earlier is remembered. Forgetting at every pause cost 3.7 points of word error rate."""
+    remember: int = RATE * 45
+    """How long what was said is remembered: at the first pause after that, everything is forgotten."""
+    remember_at_most: int = RATE * 75
+    """Where there is no pause, everything is forgotten here, where it is quietest."""
     quiet: float = 0.05
     """It is taken to be between two words where the power is below this share of the mean (-13 dB)."""
     unheard: int = RATE
     """This much speech after the last word of a hypothesis means that the model stopped early, and the rest is heard again."""
-    maximum: int = RATE * 18
-    """A segment of this length ends wherever it is quietest since its last stable word."""
 
 
 RULES = Rules()
@@ -65,26 +70,52 @@ class Stretch:
         return self.end - self.start
 
 
-def stretches(probabilities: Sequence[float], rules: Rules) -> list[Stretch]:
+class Speech:
     """Where there is speech, with hysteresis: it starts at `onset` and lasts while the probability is not below `offset`."""
-    found: list[Stretch] = []
-    start: int | None = None
-    for frame, probability in enumerate(probabilities):
-        if start is None and probability >= rules.onset:
-            start = frame * FRAME
-        elif start is not None and probability < rules.offset:
-            found.append(Stretch(start, frame * FRAME))
-            start = None
-    if start is not None:
-        found.append(Stretch(start, len(probabilities) * FRAME))
-    return found
+
+    def __init__(self, start: int, rules: Rules) -> None:
+        """`start` is the first sample of the first frame."""
+        self.heard = start
+        """The sample up to which the detector has listened."""
+        self._rules = rules
+        self._over: list[Stretch] = []
+        self._since: int | None = None
+
+    def hear(self, probabilities: Iterable[float]) -> int:
+        """Take in the frames that follow; how many of their samples are speech."""
+        voiced = 0
+        for probability in probabilities:
+            if self._since is None and probability >= self._rules.onset:
+                self._since = self.heard
+            elif self._since is not None and probability < self._rules.offset:
+                self._over.append(Stretch(self._since, self.heard))
+                self._since = None
+            self.heard += FRAME
+            voiced += FRAME * (self._since is not None)
+        return voiced
+
+    def after(self, sample: int) -> list[Stretch]:
+        """The stretches that end behind a sample, in order; the last one may go on."""
+        every = self._over if self._since is None else [*self._over, Stretch(self._since, self.heard)]
+        return [stretch for stretch in every if stretch.end > sample]
+
+    def forget(self, sample: int) -> None:
+        """Drop what ended before a sample."""
+        self._over = [stretch for stretch in self._over if stretch.end > sample]
 
 
-def segment_start(speech: Sequence[Stretch], rules: Rules) -> int | None:
-    """The sample at which a segment starts; `None` while there is no speech of the minimum length."""
-    if not any(stretch.length >= rules.minimum_speech for stretch in speech):
+def segment_start(speech: Sequence[Stretch], closed: int, rules: Rules) -> int | None:
+    """The sample at which a segment starts, given the speech after `closed`; `None` while none of it has the minimum length.
+
+    Shorter speech just before that is part of it. A segment never starts before `closed`, where what was said last ends.
+    """
+    fresh = [Stretch(max(stretch.start, closed), stretch.end) for stretch in speech]
+    first = next((index for index, stretch in enumerate(fresh) if stretch.length >= rules.minimum_speech), None)
+    if first is None:
         return None
-    return max(0, speech[0].start - rules.pre_roll)
+    while first and fresh[first].start - fresh[first - 1].end < rules.pause:
+        first -= 1
+    return max(closed, fresh[first].start - rules.pre_roll)
 
 
 class Move(Enum):
@@ -92,28 +123,26 @@ class Move(Enum):
 
     WAIT = "wait"
     STEP = "step"
-    """Hear it again and say a partial."""
+    """Hear it quickly and say a partial."""
+    CLOSE = "close"
+    """Hear it carefully, and close what of it ends a sentence, if something does."""
     PAUSE = "pause"
     """It ends in the silence after its last speech."""
-    CUT = "cut"
-    """It ends although speech goes on, if there is a place."""
 
 
-def next_move(*, now: int, start: int, stepped: int, speech: Sequence[Stretch], sentence_ended: bool, rules: Rules) -> Move:
-    """Decide at sample `now` about the segment that started at `start` and was last heard up to `stepped`.
+def next_move(*, now: int, start: int, stepped: int, tried: int, speech_end: int, step: int | None, rules: Rules) -> Move:
+    """Decide at sample `now` about the segment that started at `start`, and whose latest speech ended at `speech_end`.
 
-    `stepped` is the start of its speech before the first time. `sentence_ended` tells whether the words so far end a sentence.
+    It was last heard up to `stepped`, and there was last an attempt to close it at `tried`; both are its start before the
+    first time. A quick hearing is due after `step` samples, `None` is never.
     """
-    last = speech[-1].end if speech else start
-    silence, length = now - last, now - start
-    pause = rules.pause
-    if length >= rules.very_long or (length >= rules.long and sentence_ended):
-        pause = rules.short_pause
-    if silence >= pause:
+    if now - speech_end >= rules.pause and speech_end > start:
         return Move.PAUSE
-    if now - stepped >= rules.step and last > stepped and length < rules.maximum:
+    if now - start >= rules.close and now - tried >= rules.again:
+        return Move.CLOSE
+    if step is not None and now - stepped >= step and speech_end > stepped:
         return Move.STEP
-    return Move.CUT if length >= rules.very_long else Move.WAIT
+    return Move.WAIT
 
 
 def pause_border(borders: Sequence[int], speech_end: int, rules: Rules) -> int:
@@ -121,17 +150,13 @@ def pause_border(borders: Sequence[int], speech_end: int, rules: Rules) -> int:
     return next((border for border in borders if border >= speech_end + rules.post_roll), borders[-1])
 
 
-def cut_border(borders: Sequence[int], levels: Sequence[float], *, stable_end: int, longest: bool, rules: Rules) -> int | None:
+def quiet_border(borders: Sequence[int], levels: Sequence[float], *, stable_end: int) -> int:
     """Where to cut running speech: the quietest of `borders` after the last stable word, the later one of equals.
 
-    `levels` holds the power around each border, relative to the mean. Unless the segment is at its `longest`, only a place
-    between two words will do, and `None` says that there is none. If no border follows the stable words it is the last one.
+    `levels` holds the power around each border, relative to the mean. If no border follows the stable words it is the last one.
     """
     allowed = [(level, -border) for border, level in zip(borders, levels, strict=True) if border >= stable_end]
-    if longest:
-        return -min(allowed)[1] if allowed else borders[-1]
-    quiet = [entry for entry in allowed if entry[0] <= rules.quiet]
-    return -min(quiet)[1] if quiet else None
+    return -min(allowed)[1] if allowed else borders[-1]
 
 
 def unheard_from(words_end: int, speech: Sequence[Stretch], rules: Rules) -> int | None:

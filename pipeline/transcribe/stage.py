@@ -1,15 +1,20 @@
 """Audio packets in, partials and finals out: one stream's share of the transcribe step.
 
 In silence the stage keeps a window of the latest audio and asks the speech detector, from a fresh state, whether someone
-speaks. Then a segment is open: about every second of audio it is heard again from its start, and what two hypotheses in
-a row agree on is stable. It ends in a pause, or where running speech is quietest, and always where an item of the topic
-ends: all state is dropped there, and the portions behind the border are taken in again as if they were new. So the state
-is a function of the items since the border, and that is what `held` says.
+speaks. From then on it remembers. A segment is open while someone speaks; it is heard quickly, again and again, for partials
+(`stability` says what of them is promised), and carefully for its final: in a pause, or where a sentence has ended. What
+finals said leads the next hearings (`context`, `hearing`). After a long silence, and at the latest every 75 s, everything is
+forgotten, always where an item of the topic ends, and the portions behind the border are taken in again as if they were new.
+So the state is a function of the items since then, and that is what `held` says.
+
+Finals follow from the audio alone, whatever partials were said. Only how often partials are said depends on the time that
+hearing takes (`pace`).
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
@@ -20,35 +25,41 @@ from watchword.v1 import events_pb2, media_pb2, transcript_pb2
 from pipeline import telemetry
 from pipeline.media import chunks
 from pipeline.media.decode import AudioBlock, AudioDecoder
-from pipeline.transcribe import guards, segmentation
-from pipeline.transcribe.agreement import Agreement, agree, corrects
-from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
-from pipeline.transcribe.guards import Admitted, Span
-from pipeline.transcribe.model import Passage, Transcriber
+from pipeline.timeline import MediaTime
+from pipeline.transcribe import closing, segmentation, stability
+from pipeline.transcribe.audio import Portion, Run, Samples, media_time, sample_at
+from pipeline.transcribe.hearing import Hearing
+from pipeline.transcribe.language import Belief
+from pipeline.transcribe.level import Conditioner, gain, is_silent, raised
+from pipeline.transcribe.model import Transcriber, check_language
+from pipeline.transcribe.options import AUTO, OPTIONS, Options
+from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.replay import Origins
-from pipeline.transcribe.segmentation import FRAME, RULES, Move, Rules, Stretch
+from pipeline.transcribe.segmentation import FRAME, RATE, RULES, Move, Rules, Speech, Stretch
+from pipeline.transcribe.stability import TRUST, Standing, Trust, continuation, corrections, corrects
+from pipeline.transcribe.statistics import Statistics
 from pipeline.transcribe.vad import SpeechDetector, VadState
-from pipeline.transcribe.words import HeardWord, ends_sentence, written
+from pipeline.transcribe.words import HeardWord, written
 
 _log = structlog.get_logger(__name__)
 
-_START_GRID = segmentation.RATE // 50
+_GRID = RATE // 50
 """Segments start on multiples of 20 ms: where a container rounds its times, a stage that starts late hears everything up to
 half a millisecond shifted, and should call a segment the same all the same."""
-_HEARINGS = 4
-"""How often one stretch of audio is heard, at most, when the model stops early."""
 
 
 @dataclass
-class _Hearing:
-    """What the detector makes of the run; positions are relative to the run's start."""
+class _Memory:
+    """What is known since everything was forgotten last."""
 
-    probabilities: list[float]
-    vad: VadState | None
-
-    @property
-    def end(self) -> int:
-        return len(self.probabilities) * FRAME
+    since: int
+    """Where it begins, as an absolute sample number."""
+    speech: Speech
+    vad: VadState
+    gain: float
+    """By what the sound is multiplied for the detector."""
+    closed: int
+    """Up to where finals reach."""
 
 
 @dataclass
@@ -57,33 +68,53 @@ class _Open:
 
     start: int
     stepped: int
-    hearing: _Hearing
-    agreement: Agreement = field(default_factory=Agreement)
+    tried: int
+    standing: Standing = field(default_factory=Standing)
     said: tuple[str, int] | None = None
     """Text and number of stable words of the latest partial."""
+    revision: int = 0
 
 
 class Transcribe:
     """Turns the audio of one stream into `TranscriptEvent`s.
 
-    The partials and the final of a segment share an id. A final's words are those of one more decode of the whole segment,
-    which may differ from what partials called stable; `corrected` says so. A gap ends what is open and is passed on.
+    The partials and the final of a segment share an id. A final has at least as many words as were called stable, but may have
+    others in their place; `corrected` says so. A gap ends what is open and is passed on.
     """
 
-    def __init__(self, stream_id: str, model: Transcriber, vad: SpeechDetector, *, rules: Rules = RULES) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        model: Transcriber,
+        vad: SpeechDetector,
+        *,
+        options: Options = OPTIONS,
+        rules: Rules = RULES,
+        trust: Trust = TRUST,
+    ) -> None:
         """`model` and `vad` may be shared between streams."""
         self._stream_id = stream_id
         self._model = model
         self._vad = vad
+        self._options = options
         self._rules = rules
+        self._trust = trust
         self._decoder = AudioDecoder(stream_id)
+        self._conditioner = Conditioner()
         self._origins = Origins()
         self._run = Run()
+        self._hearing = Hearing(stream_id, model, options, rules)
+        self._memory: _Memory | None = None
         self._open: _Open | None = None
+        self._belief = Belief(_first_language(model, options))
+        self._identified: int | None = None
+        self._voiced = 0
+        self._pace = Pace(rules)
+        self._statistics = Statistics()
 
     @property
     def held(self) -> int:
-        """As the contract says: the items from which the audio since the last border can be made again."""
+        """As the contract says: the items from which the audio since everything was forgotten can be made again."""
         if not self._origins.count:
             return 0
         needed = self._run.needed if self._run else self._origins.needed_next()
@@ -93,187 +124,321 @@ class Transcribe:
         """Take an `AudioEvent`; raises what `AudioDecoder.decode` raises."""
         assert isinstance(item, events_pb2.AudioEvent)
         if item.HasField("gap"):
-            async for segment in self._break():
-                yield segment
+            async for event in self._break():
+                yield event
             self._origins.accept_gap()
             yield events_pb2.TranscriptEvent(gap=item.gap)
             return
         blocks = await asyncio.to_thread(self._decoder.decode, item.chunk)
         before = deepcopy(self._origins)
         try:
-            async for segment in self._take(item.chunk, blocks):
-                yield segment
+            async for event in self._take(item.chunk, blocks):
+                yield event
         except Exception:
             # The item is refused and will not be read again, so nothing may depend on it.
             self._origins = before
+            self._conditioner.reset()
             self._drop()
             raise
+        now = chunks.media_end(item.chunk)
+        if self._statistics.due(now):
+            yield self._tell_statistics(now)
 
     async def flush(self) -> AsyncIterator[Message]:
-        """End what is open."""
-        async for segment in self._break():
-            yield segment
+        """End what is open, and say the last statistics."""
+        end = media_time(self._run.end) if self._run else None
+        async for event in self._break():
+            yield event
+        if end is not None:
+            yield self._tell_statistics(end)
 
     def close(self) -> None:
         """Release the decoder."""
         self._decoder.close()
+        telemetry.forget_captions(self._stream_id)
 
     async def _take(self, chunk: media_pb2.MediaChunk, blocks: list[AudioBlock]) -> AsyncIterator[Message]:
         if chunk.sequence == 0:
-            async for segment in self._end_run():
-                yield segment
+            async for event in self._end_run():
+                yield event
             self._origins.restart()
         usable = self._origins.accept(chunks.media_start(chunk), chunks.media_end(chunk))
-        for block in blocks if usable else []:
-            portion = Portion(self._origins.needed(), block.start, block.samples)
+        for block in blocks:
+            samples = self._conditioner.push(block.start, block.samples)
+            if not usable:
+                continue
+            portion = Portion(self._origins.needed(), block.start, samples)
             if self._run and portion.start != self._run.end:
-                async for segment in self._end_run():
-                    yield segment
-            async for segment in self._feed([portion]):
-                yield segment
+                async for event in self._end_run():
+                    yield event
+            async for event in self._feed([portion]):
+                yield event
 
     async def _break(self) -> AsyncIterator[Message]:
         """Hear out the decoder and end what is open."""
         for block in await asyncio.to_thread(self._decoder.flush):
+            samples = self._conditioner.push(block.start, block.samples)
             if self._run and block.start == self._run.end:
-                async for segment in self._feed([Portion(self._run.needed, block.start, block.samples)]):
-                    yield segment
-        async for segment in self._end_run():
-            yield segment
+                async for event in self._feed([Portion(self._run.needed, block.start, samples)]):
+                    yield event
+        async for event in self._end_run():
+            yield event
 
     async def _end_run(self) -> AsyncIterator[Message]:
         """Nothing follows the run: end what is open, or what would have been opened with more audio."""
-        if self._run and self._open is None:
-            self._open = await self._listen()
-        if self._open is not None and (final := await self._final(self._open, self._run.end)):
-            yield final
+        if self._run and self._memory is None:
+            await self._listen()
+        if self._open is not None:
+            async for event in self._finish(self._open, self._run.end):
+                yield event
         self._drop()
 
     def _drop(self) -> None:
+        """Forget everything, the audio too."""
         self._run = Run()
-        self._open = None
+        self._forget()
 
-    async def _feed(self, portions: list[Portion]) -> AsyncIterator[Message]:
-        """Take in portions in order; those behind a border that is found are taken in again."""
+    def _forget(self) -> None:
+        if self._open is not None:
+            self._statistics.drop()
+        self._memory = self._open = None
+        self._hearing.forget()
+
+    async def _feed(self, portions: Sequence[Portion]) -> AsyncIterator[Message]:
+        """Take in portions in order; those behind a border at which everything is forgotten are taken in again."""
         waiting = deque(portions)
         while waiting:
-            self._run.append(waiting.popleft())
-            if not await self._hear():
+            portion = waiting.popleft()
+            self._run.append(portion)
+            self._pace.received(len(portion.samples))
+            segment = await self._hear()
+            if segment is None or self._memory is None:
                 continue
-            segment = self._open
-            assert segment is not None
-            match self._next_move(segment):
+            border: int | None = None
+            speech_end = self._speech(segment)[-1].end if self._speech(segment) else segment.start
+            match segmentation.next_move(
+                now=self._memory.speech.heard,
+                start=segment.start,
+                stepped=segment.stepped,
+                tried=segment.tried,
+                speech_end=speech_end,
+                step=self._pace.step if self._options.interim else None,
+                rules=self._rules,
+            ):
+                case Move.PAUSE:
+                    border = self._pause_border(speech_end)
+                    end = border if border is not None else min(self._run.end, speech_end + self._rules.post_roll)
+                    async for event in self._finish(segment, end):
+                        yield event
+                case _ if self._run.end - self._memory.since >= self._rules.remember_at_most:
+                    border = self._quiet_border(segment)
+                    async for event in self._finish(segment, border):
+                        yield event
+                case Move.CLOSE:
+                    async for event in self._try_to_close(segment):
+                        yield event
                 case Move.STEP:
-                    if partial := await self._partial(segment):
+                    if partial := await self._step(segment):
                         yield partial
-                case Move.PAUSE | Move.CUT as move:
-                    border = self._border(segment, move)
-                    if border is None:
-                        continue
-                    if final := await self._final(segment, border):
-                        yield final
-                    waiting.extendleft(reversed(self._run.after(border)))
-                    self._drop()
+            if border is not None:
+                waiting.extendleft(reversed(self._run.after(border)))
+                self._drop()
 
-    async def _hear(self) -> bool:
-        """Let the detector hear the run; whether a segment is open."""
-        if self._open is not None:
-            hearing = self._open.hearing
-            samples = self._run.samples(self._run.start + hearing.end, self._run.end)
-            found, hearing.vad = await self._vad.probabilities(samples[: len(samples) // FRAME * FRAME], hearing.vad)
-            hearing.probabilities += found
-            return True
-        self._run.shorten(self._rules.window)
-        if self._run.length >= self._rules.window:
-            self._open = await self._listen()
-        return self._open is not None
+    # --- listening for speech
 
-    async def _listen(self) -> _Open | None:
-        """The segment that starts in the run, if one does."""
+    async def _hear(self) -> _Open | None:
+        """Let the detector hear the run; the segment that is open."""
+        memory = self._memory
+        if memory is None:
+            self._run.shorten(self._rules.window)
+            if self._run.length >= self._rules.window:
+                await self._listen()
+            return self._open
+        start = memory.speech.heard
+        frames = (self._run.end - start) // FRAME * FRAME
+        samples = self._run.samples(start, start + frames)
+        await self._detect(memory, samples if memory.gain == 1 else samples * memory.gain)
+        if self._open is None:
+            speech = memory.speech.after(memory.closed)
+            begin = segmentation.segment_start(speech, memory.closed, self._rules)
+            if begin is not None:
+                self._open_at(begin, speech)
+            elif self._is_over(memory, speech):
+                self._forget()
+                self._run.shorten(self._rules.window)
+                return None
+        self._release(memory)
+        return self._open
+
+    async def _listen(self) -> None:
+        """Begin to remember, and open a segment, if one starts in the run."""
         samples = self._run.samples(self._run.start, self._run.end)
-        hearing = _Hearing(*await self._vad.probabilities(samples[: len(samples) // FRAME * FRAME], None))
-        speech = segmentation.stretches(hearing.probabilities, self._rules)
-        start = segmentation.segment_start(speech, self._rules)
-        if start is None:
-            return None
-        on_grid = (self._run.start + start) // _START_GRID * _START_GRID
-        if on_grid < self._run.start:
-            on_grid += _START_GRID
-        return _Open(on_grid, self._run.start + speech[0].start, hearing)
+        if is_silent(samples):
+            return
+        factor = gain(samples)
+        probabilities, vad = await self._vad.probabilities((samples * factor)[: len(samples) // FRAME * FRAME], None)
+        speech = Speech(self._run.start, self._rules)
+        voiced = speech.hear(probabilities)
+        begin = segmentation.segment_start(speech.after(self._run.start), self._run.start, self._rules)
+        if begin is None:
+            return
+        self._voiced += voiced
+        self._memory = _Memory(self._run.start, speech, vad, factor, self._run.start)
+        on_grid = begin // _GRID * _GRID
+        self._open_at(on_grid if on_grid >= self._run.start else on_grid + _GRID, speech.after(begin))
+
+    async def _detect(self, memory: _Memory, samples: Samples) -> None:
+        probabilities, memory.vad = await self._vad.probabilities(samples, memory.vad)
+        self._voiced += memory.speech.hear(probabilities)
+
+    def _open_at(self, start: int, speech: Sequence[Stretch]) -> None:
+        begun = next((stretch.start for stretch in speech if stretch.end > start), start)
+        self._open = _Open(start, max(start, begun), start)
+
+    def _is_over(self, memory: _Memory, speech: Sequence[Stretch]) -> bool:
+        """Whether it has been silent for so long, or so much is remembered, that all is forgotten."""
+        latest = max([memory.closed, *(stretch.end for stretch in speech)])
+        now = memory.speech.heard
+        return now - latest >= self._rules.hold or now - memory.since >= self._rules.remember_at_most
+
+    def _release(self, memory: _Memory) -> None:
+        """Free the audio that will not be heard again."""
+        start = self._open.start if self._open is not None else memory.closed
+        needed = self._hearing.needed_from
+        self._run.release(min(start, memory.speech.heard, self._run.end - self._rules.window, *([needed] if needed is not None else [])))
+        memory.speech.forget(self._run.start)
 
     def _speech(self, segment: _Open) -> list[Stretch]:
-        """Where there is speech in the run, in absolute sample numbers."""
-        found = segmentation.stretches(segment.hearing.probabilities, self._rules)
-        return [Stretch(self._run.start + stretch.start, self._run.start + stretch.end) for stretch in found]
+        """Where there is speech in the segment."""
+        assert self._memory is not None
+        return self._memory.speech.after(segment.start)
 
-    def _next_move(self, segment: _Open) -> Move:
-        return segmentation.next_move(
-            now=self._run.start + segment.hearing.end,
-            start=segment.start,
-            stepped=segment.stepped,
-            speech=self._speech(segment),
-            # A model ends whatever it hears with a full stop, so only one that has lasted counts.
-            sentence_ended=not segment.agreement.tentative and ends_sentence(segment.agreement.stable),
-            rules=self._rules,
-        )
+    def _pause_border(self, speech_end: int) -> int | None:
+        """Where everything is forgotten in the pause, if it is time for that."""
+        assert self._memory is not None
+        if self._run.end - self._memory.since < self._rules.remember:
+            return None
+        return segmentation.pause_border([border for border in self._run.borders if border >= speech_end], speech_end, self._rules)
 
-    def _border(self, segment: _Open, move: Move) -> int | None:
-        """Where the segment ends."""
-        if move is Move.PAUSE:
-            speech_end = self._speech(segment)[-1].end
-            return segmentation.pause_border([border for border in self._run.borders if border >= speech_end], speech_end, self._rules)
-        stable = segment.agreement.stable
-        stable_end = sample_at(stable[-1].end) if stable else segment.start
+    def _quiet_border(self, segment: _Open) -> int:
+        """Where everything is forgotten in running speech."""
+        stable = segment.standing.stable
         borders = [border for border in self._run.borders if border > segment.start]
-        longest = self._run.end - segment.start >= self._rules.maximum
-        return segmentation.cut_border(borders, self._run.levels(borders), stable_end=stable_end, longest=longest, rules=self._rules)
+        stable_end = sample_at(stable[-1].end) if stable else segment.start
+        return segmentation.quiet_border(borders, self._run.levels(borders), stable_end=stable_end)
 
-    async def _decode(self, segment: _Open, end: int) -> Admitted:
-        """The words from the segment's start to `end`; what the model leaves out because it stops early is heard again."""
-        speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
-        spans = [Span(media_time(stretch.start), media_time(stretch.end)) for stretch in speech]
-        words: tuple[HeardWord, ...] = ()
-        refused: Counter[str] = Counter()
-        start: int | None = segment.start
-        for _ in range(_HEARINGS):
-            if start is None:
-                break
-            heard = Span(media_time(start), media_time(end))
-            hypothesis = await self._model.transcribe(Passage(self._run.samples(start, end), heard.start))
-            admitted = guards.admit(hypothesis, heard, [span for span in spans if span.end > heard.start])
-            words += admitted.words
-            refused.update(admitted.refused)
-            start = segmentation.unheard_from(sample_at(admitted.words[-1].end), speech, self._rules) if admitted.words else None
-        return Admitted(words, dict(refused))
+    # --- what is said
 
-    async def _partial(self, segment: _Open) -> Message | None:
-        now = self._run.end
-        admitted = await self._decode(segment, now)
-        segment.stepped = now
-        segment.agreement = agree(segment.agreement, admitted.words)
-        words, stable = segment.agreement.words, len(segment.agreement.stable)
+    async def _step(self, segment: _Open) -> Message | None:
+        """Hear the segment quickly; the partial, if it says anything new."""
+        end = self._run.end
+        language = await self._language(segment)
+        begun = time.monotonic()
+        admitted = await self._hearing.quickly(self._run, segment.start, end, segment.standing.stable, self._speech(segment), language)
+        self._spent(time.monotonic() - begun, quickly=True)
+        segment.stepped = end
+        return self._partial(segment, admitted.words, end)
+
+    def _partial(self, segment: _Open, following: Sequence[HeardWord], end: int) -> Message | None:
+        """The partial that says what was promised and the words that follow it, if it says anything new."""
+        promised = len(segment.standing.stable)
+        may_close = end + self._rules.step - segment.start >= self._rules.close
+        segment.standing = stability.take(segment.standing, following, media_time(end), self._trust, may_close=may_close)
+        words, stable = segment.standing.words, len(segment.standing.stable)
         if (written(words), stable) == (segment.said or ("", 0)):
             return None
         segment.said = (written(words), stable)
-        return self._event(segment, now, words, stable)
+        self._statistics.show(words, words[promised:stable], media_time(end))
+        return self._event(segment, end, words, stable)
 
-    async def _final(self, segment: _Open, border: int) -> Message | None:
-        admitted = await self._decode(segment, border)
-        for reason, count in admitted.refused.items():
+    async def _try_to_close(self, segment: _Open) -> AsyncIterator[Message]:
+        """Hear the segment carefully: its final, if it can be closed, and the partial of what is open then."""
+        end = self._run.end
+        speech = self._speech(segment)
+        language = await self._language(segment)
+        begun = time.monotonic()
+        admitted = await self._hearing.carefully(self._run, segment.start, end, speech, language)
+        self._spent(time.monotonic() - begun, quickly=False)
+        segment.stepped = segment.tried = end
+        words = admitted.words
+        covered = continuation(segment.standing.stable, words)
+        count = closing.place(
+            words,
+            covered,
+            start=media_time(segment.start),
+            now=media_time(end),
+            must=end - segment.start >= self._rules.longest,
+        )
+        if count is not None:
+            border = min(sample_at(_between(words, count)) // _GRID * _GRID, end)
+            async for event in self._final(segment, words[:count], border, admitted.refused, language):
+                yield event
+            self._memory_closed(border)
+            segment = self._open = _Open(border, end, end)
+            words, covered = words[count:], 0
+        if self._options.interim and (partial := self._partial(segment, words[covered:], end)):
+            yield partial
+
+    async def _finish(self, segment: _Open, end: int) -> AsyncIterator[Message]:
+        """Hear the segment carefully up to its end: its final."""
+        speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
+        language = await self._language(segment)
+        begun = time.monotonic()
+        admitted = await self._hearing.carefully(self._run, segment.start, end, speech, language)
+        self._spent(time.monotonic() - begun, quickly=False)
+        async for event in self._final(segment, admitted.words, end, admitted.refused, language):
+            yield event
+        self._memory_closed(end)
+        self._open = None
+
+    def _memory_closed(self, end: int) -> None:
+        assert self._memory is not None
+        self._memory.closed = end
+
+    async def _final(
+        self, segment: _Open, words: tuple[HeardWord, ...], end: int, refused: dict[str, int], language: str
+    ) -> AsyncIterator[Message]:
+        """The final of the segment, and its translation; nothing, if nobody said a word."""
+        self._statistics.refuse(refused)
+        for reason, count in refused.items():
             telemetry.WORDS_REFUSED.labels(reason).inc(count)
-            _log.info("words_refused", stream=self._stream_id, segment=_segment_id(segment), reason=reason, words=count)
-        if not admitted.words and segment.said is None:
-            return None
-        event = self._event(segment, border, admitted.words, len(admitted.words))
+            _log.info("words_refused", stream=self._stream_id, segment=_segment_id(segment.start), reason=reason, words=count)
+        stable = segment.standing.stable
+        self._statistics.close(words, min(len(stable), len(words)), media_time(self._run.end))
+        self._hearing.keep(words)
+        if not words and segment.said is None:
+            return
+        event = self._event(segment, end, words, len(words))
         event.segment.is_final = True
-        event.segment.corrected = corrects(segment.agreement.stable, admitted.words)
+        event.segment.corrected = corrects(stable, words)
+        for index in corrections(stable, words):
+            event.segment.words[index].corrected = True
+        yield event
+        if self._options.translate and words and language != "en" and "en" in self._model.languages:
+            yield await self._translation(segment, event.segment, end, language)
+
+    async def _translation(
+        self, segment: _Open, said: transcript_pb2.TranscriptSegment, end: int, language: str
+    ) -> events_pb2.TranscriptEvent:
+        """The final of the segment in English."""
+        speech = self._speech(segment)
+        begun = time.monotonic()
+        admitted = await self._hearing.translated(self._run, segment.start, end, speech, language)
+        self._spent(time.monotonic() - begun, quickly=False)
+        event = self._event(segment, end, admitted.words, len(admitted.words))
+        event.segment.id = f"{said.id}-en"
+        event.segment.translation_of = said.id
+        event.segment.language = "en"
+        event.segment.revision = 0
+        event.segment.is_final = True
         return event
 
     def _event(self, segment: _Open, end: int, words: tuple[HeardWord, ...], stable: int) -> events_pb2.TranscriptEvent:
+        segment.revision += 1
         return events_pb2.TranscriptEvent(
             segment=transcript_pb2.TranscriptSegment(
                 stream_id=self._stream_id,
-                id=_segment_id(segment),
+                id=_segment_id(segment.start),
                 words=[
                     transcript_pb2.Word(
                         text=word.text,
@@ -287,11 +452,69 @@ class Transcribe:
                 text=written(words),
                 media_start=media_time(segment.start).to_proto(),
                 media_end=media_time(end).to_proto(),
-                language="en",
+                language=self._belief.language,
+                language_probability=self._belief.probability,
                 model=self._model.name,
+                revision=segment.revision - 1,
             )
         )
 
+    async def _language(self, segment: _Open) -> str:
+        """The language to hear the segment in, identified if that is due."""
+        if self._options.language != AUTO or len(self._model.languages) == 1:
+            return self._belief.language
+        if self._belief.due(self._voiced, self._identified):
+            voiced = sum(stretch.length for stretch in self._speech(segment))
+            samples = raised(self._run.samples(segment.start, self._run.end))
+            begun = time.monotonic()
+            before, self._belief = self._belief, self._belief.hear(await self._model.identify(samples), voiced)
+            self._spent(time.monotonic() - begun, quickly=False)
+            self._identified = self._voiced
+            if before.language != self._belief.language:
+                _log.info(
+                    "language", stream=self._stream_id, language=self._belief.language, probability=round(self._belief.probability, 2)
+                )
+        return self._belief.language
 
-def _segment_id(segment: _Open) -> str:
-    return f"segment-{media_time(segment.start).millis}"
+    # --- keeping count
+
+    def _spent(self, seconds: float, *, quickly: bool) -> None:
+        self._pace.heard(seconds, quickly=quickly)
+        self._statistics.heard(media_time(self._run.start), seconds)
+
+    def _tell_statistics(self, now: MediaTime) -> events_pb2.TranscriptEvent:
+        stats = self._statistics.message(self._stream_id, now)
+        telemetry.report_captions(stats)
+        _log.info(
+            "captions",
+            stream=self._stream_id,
+            media_s=round(now.seconds, 1),
+            words=stats.words,
+            words_per_minute=round(stats.words_per_minute),
+            stable_mean_s=round(stats.stable_latency.mean_s, 2),
+            stable_p95_s=round(stats.stable_latency.p95_s, 2),
+            final_mean_s=round(stats.final_latency.mean_s, 2),
+            final_p95_s=round(stats.final_latency.p95_s, 2),
+            flicker=round(stats.flicker, 3),
+            real_time_factor=round(stats.real_time_factor, 3),
+            words_refused=dict(stats.words_refused),
+        )
+        return events_pb2.TranscriptEvent(stats=stats)
+
+
+def _first_language(model: Transcriber, options: Options) -> str:
+    """What is heard before anything was identified."""
+    if options.language != AUTO:
+        check_language(model.name, options.language, model.languages)
+        return options.language
+    return next(iter(model.languages)) if len(model.languages) == 1 else "en"
+
+
+def _segment_id(start: int) -> str:
+    return f"segment-{media_time(start).millis}"
+
+
+def _between(words: Sequence[HeardWord], count: int) -> MediaTime:
+    """The middle between the last of the first `count` words and the next one."""
+    end = words[count - 1].end
+    return MediaTime((end.nanos + words[count].start.nanos) // 2) if count < len(words) else end

@@ -1,0 +1,60 @@
+"""How much of what was said is heard again with what is new, and what leads the model besides.
+
+A model that hears new audio alone, without the words before it, is at a loss: cutting at every pause cost 3.7 points of
+word error rate. It need not hear everything either: with 2 to 5 s of audio whose words are forced on it, and the text before
+that as a prompt, it errs no more than with 14 s, at a third of the time (docs/log.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.timeline import MediaTime
+from pipeline.transcribe.words import HeardWord, ends_sentence, written
+
+PROMPT_WORDS = 40
+"""Words of the prompt: about 60 tokens, the length that was measured."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How much audio of known words is heard again."""
+
+    least: MediaTime
+    most: MediaTime
+
+
+QUICK = Reach(MediaTime.of(2.5), MediaTime.of(5))
+"""For partials, which are many."""
+CAREFUL = Reach(MediaTime.of(2), MediaTime.of(4))
+"""For finals, which have a prompt as well."""
+
+
+def beginning(words: Sequence[HeardWord], before: MediaTime | None, reach: Reach) -> MediaTime | None:
+    """Where hearing begins: the start of one of the known `words`; `None` if there are none.
+
+    It stays where it was `before`, for a window that moves changes hypotheses, until more than `most` lies behind it; then it
+    leaps to a word from which `least` is left, to the start of a sentence if there is one, or else behind a comma or a gap.
+    """
+    if not words:
+        return None
+    end = words[-1].end
+    if before is not None and before >= words[0].start and end - before <= reach.most:
+        return before
+    near = [index for index, word in enumerate(words) if end - word.start <= reach.most] or [len(words) - 1]
+    enough = [index for index in near if end - words[index].start >= reach.least] or near[:1]
+
+    def fitness(index: int) -> tuple[float, int]:
+        if not index:
+            return 2.5, index
+        last = words[index - 1]
+        gap = min((words[index].start - last.end).seconds, 0.5)
+        return (2.0 if ends_sentence([last]) else 1.0 if last.text.endswith(",") else 0.0) + gap, index
+
+    return words[max(enough, key=fitness)].start
+
+
+def prompt(glossary: Sequence[str], words: Sequence[HeardWord], begin: MediaTime | None) -> str:
+    """The text that leads the model: the glossary, and what of `words` was said before `begin`."""
+    earlier = [word for word in words if begin is None or word.start < begin]
+    terms = f"{', '.join(glossary)}. " if glossary else ""
+    return (terms + written(earlier[-PROMPT_WORDS:])).strip()

@@ -1,0 +1,137 @@
+"""Asking a speech model, with what is known: the words and the text before, the language, the guards."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pipeline.timeline import NANOS, MediaTime
+from pipeline.transcribe import context, guards, segmentation
+from pipeline.transcribe.audio import Run, media_time, sample_at
+from pipeline.transcribe.guards import Admitted, Span
+from pipeline.transcribe.level import raised
+from pipeline.transcribe.model import Passage, Task, Transcriber
+from pipeline.transcribe.options import Options
+from pipeline.transcribe.segmentation import RATE, Rules, Stretch
+from pipeline.transcribe.stability import continuation
+from pipeline.transcribe.words import HeardWord, Hypothesis
+
+QUICK_BEAM = 3
+"""Greedy partials erred three points more often and were taken back twice as much; 5 hypotheses cost more and gained nothing."""
+CAREFUL_BEAM = 5
+_BEFORE = MediaTime(NANOS // 10)
+"""How long before a known word hearing begins: its first sound may be earlier than its alignment says."""
+_HEARINGS = 4
+"""How often one stretch of audio is heard, at most, when the model stops early."""
+_KEPT = 2 * context.PROMPT_WORDS
+"""Words of finals that are kept: more than are heard again and prompted with."""
+
+
+class Hearing:
+    """What is remembered of one stream's finals, and how a segment is heard in their light."""
+
+    def __init__(self, stream_id: str, model: Transcriber, options: Options, rules: Rules) -> None:
+        self._stream_id = stream_id
+        self._model = model
+        self._options = options
+        self._rules = rules
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing was said before."""
+        self._said: tuple[HeardWord, ...] = ()
+        self._quick_from: MediaTime | None = None
+        self._careful_from: MediaTime | None = None
+        self._prompted = True
+
+    def keep(self, words: Sequence[HeardWord]) -> None:
+        """A final has these words."""
+        self._said = (*self._said, *words)[-_KEPT:]
+
+    @property
+    def needed_from(self) -> int | None:
+        """The sample from which audio may be heard again; `None` if only what is open is."""
+        begin = context.beginning(self._said, self._careful_from, context.CAREFUL)
+        quick = context.beginning(self._said, self._quick_from, context.QUICK)
+        return None if begin is None or quick is None else sample_at(min(begin, quick) - _BEFORE)
+
+    async def quickly(
+        self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str
+    ) -> Admitted:
+        """The words behind the `stable` ones of the segment from sample `start` to `end`; for a partial."""
+        known = (*self._said, *stable) if self._model.continues else ()
+        self._quick_from = context.beginning(known, self._quick_from, context.QUICK)
+        first, prefix = self._opening(run, start, known, self._quick_from)
+        hypothesis = await self._ask(run, first, end, prefix, context.prompt(self._options.glossary, (), None), QUICK_BEAM, language)
+        if not self._model.continues:
+            hypothesis = Hypothesis(
+                hypothesis.words[continuation(stable, hypothesis.words) :],
+                hypothesis.average_log_probability,
+                hypothesis.no_speech_probability,
+                hypothesis.ran_on,
+            )
+        return _admitted(hypothesis, first if not prefix else max(first, sample_at(prefix[-1].end)), end, speech)
+
+    async def carefully(self, run: Run, start: int, end: int, speech: Sequence[Stretch], language: str) -> Admitted:
+        """All words of the segment from sample `start` to `end`; for a final.
+
+        A hypothesis that goes round in circles is heard once more without what led it, and the next one is not led by text.
+        What the model leaves out because it stops early is heard again.
+        """
+        known = self._said if self._model.continues else ()
+        self._careful_from = context.beginning(known, self._careful_from, context.CAREFUL)
+        first, prefix = self._opening(run, start, known, self._careful_from)
+        earlier = self._said if self._prompted else ()
+        text = context.prompt(self._options.glossary, earlier, media_time(first) if prefix else None)
+        hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language)
+        self._prompted = not guards.is_looping(hypothesis)
+        refused: Counter[str] = Counter()
+        if not self._prompted and (prefix or text):
+            refused["loop"] += len(hypothesis.words) - guards.loop_start([word.spoken for word in hypothesis.words])
+            prefix, first = (), start
+            hypothesis = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language)
+        admitted = _admitted(hypothesis, first if not prefix else max(first, sample_at(prefix[-1].end)), end, speech)
+        words = admitted.words
+        refused.update(admitted.refused)
+        for _ in range(_HEARINGS - 1):
+            again = segmentation.unheard_from(sample_at(words[-1].end), speech, self._rules) if words else None
+            if again is None or end - again < RATE // 4:
+                break
+            more = _admitted(await self._ask(run, again, end, (), "", CAREFUL_BEAM, language), again, end, speech)
+            refused.update(more.refused)
+            if not more.words:
+                break
+            words += more.words
+        return Admitted(words, dict(refused))
+
+    async def translated(self, run: Run, start: int, end: int, speech: Sequence[Stretch], language: str) -> Admitted:
+        """What is said from sample `start` to `end`, in English."""
+        hypothesis = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language, Task.TRANSLATE)
+        return _admitted(hypothesis, start, end, speech)
+
+    def _opening(self, run: Run, start: int, known: Sequence[HeardWord], begin: MediaTime | None) -> tuple[int, tuple[HeardWord, ...]]:
+        """The first sample to hear, and the words that are known from there on."""
+        if begin is None:
+            return start, ()
+        prefix = tuple(word for word in known if word.start >= begin)
+        return max(run.start, sample_at(begin - _BEFORE)), prefix
+
+    async def _ask(
+        self,
+        run: Run,
+        start: int,
+        end: int,
+        prefix: tuple[HeardWord, ...],
+        prompt: str,
+        beam: int,
+        language: str,
+        task: Task = Task.TRANSCRIBE,
+    ) -> Hypothesis:
+        samples = raised(run.samples(start, end))
+        return await self._model.transcribe(
+            Passage(samples, media_time(start), prefix, prompt, language, task, beam, stream=self._stream_id)
+        )
+
+
+def _admitted(hypothesis: Hypothesis, start: int, end: int, speech: Sequence[Stretch]) -> Admitted:
+    heard = Span(media_time(start), media_time(end))
+    spans = [Span(media_time(stretch.start), media_time(min(stretch.end, end))) for stretch in speech if stretch.start < end]
+    return guards.admit(hypothesis, heard, [span for span in spans if span.end > heard.start])
