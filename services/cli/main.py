@@ -65,9 +65,7 @@ def transcribe(
     translate: TRANSLATE = None,
     term: TERM = None,
     model: Annotated[str, typer.Option(help="The speech model: a name of the catalog, a directory (with a /), or URL#NAME.")] = "",
-    jobs: Annotated[
-        int, typer.Option(min=0, max=64, help="Files heard at once, each with a model of its own; 0: one a core, at most 4.")
-    ] = 0,
+    jobs: Annotated[int, typer.Option(min=0, max=64, help="Files heard at once; 0 means one a core.")] = 0,
 ) -> None:
     """Write the captions of recordings, as fast as the machine goes; the same words as the finals of `run`."""
     from services.cli.transcribe import transcribe as transcribe_command

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,10 +12,11 @@ from pathlib import Path
 
 from watchword.v1.events_pb2 import AudioEvent, TranscriptEvent
 
-from pipeline.errors import SettingInvalid, SourceInvalid, WatchwordError, reason_name
+from pipeline.errors import MediaError, MessageError, SettingInvalid, SourceError, SourceInvalid, WatchwordError, reason_name
 from pipeline.media import chunks as chunk_rules
 from pipeline.media.address import shown
 from pipeline.media.source import open_source
+from pipeline.stage import Stage
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import Options
 from services.cli import logs
@@ -28,8 +30,6 @@ from services.transcriber.sound import Sound, chunks, length
 from services.transcriber.stages import Stages
 
 FAILED = 1
-MOST_AT_ONCE = 4
-"""Files that are heard at once, at most, unless more are asked for: each has a model of its own in memory."""
 
 
 @dataclass
@@ -62,7 +62,7 @@ def transcribe(sources: Sequence[str], *, out: Path | None, formats: str, model:
     usable = [file for file in files if file.heard.failure is None]
     if usable:
         with Progress() as progress:
-            asyncio.run(_hear_all(usable, settings, jobs or min(os.cpu_count() or 1, MOST_AT_ONCE), progress, out, chosen))
+            asyncio.run(_hear_all(usable, settings, jobs or os.cpu_count() or 1, progress, out, chosen))
     if out is None:
         for file in usable:
             print(("" if len(files) == 1 else f"==> {file.heard.source} <==\n") + printed(chosen[0], file.heard), end="")
@@ -112,61 +112,73 @@ def _look_at(file: _File) -> None:
 async def _hear_all(
     files: Sequence[_File], settings: Settings, jobs: int, progress: Progress, out: Path | None, formats: Sequence[str]
 ) -> None:
-    """Hear files side by side, each with a model of its own; raises `SettingInvalid` where the model cannot do what is asked."""
-    waiting: asyncio.Queue[_File] = asyncio.Queue()
-    for file in files:
-        waiting.put_nowait(file)
+    """Hear files side by side, all with one model; raises `SettingInvalid` where it cannot do what is asked."""
+    stages = await Stages.load(settings.model, api_key=settings.model_key)
+    waiting = deque(files)
 
-    async def work(stages: Stages) -> None:
-        while not waiting.empty():
-            file = waiting.get_nowait()
+    async def work() -> None:
+        while waiting:
+            file = waiting.popleft()
             begun = time.monotonic()
             with progress.file(file.heard.source, file.length) as reached:
                 await _hear(file, stages, reached)
             if out is not None:
-                for suffix, text in documents(formats, file.heard).items():
-                    (out / f"{file.name}.{suffix}").write_text(text, encoding="utf-8")
+                _write(out, file, formats)
             progress.done(file.heard.source, file.heard.words, file.heard.media_end, time.monotonic() - begun)
 
-    loaded: list[Stages] = []
     try:
-        for _ in range(min(jobs, len(files))):
-            loaded.append(await Stages.load(settings.model, api_key=settings.model_key))
-            for file in files:
-                loaded[0].require(file.options)
+        for file in files:
+            stages.require(file.options)
         async with asyncio.TaskGroup() as group:
-            for stages in loaded:
-                group.create_task(work(stages))
+            for _ in range(min(jobs, len(files))):
+                group.create_task(work())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     finally:
-        for stages in loaded:
-            stages.close()
+        stages.close()
+
+
+def _write(out: Path, file: _File, formats: Sequence[str]) -> None:
+    for suffix, text in documents(formats, file.heard).items():
+        path = out / f"{file.name}.{suffix}"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise SettingInvalid(f"{path} cannot be written: {error.strerror}") from None
 
 
 async def _hear(file: _File, stages: Stages, reached: Reached) -> None:
     """Hear one file; what goes wrong is noted with it."""
+    stage = stages.make(id_of(file.source), file.options)
+    try:
+        await _take_in(file, stage, reached)
+        async for said in stage.flush():
+            _keep(said, file.heard)
+    except WatchwordError as error:
+        file.heard.failure = error
+    finally:
+        stage.close()
+
+
+async def _take_in(file: _File, stage: Stage, reached: Reached) -> None:
+    """Let the stage hear all that can be read. Raises what has nothing to do with the file, such as a model that does not answer."""
     loop = asyncio.get_running_loop()
-    stream_id = id_of(file.source)
-    stage = stages.make(stream_id, file.options)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="demux") as thread:
         sound: Sound | None = None
         try:
-            try:
-                sound = await loop.run_in_executor(thread, lambda: Sound(open_source(file.source), shown(file.source)))
-                found = chunks(sound, stream_id)
-                while (chunk := await loop.run_in_executor(thread, next, found, None)) is not None:
-                    try:
-                        async for said in stage.process(AudioEvent(chunk=chunk)):
-                            _keep(said, file.heard)
-                    except WatchwordError as error:
-                        file.heard.problems.append(error)
-                    file.heard.media_end = max(chunk_rules.media_end(chunk), file.heard.media_end)
-                    reached(file.heard.media_end)
-            except WatchwordError as error:
-                file.heard.failure = error
-            async for said in stage.flush():
-                _keep(said, file.heard)
+            sound = await loop.run_in_executor(thread, lambda: Sound(open_source(file.source), shown(file.source)))
+            found = chunks(sound, id_of(file.source))
+            while (chunk := await loop.run_in_executor(thread, next, found, None)) is not None:
+                try:
+                    async for said in stage.process(AudioEvent(chunk=chunk)):
+                        _keep(said, file.heard)
+                except (MediaError, MessageError) as error:
+                    file.heard.problems.append(error)
+                file.heard.media_end = max(chunk_rules.media_end(chunk), file.heard.media_end)
+                reached(file.heard.media_end)
+        except SourceError as error:
+            file.heard.failure = error
         finally:
-            stage.close()
             if sound is not None:
                 thread.submit(sound.close)
 
@@ -178,15 +190,17 @@ def _keep(said: object, heard: Heard) -> None:
 
 
 def _tell_problems(files: Sequence[_File]) -> None:
-    for file in files:
-        for error in [*file.heard.problems[:1], *([file.heard.failure] if file.heard.failure else [])]:
-            more = (
-                f" (and {len(file.heard.problems) - 1} more like it)"
-                if error is not file.heard.failure and len(file.heard.problems) > 1
-                else ""
-            )
-            print(f"watchword: {error}{more} [{reason_name(error.reason)}]", file=sys.stderr)
+    for heard in (file.heard for file in files):
+        if heard.problems:
+            more = f" (and {len(heard.problems) - 1} more like it)" if len(heard.problems) > 1 else ""
+            _tell(heard.problems[0], more)
+        if heard.failure is not None:
+            _tell(heard.failure)
     if any(file.heard.failure is not None for file in files):
         sys.exit(FAILED)
     if any(file.heard.problems for file in files):
         sys.exit(INCOMPLETE)
+
+
+def _tell(error: WatchwordError, more: str = "") -> None:
+    print(f"watchword: {error}{more} [{reason_name(error.reason)}]", file=sys.stderr)

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import SettingInvalid
 from pipeline.stage import Stage
@@ -44,9 +43,7 @@ class Stages:
 
     def make(self, stream_id: str, options: Options) -> Stage:
         """A stage for one stream."""
-        # TODO(options): the stage is about to take them.
-        taken: dict[str, Any] = {"options": options} if "options" in Transcribe.__init__.__annotations__ else {}
-        return Transcribe(stream_id, self.transcriber, self.detector, **taken)
+        return Transcribe(stream_id, self.transcriber, self.detector, options=options)
 
     def close(self) -> None:
         """Let go of the threads that compute."""

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from watchword.v1.events_pb2 import TranscriptEvent
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
-from pipeline.errors import MediaUndecodable, SettingInvalid
+from pipeline.errors import MediaUndecodable, ServiceUnavailable, SettingInvalid, WatchwordError
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import Options
 from services.cli import transcribe
@@ -90,16 +90,17 @@ def test_a_translation_has_two_tracks_which_cannot_both_be_printed(tmp_path: Pat
 
 
 class Refusing:
-    """A stage that cannot use its second item, and says one final in the end."""
+    """A stage that fails at its second item, and says one final in the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: WatchwordError) -> None:
         self.closed = False
+        self._error = error
         self._items = 0
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
         self._items += 1
         if self._items == 2:
-            raise MediaUndecodable("the second chunk is damaged")
+            raise self._error
         return
         yield
 
@@ -111,18 +112,40 @@ class Refusing:
         self.closed = True
 
 
-def test_a_part_that_is_damaged_is_passed_over_and_told() -> None:
-    source = str(synthetic.clip(synthetic.Spec(seconds=1)))
-    stage, reached = Refusing(), []
+def heard_by(stage: Refusing) -> tuple[transcribe._File, list[MediaTime]]:
+    source, reached = str(synthetic.clip(synthetic.Spec(seconds=1))), []
     file = transcribe._File(source, "clip", Options(), Heard(source))
     stages: Any = SimpleNamespace(make=lambda stream_id, options: stage)
     asyncio.run(transcribe._hear(file, stages, reached.append))
-    assert [str(error) for error in file.heard.problems] == ["the second chunk is damaged"]
-    assert file.heard.failure is None
-    assert [segment.text for segment in file.heard.finals] == ["Hello."]
     assert stage.closed
-    assert reached == sorted(reached)
-    assert reached[-1].seconds == pytest.approx(1.0, abs=0.1)
+    return file, reached
+
+
+def status_of(file: transcribe._File) -> Any:
     with pytest.raises(SystemExit) as left:
         transcribe._tell_problems([file])
-    assert left.value.code == transcribe.INCOMPLETE
+    return left.value.code
+
+
+def test_a_part_that_is_damaged_is_passed_over_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    file, reached = heard_by(Refusing(MediaUndecodable("the second chunk is damaged")))
+    assert file.heard.failure is None
+    assert [segment.text for segment in file.heard.finals] == ["Hello."]
+    assert reached == sorted(reached)
+    assert reached[-1].seconds == pytest.approx(1.0, abs=0.1)
+    assert json.loads(as_json(file.heard))["problems"] == [{"reason": "MEDIA_UNDECODABLE", "text": "the second chunk is damaged"}]
+    assert status_of(file) == transcribe.INCOMPLETE
+    assert capsys.readouterr().err == "watchword: the second chunk is damaged [MEDIA_UNDECODABLE]\n"
+
+
+def test_a_model_that_does_not_answer_ends_the_file() -> None:
+    file, reached = heard_by(Refusing(ServiceUnavailable("the speech server does not answer")))
+    assert (file.heard.finals, file.heard.problems, len(reached)) == ([], [], 1)
+    assert str(file.heard.failure) == "the speech server does not answer"
+    assert status_of(file) == transcribe.FAILED
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    file = transcribe._File("talk.mp3", "talk", Options(), HEARD)
+    with pytest.raises(SettingInvalid, match=r"talk\.txt cannot be written: No such file"):
+        transcribe._write(tmp_path / "gone", file, ["txt"])
