@@ -5,12 +5,16 @@ The limits are those of docs and measurements of Whisper: the no-speech rule is 
 32 tokens and two hypotheses in a row agreed on it, so agreement alone is no guard.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.timeline import NANOS, MediaTime
 from pipeline.transcribe.words import HeardWord, Hypothesis
 
+SILENCE = 0.8
+"""A hypothesis with a no-speech probability above this is refused. Of noisy speech the highest was 0.43, of 30 sounds that are no
+speech two thirds were above it."""
 NO_SPEECH = 0.6
 """A hypothesis whose no-speech probability is above this and whose log probability is below `POOR` is refused."""
 POOR = -1.0
@@ -21,6 +25,32 @@ MARGIN = MediaTime(NANOS * 3 // 10)
 """How far from detected speech a word may lie: alignment is off by up to this."""
 LEAD = MediaTime(NANOS // 5)
 """How long before detected speech a word may start."""
+DOUBTFUL_SPEECH, DOUBTFUL_WORDS = 0.3, -0.5
+"""No-speech probability above which, and log probability below which, stock phrases are refused: said aloud, they are clear."""
+STOCK = frozenset(
+    [
+        "you",
+        "thank you",
+        "thank you very much",
+        "thank you so much",
+        "thanks for watching",
+        "thank you for watching",
+        "thank you so much for watching",
+        "please subscribe",
+        "subscribe to my channel",
+        "ill see you in the next video",
+        "ill see you in the next one",
+        "see you next time",
+        "bye",
+        "bye bye",
+        "oh",
+        "okay",
+        "mm",
+        "hmm",
+        "ah",
+    ]
+)
+"""What Whisper models write over music, applause and silence: ends of the subtitles that they were trained on, and sighs."""
 LONGEST_LOOP = 24
 """Words in the longest repeated phrase that is looked for."""
 
@@ -44,14 +74,18 @@ class Admitted:
 def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitted:
     """Leave out what cannot have been said in the audio `heard`, in which the detector found `speech`.
 
-    Reasons: `no_speech` (the model itself doubts that anyone speaks), `too_fast`, `outside` (beyond the audio or far from
-    speech), `loop`. Words that stay keep their order; times are cut to the audio and never run backwards.
+    Reasons: `no_speech` (the model itself doubts that anyone speaks), `stock` (nothing but what it writes over music, and not
+    clear), `too_fast`, `outside` (beyond the audio or far from speech), `loop` (a phrase again and again, or a syllable within a
+    word). Words that stay keep their order; times are cut to the audio and never run backwards.
     """
     words = hypothesis.words
     if not words:
         return Admitted()
-    if hypothesis.no_speech_probability > NO_SPEECH and hypothesis.average_log_probability < POOR:
+    silence, likelihood = hypothesis.no_speech_probability, hypothesis.average_log_probability
+    if silence > SILENCE or (silence > NO_SPEECH and likelihood < POOR):
         return Admitted(refused={"no_speech": len(words)})
+    if (silence > DOUBTFUL_SPEECH or likelihood < DOUBTFUL_WORDS) and is_stock(words):
+        return Admitted(refused={"stock": len(words)})
     spoken_s = sum((span.end - span.start).seconds for span in speech)
     if len(words) > max(3.0, FASTEST * (spoken_s + 0.5)):
         return Admitted(refused={"too_fast": len(words)})
@@ -59,16 +93,31 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     near = tuple(word for word in words if _is_near(word, heard, speech))
     if len(near) < len(words):
         refused["outside"] = len(words) - len(near)
-    kept = near[: loop_start([word.spoken for word in near])]
+    stutter = next((index for index, word in enumerate(near) if is_stutter(word)), len(near))
+    kept = near[: min(stutter, loop_start([word.spoken for word in near]))]
     if len(kept) < len(near):
         refused["loop"] = len(near) - len(kept)
     return Admitted(_in_order(kept, heard, speech), refused)
 
 
+def is_stock(words: Sequence[HeardWord]) -> bool:
+    """Whether the words are nothing but stock phrases, one after another."""
+    spoken = [word.spoken for word in words]
+    covered = [True] + [False] * len(spoken)
+    for end in range(1, len(spoken) + 1):
+        covered[end] = any(covered[start] and " ".join(spoken[start:end]) in STOCK for start in range(max(0, end - 8), end))
+    return covered[-1]
+
+
+def is_stutter(word: HeardWord) -> bool:
+    """Whether the word is one to three letters four times or more, such as a model makes of laughter: "T-T-T-T"."""
+    return re.fullmatch(r"([^\W\d]{1,3})\1{3,}\w{0,2}", word.spoken) is not None
+
+
 def is_looping(hypothesis: Hypothesis) -> bool:
     """Whether the model says the same again and again, or could not stop."""
     spoken = [word.spoken for word in hypothesis.words]
-    return hypothesis.ran_on or loop_start(spoken) < len(spoken)
+    return hypothesis.ran_on or loop_start(spoken) < len(spoken) or any(map(is_stutter, hypothesis.words))
 
 
 def loop_start(words: Sequence[str]) -> int:

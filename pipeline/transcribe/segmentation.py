@@ -35,11 +35,11 @@ class Rules:
     """A segment is heard again when it is longer by this."""
     pause: int = RATE // 2
     """Silence that closes a segment."""
-    close: int = RATE * 3
+    close: int = RATE * 5 // 2
     """From this length on a segment of running speech is closed at the end of a sentence."""
     again: int = RATE
     """How long after an attempt to close a segment the next one is made."""
-    longest: int = RATE * 6
+    longest: int = RATE * 11 // 2
     """From this length on a segment is closed between any two words."""
     hold: int = RATE * 3
     """Silence after which nothing earlier is remembered. Forgetting at every pause cost 3.7 points of word error rate."""

@@ -31,7 +31,7 @@ class Trust:
     """For one that at least two had before."""
     overdue: float = 2.2
     """A word that ended this long ago is promised whatever it is, unless it is the last one."""
-    sentence: float = 1.5
+    sentence: float = 0.8
     """How long what follows the end of a sentence is kept back, at most, while the segment may be closed there."""
 
     def distance(self, word: HeardWord, seen: int) -> float | None:
