@@ -9,7 +9,8 @@ make the sound a function of the chunks alone, wherever decoding began:
 - the resampler starts on a multiple of `in_rate / gcd(in_rate, 16000)` input samples, where its phases repeat;
 - sample numbers follow from the packets' pts, and small deviations are bridged by counting (`pipeline.media.grid`).
 
-What is heard within `RUN_IN` and a packet of a start lacks some of that, and differs; all that follows is the same to the
+The first chunk of a connection (sequence number 0), and what follows a `flush`, depend on nothing before them. Anywhere
+else, what is heard within `RUN_IN` and a packet of a start lacks some of that, and differs; all that follows is the same to the
 bit, provided that the publisher's pts are exact to the sample. Where they are rounded, to milliseconds say, a late start is
 off by as much.
 """
@@ -105,6 +106,7 @@ class AudioDecoder:
         self._mixer = Mixer()
         self._packet: _Stated | None = None
         self._run: _Run | None = None
+        self._starts = True
         self._grid: SampleGrid | None = None
         self._resampler: Resampler | None = None
 
@@ -154,9 +156,10 @@ class AudioDecoder:
         return _joined(blocks)
 
     def flush(self) -> list[AudioBlock]:
-        """The sound that the resampler still held back; what follows starts a new block."""
+        """The sound that the resampler still held back; what follows starts a new block, and is heard as if nothing came before it."""
         blocks = self._resampler.finish() if self._resampler else []
         self._resampler = None
+        self._place = None
         return _joined([AudioBlock(start, samples) for start, samples in blocks])
 
     def close(self) -> None:
@@ -172,8 +175,14 @@ class AudioDecoder:
             self._parameters = AudioParameters()
             self._parameters.CopyFrom(chunk.audio)
             self._packet = None
+            self._mixer.restart()
             if self._grid:
                 self._grid.lose()
+        if place is None or chunk.sequence == 0:
+            # A stage may start anew here and then knows nothing of what came before.
+            self._starts = True
+            if self._grid:
+                self._grid.restart()
         context = codecs.open_audio(self._stream_id, chunk.audio)
         for _, data in self._warm_up:
             _frames(context, data, None)
@@ -236,9 +245,10 @@ class AudioDecoder:
             return []
         samples = self._mixer.mono(np.concatenate(run.parts), run.start, run.layout, run.rate)
         blocks: list[tuple[int, Samples]] = []
-        if self._resampler is None or not self._resampler.follows(run.start, run.rate):
+        if self._resampler is None or self._starts or not self._resampler.follows(run.start, run.rate):
             blocks += self._resampler.finish() if self._resampler else []
             self._resampler = Resampler(run.start, run.rate)
+            self._starts = False
         blocks += self._resampler.push(samples)
         return [AudioBlock(first, block) for first, block in blocks]
 

@@ -29,6 +29,7 @@ class SampleGrid:
         self._next: int | None = None
         self._expected = 0
         self._lost = False
+        self._exact = False
         self._deviating = 0
 
     def at(self, rate: int) -> "SampleGrid":
@@ -37,7 +38,7 @@ class SampleGrid:
         if self._next is not None:
             grid._next = -(-self._next * rate // self.rate)
             grid._expected = -(-self._expected * rate // self.rate)
-        grid._lost = self._lost
+        grid._lost, grid._exact = self._lost, self._exact
         return grid
 
     @property
@@ -58,6 +59,10 @@ class SampleGrid:
         """What came next was lost, or is of another source: the run to come should not be taken to join the one before."""
         self._lost = True
 
+    def restart(self) -> None:
+        """The run to come stands exactly where it is stated, as the first one does; what was heard already is still left out."""
+        self._exact = True
+
     def place(self, stated: int | None, length: int, rounding: int = 1) -> tuple[int, int]:
         """Where the run's first used sample stands, and how many of its leading samples overlap and are left out.
 
@@ -77,6 +82,9 @@ class SampleGrid:
         lost, self._lost = self._lost, False
         if self._next is None or stated is None:
             return self._expected if stated is None else stated
+        if self._exact:
+            self._exact, self._deviating = False, 0
+            return stated
         # Not from the sample that is wanted next: where runs overlap, each follows the one before it all the same.
         deviation = stated - self._expected
         side = 0 if abs(deviation) <= rounding + 1 else 1 if deviation > 0 else -1

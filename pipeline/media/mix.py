@@ -54,6 +54,10 @@ class Mixer:
         self._products: list[NDArray[np.float64]] = []
         self._mixes: list[Samples] = []
 
+    def restart(self) -> None:
+        """Forget what was mixed so far, as if the next samples were the first."""
+        self._next = None
+
     def planes(self, frame: Any) -> Planes:
         """The frame's samples in all channels, -1 to 1; what is beyond is cut, and what is no number is 0."""
         channels: int = frame.layout.nb_channels
@@ -114,8 +118,12 @@ class Mixer:
         whole = len(sound) // self._block
         mixes = self._mixes
         for number in range(whole):
+            known = bool(self._products)
             self._measure(sound[number * self._block : (number + 1) * self._block])
             mixes.append(self._decide())
+            if self._products and not known:
+                # Nothing is known of what came before, so the first whole block tells of itself too.
+                mixes[:] = [mixes[-1]] * len(mixes)
         self._open = sound[whole * self._block :].copy()
         self._mixes = mixes[-2:]
         if all(mix is self._weights for mix in mixes):

@@ -396,6 +396,33 @@ def test_a_new_connection_that_overlaps_keeps_its_own_times() -> None:
     assert_heard([block], least=0.999)
 
 
+@pytest.mark.parametrize(("codec", "rate"), [("pcm_f32le", 44_100), ("aac", 48_000)])
+def test_a_new_connection_is_heard_as_if_nothing_came_before(codec: str, rate: int) -> None:
+    sound = mono(rate)[0]
+    planes = np.stack([sound, -sound])
+    first, second = coded(planes[:, : rate * 3 // 2], rate, codec), coded(planes[:, rate * 3 // 2 :], rate, codec)
+    joined(first, second, 1.5003, epoch=2)
+    decoder = AudioDecoder("s")
+    for chunk in first:
+        decoder.decode(chunk)
+    (*_, whole), (late,) = heard(second, decoder), heard(second)
+    overlap = whole.start - late.start
+    assert np.array_equal(whole.samples[48:], late.samples[overlap + 48 :])
+
+
+@pytest.mark.parametrize("codec", ["pcm_f32le", "aac", "libopus"])
+def test_after_a_flush_sound_is_heard_as_if_nothing_came_before(codec: str) -> None:
+    sound = mono()[0]
+    chunks = coded(np.stack([sound, -sound]), 48_000, codec)
+    decoder = AudioDecoder("s")
+    for chunk in chunks[:5]:
+        decoder.decode(chunk)
+    decoder.flush()
+    (block,), (late,) = heard(chunks[5:], decoder), heard(chunks[5:])
+    assert (block.start, len(block.samples)) == (late.start, len(late.samples))
+    assert np.array_equal(block.samples, late.samples)
+
+
 # Time stamps
 
 
