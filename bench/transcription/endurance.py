@@ -31,7 +31,7 @@ WINDOW_S = 600.0
 
 async def repeat(session: sessions.Session, seconds: float) -> AsyncIterator[events_pb2.AudioEvent]:
     """The session's chunks again and again, as one stream that goes on."""
-    recorded = [event for event in await record(session)]
+    recorded = list(await record(session))
     length = sum(packet.duration for event in recorded for packet in event.chunk.packets)
     sequence = turn = 0
     while True:
@@ -60,9 +60,11 @@ async def listen(session: sessions.Session, seconds: float) -> None:
         heard = chunks.media_end(event.chunk).seconds
         clock = max(clock, heard)
         begun = time.process_time()
-        async for output in stage.process(event):
-            if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment"):
-                displays.append(display(output.segment, clock + time.process_time() - begun))
+        displays += [
+            display(output.segment, clock + time.process_time() - begun)
+            async for output in stage.process(event)
+            if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment")
+        ]
         elapsed = time.process_time() - begun
         clock, computed = clock + elapsed, computed + elapsed
         if heard >= (window + 1) * WINDOW_S:
@@ -83,15 +85,11 @@ def report(session: sessions.Session, displays: list[Display], window: int, comp
             if start <= begin and end <= start + WINDOW_S:
                 words.append(type(word)(word.text, begin, end))
     result = score(Run(tuple(displays), computed, start + WINDOW_S), Truth(" ".join(word.text for word in words), tuple(words)))
-    figures = [
-        f"{tier} {np.mean(result.latencies[tier]):.2f} / {np.percentile(result.latencies[tier], 95):.2f} s"
-        for tier in ("promised", "final")
-    ]
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20 if Path("/proc").is_dir() else 0.0
-    print(
-        f"to {(start + WINDOW_S) / 60:.0f} min: {', '.join(figures)}, {computed / WINDOW_S:.3f} processor seconds a second, {resident:.0f} MiB",
-        flush=True,
-    )
+    delays = {tier: result.latencies[tier] for tier in ("promised", "final")}
+    figures = ", ".join(f"{tier} {np.mean(times):.2f} / {np.percentile(times, 95):.2f} s" for tier, times in delays.items())
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc").is_dir() else 0
+    memory = f"{pages * resource.getpagesize() / 2**20:.0f} MiB"
+    print(f"to {(start + WINDOW_S) / 60:.0f} min: {figures}, {computed / WINDOW_S:.3f} processor seconds a second, {memory}", flush=True)
 
 
 def main() -> None:

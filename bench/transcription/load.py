@@ -10,17 +10,19 @@ import asyncio
 import logging
 import platform
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import structlog
+from google.protobuf.message import Message
 from watchword.v1 import events_pb2
 
 from bench.transcription import sessions
 from bench.transcription.endless import endless
-from bench.transcription.metrics import Run, Score, score
+from bench.transcription.metrics import Display, Run, Score, score
 from bench.transcription.ours import display, record
 from pipeline.media import chunks
 from pipeline.transcribe.model import Transcriber, load
@@ -38,21 +40,24 @@ class Stream:
     """Seconds from when a chunk was said until it had been dealt with."""
 
 
+async def told(outputs: AsyncIterator[Message], begun: float) -> AsyncIterator[Display]:
+    """What is shown, and when."""
+    async for output in outputs:
+        if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment"):
+            yield display(output.segment, time.monotonic() - begun)
+
+
 async def speak(stream: Stream, model: Transcriber, vad: SpeechDetector, begun: float) -> Run:
     """Feed one stage as time goes by."""
     stage = Transcribe(stream.session.name, model, vad)
-    displays = []
+    displays: list[Display] = []
     for event in stream.audio:
         event.chunk.stream_id = stream.session.name
         said = chunks.media_end(event.chunk).seconds
         await asyncio.sleep(max(0.0, begun + said - time.monotonic()))
-        async for output in stage.process(event):
-            if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment"):
-                displays.append(display(output.segment, time.monotonic() - begun))
+        displays += [shown async for shown in told(stage.process(event), begun)]
         stream.behind.append(time.monotonic() - begun - said)
-    async for output in stage.flush():
-        if isinstance(output, events_pb2.TranscriptEvent) and output.HasField("segment"):
-            displays.append(display(output.segment, time.monotonic() - begun))
+    displays += [shown async for shown in told(stage.flush(), begun)]
     stage.close()
     return Run(tuple(displays), 0.0, stream.session.seconds)
 
