@@ -123,10 +123,7 @@ def _base(kind: str, item: Any, start: Duration, end: Duration, emitted_s: float
 def _segment(segment: transcript_pb2.TranscriptSegment, emitted_s: float) -> Event:
     event = _base("final" if segment.is_final else "partial", segment, segment.media_start, segment.media_end, emitted_s)
     event["text"] = segment.text
-    event["words"] = [
-        {"w": word.text, "start": _seconds(word.media_start), "end": _seconds(word.media_end), "p": _short(word.probability)}
-        for word in segment.words
-    ]
+    event["words"] = [_word(word) for word in segment.words]
     event |= {
         "stable": segment.stable,
         "revision": segment.revision,
@@ -135,6 +132,11 @@ def _segment(segment: transcript_pb2.TranscriptSegment, emitted_s: float) -> Eve
         "translation_of": segment.translation_of or None,
     }
     return event | {"corrected": segment.corrected, "model": segment.model} if segment.is_final else event
+
+
+def _word(word: transcript_pb2.Word) -> Event:
+    told = {"w": word.text, "start": _seconds(word.media_start), "end": _seconds(word.media_end), "p": _short(word.probability)}
+    return told | {"corrected": True} if word.corrected else told
 
 
 def _statistics(stats: transcript_pb2.TranscriptStatistics) -> Event:

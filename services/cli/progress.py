@@ -43,5 +43,6 @@ class Progress:
 
     def done(self, name: str, words: int, length: MediaTime, took_s: float) -> None:
         """A file has been heard."""
-        times = f", {length.seconds / took_s:.0f} times real time" if took_s > 0 else ""
-        self._console.print(f"{name}: {words} words in {length.clock()}, heard in {took_s:.1f} s{times}", markup=False)
+        speed = length.seconds / max(took_s, 0.001)
+        told = f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"
+        self._console.print(f"{name}: {words} words in {length.clock()}, heard in {took_s:.1f} s, {told} times real time", markup=False)

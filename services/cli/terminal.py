@@ -89,8 +89,7 @@ class Terminal:
                     self._show_partial(event)
                 case "final":
                     self._show_below(None)
-                    label = "in English" if event["translation_of"] else ""
-                    self._line(_time(event["media_start"]), label, Text(event["text"], style="" if label else "bold"))
+                    self._show_final(event)
                 case "scene":
                     self._scene = event
                     self._show_scene(event)
@@ -107,6 +106,12 @@ class Terminal:
         text = Text(" ".join(stable), style="bold")
         text.append(" " * bool(stable and tentative) + " ".join(tentative), style="not bold dim italic")
         self._show_below(self._row(_time(event["media_start"]), "", text, ""))
+
+    def _show_final(self, event: Event) -> None:
+        """One without words only takes back what a partial said."""
+        label = "in English" if event["translation_of"] else ""
+        if event["text"]:
+            self._line(_time(event["media_start"]), label, Text(event["text"], style="" if label else "bold"))
 
     def _show_scene(self, event: Event) -> None:
         self._line(_span(event), "scene", Text(event["text"]), style="green")

@@ -36,6 +36,7 @@ class Viewer:
         self._wall = wall
         self._started_at: float | None = None
         self.finals: list[transcript_pb2.TranscriptSegment] = []
+        """Without those that have no words: they only take back what a partial said."""
         self.scenes: list[scene_pb2.SceneCaption] = []
         self.keyframes = 0
         self.answers: list[answer_pb2.Answer] = []
@@ -54,7 +55,7 @@ class Viewer:
         """Take in something that was said or shown; `started_at` is the Unix time at which the first packet was sent."""
         self._started_at = started_at if started_at is not None else self._started_at
         match event.WhichOneof("event"):
-            case "segment" if event.segment.is_final:
+            case "segment" if event.segment.is_final and event.segment.text:
                 self.finals.append(event.segment)
             case "caption":
                 self.scenes.append(event.caption)

@@ -71,7 +71,13 @@ def test_a_partial_tells_what_it_promises() -> None:
 
 
 def test_a_final_tells_whether_it_broke_a_promise() -> None:
-    event, verdict = of_cleared(segment(is_final=True, stable=2, corrected=True), 3.5)
+    said = segment(is_final=True, stable=2, corrected=True)
+    said.segment.words[1].corrected = True
+    event, verdict = of_cleared(said, 3.5)
+    assert event["words"] == [
+        {"w": "Guten", "start": 1.0, "end": 2.0, "p": 0.0},
+        {"w": "Tag.", "start": 1.0, "end": 2.0, "p": 0.0, "corrected": True},
+    ]
     assert (event["type"], event["stable"], event["corrected"], event["model"]) == ("final", 2, True, "whisper")
     assert verdict["of"] == "segment-1000"
 
@@ -119,6 +125,16 @@ def test_the_terminal_tells_statistics_once_in_the_end() -> None:
     assert sum("promised 1.2 s after they were said" in line for line in lines) == 1
     assert any(line.startswith("2 words in 1 segments") for line in lines), "a translation is not said twice"
     assert any("in English  Good day." in line for line in lines)
+
+
+def test_a_final_without_words_takes_its_partial_back() -> None:
+    out = io.StringIO()
+    viewer = Viewer([Terminal(Console(file=out, width=100))])
+    empty = segment(is_final=True, text="", stable=0)
+    del empty.segment.words[:]
+    for event in (segment(), empty):
+        viewer.cleared(event, 0.0)
+    assert (viewer.finals, out.getvalue()) == ([], "")
 
 
 def test_a_translation_has_files_of_its_own(tmp_path: Path) -> None:

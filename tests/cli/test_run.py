@@ -43,7 +43,7 @@ def test_every_event_has_the_promised_keys(embedded_events: list[Event]) -> None
         "verdict": {"text", "of", "kind", "action", "scores", "model"},
         "answer": {"text", "question", "supported", "evidence", "model"},
     }
-    assert set(own) - {"statistics"} <= {event["type"] for event in embedded_events} <= set(own)
+    assert {event["type"] for event in embedded_events} == set(own)
     for event in embedded_events:
         assert set(event) == common | own[event["type"]]
         assert event["stream"] == "demo"
@@ -85,6 +85,18 @@ def test_partials_keep_their_word(embedded_events: list[Event]) -> None:
         promised[event["id"]] = words[: event["stable"]]
     assert set(promised) <= closed, "every segment is closed"
     assert len(promised) > 10
+
+
+def test_statistics_tell_how_it_went(embedded_events: list[Event]) -> None:
+    told = of_type(embedded_events, "statistics")
+    assert [event["media_end"] // 10 for event in told[:-1]] == [*range(1, len(told))], "every ten seconds, and in the end"
+    last = told[-1]
+    finals = of_type(embedded_events, "final")
+    assert last["words"] == sum(len(event["words"]) for event in finals)
+    assert last["media_end"] == pytest.approx(TRUTH["duration"], abs=1.0)
+    assert 0 < last["stable_latency"]["mean"] <= last["stable_latency"]["p95"]
+    assert last["stable_latency"]["mean"] <= last["final_latency"]["mean"]
+    assert last["flicker"] < 1
 
 
 def test_every_cut_is_found_at_its_frame_and_no_other(embedded_events: list[Event]) -> None:
@@ -142,7 +154,7 @@ def test_the_files_hold_what_was_told(embedded_run: Run, embedded_events: list[E
     done, folder = embedded_run
     vtt = (folder / "captions.vtt").read_text(encoding="utf-8")
     assert vtt.startswith("WEBVTT\n")
-    spoken = " ".join(event["text"] for event in of_type(embedded_events, "final"))
+    spoken = " ".join(event["text"] for event in of_type(embedded_events, "final") if event["text"])
     cues = [line for line in vtt.splitlines()[1:] if line and "-->" not in line]
     assert " ".join(cues) == spoken
     assert all(len(line) <= 42 for line in cues)
@@ -161,4 +173,5 @@ def test_the_terminal_shows_captions_scenes_verdicts_and_answers(embedded_run: R
     assert "safety  allowed; pictures: sexually-explicit 0." in out
     assert re.search(r"question  On which day does the conference open\?\n\s+answer  At 0:\d\d someone says .*Monday", out)
     assert "whisper-tiny.en" in out
+    assert re.search(r"\nspeech: \d+ words, promised \d\.\d s after they were said", out)
     assert embedded_run[0].stderr == ""

@@ -74,11 +74,11 @@ def test_all_formats_are_written_unless_some_are_named(transcribed: Run) -> None
     done, folder = transcribed
     assert sorted(path.name for path in folder.iterdir()) == ["demo.json", "demo.srt", "demo.txt", "demo.vtt"]
     assert done.stdout == ""
-    assert re.fullmatch(rf"{re.escape(str(DEMO))}: \d+ words in 1:1\d, heard in [\d.]+ s, \d+ times real time\n", done.stderr)
+    assert re.fullmatch(rf"{re.escape(str(DEMO))}: \d+ words in 1:1\d, heard in [\d.]+ s, [\d.]+ times real time\n", done.stderr)
 
 
 def test_the_words_are_those_of_the_live_finals(transcribed: Run, embedded_events: list[Event]) -> None:
-    live = of_type(embedded_events, "final")
+    live = [event for event in of_type(embedded_events, "final") if event["text"]]
     said = document(transcribed[1] / "demo.json")["segments"]
     assert [(segment["id"], segment["text"]) for segment in said] == [(event["id"], event["text"]) for event in live]
     for segment, event in zip(said, live, strict=True):
