@@ -261,11 +261,19 @@ def _position(chunk: MediaChunk, pts: int, rate: int) -> int:
 
 
 def _contradicted(chunk: MediaChunk, index: int) -> bool:
-    """Whether a packet's time is wrong by those of the packets beside it, which are in order without it: sound has one order."""
+    """Whether a packet's time is wrong by those of the packets beside it, which fit together without it.
+
+    Some muxers state Vorbis packets 11 ms late where long blocks become short ones, and are right again with the next.
+    """
     if not 0 < index < len(chunk.packets) - 1:
         return False
-    before, this, after = (packet.pts for packet in chunk.packets[index - 1 : index + 2])
-    return before <= after and not before <= this <= after
+    before, this, after = chunk.packets[index - 1 : index + 2]
+    if before.pts <= after.pts and not before.pts <= this.pts <= after.pts:
+        return True
+    if not before.duration or not this.duration:
+        return False
+    due, slack = before.pts + before.duration, max(2, chunk.time_base.denominator // (1000 * chunk.time_base.numerator))
+    return abs(this.pts - due) > slack >= abs(due + this.duration - after.pts)
 
 
 def _frames(context: "AudioCodecContext", data: bytes | None, pts: int | None) -> list[Any] | None:

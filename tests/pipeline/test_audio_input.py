@@ -464,6 +464,15 @@ def test_a_wrong_stamp_is_put_right_by_those_beside_it(wrong: int) -> None:
     assert_heard(heard(chunks), least=0.9999)
 
 
+@pytest.mark.parametrize("base", [1000, 48_000])
+def test_a_stamp_that_is_late_but_still_in_order_is_put_right(base: int) -> None:
+    chunks = coded(mono(), 48_000, base=base)
+    for chunk in chunks:
+        chunk.packets[4].pts += base * 17 // 1000
+    (block,) = heard(chunks)
+    assert_heard([block], least=0.9999)
+
+
 @pytest.mark.parametrize("wrong", [-1200, 1200])
 def test_a_wrong_stamp_at_the_start_of_a_chunk_costs_its_own_packet(wrong: int) -> None:
     chunks = coded(mono(), 48_000)
