@@ -221,13 +221,15 @@ class FasterWhisper:
 
     def _silent(self, floor: float, window: int) -> Any:
         """The encoding of nothing but the spectrogram's value `floor`, shape (1, frames of 20 ms, width)."""
-        key = (floor, window)
-        if key not in self._silence:
+        known = self._silence.get((floor, window))
+        if known is None:
             silent = np.full((self._network.n_mels, window // HOP_LENGTH), floor, np.float32)
+            known = np.asarray(self._encode(silent)).copy()
             if len(self._silence) >= _SILENCES:
+                # Other workers may be about to read; they hold what they found.
                 self._silence.clear()
-            self._silence[key] = np.asarray(self._encode(silent)).copy()
-        return self._silence[key]
+            self._silence[floor, window] = known
+        return known
 
     def _encode(self, heard: Any) -> Any:
         import ctranslate2
