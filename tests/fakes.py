@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from google.protobuf.message import Message
@@ -15,7 +16,7 @@ from pipeline.qa.store import DIMENSIONS, Vectors
 from pipeline.qa.words import stem, tokens
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
-from pipeline.transcribe.model import LanguageGuess, Passage
+from pipeline.transcribe.model import LanguageGuess, Passage, Task, check
 from pipeline.transcribe.vad import VadState
 from pipeline.transcribe.words import HeardWord, Hypothesis
 
@@ -83,6 +84,14 @@ class ScriptedClassifier:
         pass
 
 
+def spoken_words(text: str, start: float = 0.0, each: float = 0.4, probability: float = 0.9) -> tuple[HeardWord, ...]:
+    """Words as a model hears them, one after another from a second on."""
+    return tuple(
+        HeardWord(word, MediaTime.of(start + n * each), MediaTime.of(start + (n + 1) * each), probability)
+        for n, word in enumerate(text.split())
+    )
+
+
 class ScriptedTranscriber:
     """Knows what is said when, and hears of it what lies within the audio that it is given.
 
@@ -122,6 +131,61 @@ class ScriptedTranscriber:
 
     def close(self) -> None:
         pass
+
+
+class AnsweringTranscriber:
+    """Gives the next answer of its script to whatever it is asked, nothing when it is used up, and remembers what it was asked."""
+
+    name = "answering"
+    languages = frozenset({"en"})
+
+    def __init__(self, *answers: Hypothesis, continues: bool = True) -> None:
+        self.asked: list[Passage] = []
+        self.continues = continues
+        self._answers = list(answers)
+
+    async def transcribe(self, passage: Passage) -> Hypothesis:
+        self.asked.append(passage)
+        return self._answers.pop(0) if self._answers else Hypothesis()
+
+    async def identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
+        return (LanguageGuess("en", 1.0),)
+
+    def close(self) -> None:
+        pass
+
+
+class MultilingualTranscriber(ScriptedTranscriber):
+    """Tells languages by the pitch of the voice, with the share that it has of the sound, and writes German in capitals.
+
+    It translates each word by adding "-en", and takes no more than a Whisper model does.
+    """
+
+    name = "multilingual"
+    languages = frozenset({"en", "de", "fr"})
+    pitches: Mapping[str, int] = {"en": 300, "de": 500, "fr": 700}
+    """In Hz."""
+
+    def __init__(self, words: Sequence[tuple[str, float, float]]) -> None:
+        super().__init__(words)
+        self.asked: list[Passage] = []
+
+    async def transcribe(self, passage: Passage) -> Hypothesis:
+        check(passage, self.name, self.languages)
+        self.asked.append(passage)
+        heard = await super().transcribe(passage)
+        if passage.task is Task.TRANSLATE:
+            return replace(heard, words=tuple(replace(word, text=f"{word.text.lower()}-en") for word in heard.words))
+        if passage.language == "de":
+            return replace(heard, words=tuple(replace(word, text=word.text.upper()) for word in heard.words))
+        return heard
+
+    async def identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
+        power = np.square(np.abs(np.fft.rfft(samples)))
+        frequencies = np.fft.rfftfreq(len(samples), 1 / 16_000)
+        near = {language: float(power[np.abs(frequencies - pitch) < 90].sum()) for language, pitch in self.pitches.items()}
+        total = sum(near.values())
+        return tuple(LanguageGuess(language, near[language] / total) for language in sorted(near, key=near.__getitem__, reverse=True))
 
 
 class LoudnessDetector:
