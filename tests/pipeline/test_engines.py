@@ -34,6 +34,7 @@ pytestmark = pytest.mark.unit
 
 RATE = 16_000
 DEMO = Path(__file__).parents[2] / "samples" / "demo.mp4"
+MEDIA = Path(__file__).parents[3] / "shared" / "media"
 
 Samples = NDArray[np.float32]
 
@@ -149,6 +150,41 @@ class TestCTranslate2:
             FasterWhisper(tmp_path, name="x")
         with pytest.raises(ModelMismatch, match="float16"):
             FasterWhisper(locate("whisper-tiny.en"), name="x", compute_type="int8_float16")
+
+
+class TestOtherLanguages:
+    """With whisper-base, where it was pulled."""
+
+    @pytest.fixture
+    def multilingual(self) -> Iterator[FasterWhisper]:
+        try:
+            directory = locate("whisper-base")
+        except ModelMissing:
+            pytest.skip("needs whisper-base: watchword models pull whisper-base")
+        found = FasterWhisper(directory, name="whisper-base", cores=1)
+        yield found
+        found.close()
+
+    def test_they_are_told_written_and_translated_side_by_side(self, multilingual: FasterWhisper) -> None:
+        said: dict[str, Samples] = {}
+        for language in ("fr", "pt"):
+            path = MEDIA / "audio" / "other" / f"leopard_test_{language}.wav"
+            if not path.is_file():
+                pytest.skip(f"needs the shared test media ({path.name})")
+            said[language] = np.asarray(decode_audio(str(path), sampling_rate=RATE), np.float32)
+            likeliest = asyncio.run(multilingual.identify(said[language]))[0]
+            assert likeliest.language == language
+            assert likeliest.probability > 0.9
+        passages = [Passage(samples, MediaTime(0), language=language) for language, samples in said.items()]
+        passages.append(replace(passages[0], task=Task.TRANSLATE))
+        together = hear(multilingual, *passages)
+        assert together == [hear(multilingual, one)[0] for one in passages]
+        french, portuguese, english = (written(heard.words) for heard in together)
+        assert french == "Sous le consulat, il devient conservateur des eaux et forêts et conseiller général."
+        assert portuguese == "Uma raposa velha não consegue aprender nenhum ofício."
+        assert english.startswith("Under the")
+        with pytest.raises(SettingInvalid, match=r'"xx": whisper-base does not know it; it knows af, .* en, '):
+            hear(multilingual, replace(passages[0], language="xx"))
 
 
 @pytest.fixture(scope="module")

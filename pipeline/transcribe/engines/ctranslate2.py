@@ -35,6 +35,8 @@ _WINDOWS = RATE * 5 // 2
 """Windows are multiples of this, so that passages meet."""
 _LIMITS = (16, 32, 48, 64, 96, 128, 192, 256, 320, 384)
 """Where the decoder stops, prefix included: in steps, so that passages meet; what is above a passage's own limit is cut off."""
+_LEAST_TO_IDENTIFY = RATE * 10
+"""Samples of a window over which a language is told."""
 _SILENCES = 64
 """Encodings of silence that are kept: of 1 MB each with a tiny model. There are some 20 levels, and few windows but the shortest."""
 _BATCH = 8
@@ -178,9 +180,10 @@ class FasterWhisper:
         return self._transcribe(jobs) if jobs else [self._identify(one) for one in work if isinstance(one, _Unknown)]
 
     def _identify(self, unknown: _Unknown) -> tuple[LanguageGuess, ...]:
-        # The whole 30 s, which is what it was trained to tell languages from.
-        length = WINDOW
-        heard = self._spectrograms.window(unknown.samples[: length - HOP_LENGTH * 2], length)
+        # 30 s, as it was trained on, cost 0.9 s instead of 0.17 with whisper-base, and told the same of 15 clips in 5 languages.
+        samples = unknown.samples[: WINDOW - 2 * HOP_LENGTH]
+        least = max(_LEAST_TO_IDENTIFY, len(samples) + RATE)
+        heard = self._spectrograms.window(samples, min(WINDOW, -(-least // _WINDOWS) * _WINDOWS))
         guesses = self._network.detect_language(self._encode(heard))[0]
         return tuple(LanguageGuess(token.strip("<|>"), float(p)) for token, p in guesses)
 
