@@ -21,6 +21,8 @@ POOR = -1.0
 """Mean log probability of a token below which a hypothesis is poor."""
 FASTEST = 6.0
 """Words in a second of speech; nobody speaks faster for long."""
+SLOWEST = 0.8
+"""Words in a second of speech, pauses left out; where a model writes fewer it has missed some."""
 MARGIN = MediaTime(NANOS * 3 // 10)
 """How far from detected speech a word may lie: alignment is off by up to this."""
 LEAD = MediaTime(NANOS // 5)
@@ -94,7 +96,7 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     if len(near) < len(words):
         refused["outside"] = len(words) - len(near)
     stutter = next((index for index, word in enumerate(near) if is_stutter(word)), len(near))
-    kept = near[: min(stutter, loop_start([word.spoken for word in near]))]
+    kept = near[: min(stutter, loop_start([word.spoken for word in near], ran_on=hypothesis.ran_on))]
     if len(kept) < len(near):
         refused["loop"] = len(near) - len(kept)
     return Admitted(_in_order(kept, heard, speech), refused)
@@ -120,13 +122,15 @@ def is_looping(hypothesis: Hypothesis) -> bool:
     return hypothesis.ran_on or loop_start(spoken) < len(spoken) or any(map(is_stutter, hypothesis.words))
 
 
-def loop_start(words: Sequence[str]) -> int:
+def loop_start(words: Sequence[str], *, ran_on: bool = False) -> int:
     """Index at which a phrase starts to be said again without end; the number of words if none is.
 
-    A phrase of five words or more loops at its second time, one of two to four at its third, a single word at its fourth.
+    A phrase of five words or more loops at its second time, one of two to four at its third, a single word at its fourth. In a
+    hypothesis that `ran_on` a phrase of any length loops at its second time, a single word at its third.
     """
     for length in range(1, min(LONGEST_LOOP, len(words) // 2) + 1):
         times = 4 if length == 1 else 3 if length < 5 else 2
+        times -= ran_on and times > 2
         for first in range(len(words) - length * times + 1):
             phrase = words[first : first + length]
             if all(words[first + n * length : first + (n + 1) * length] == phrase for n in range(1, times)):

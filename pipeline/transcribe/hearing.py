@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.timeline import NANOS, MediaTime
 from pipeline.transcribe import context, guards, segmentation
@@ -59,22 +60,23 @@ class Hearing:
         """The words behind the `stable` ones of the segment from sample `start` to `end`; for a partial."""
         known = (*self._said, *stable) if self._model.continues else ()
         self._quick_from = context.beginning(known, self._quick_from, context.QUICK)
+        glossary = context.prompt(self._options.glossary, (), None)
         first, prefix = self._opening(run, start, known, self._quick_from)
-        hypothesis = await self._ask(run, first, end, prefix, context.prompt(self._options.glossary, (), None), QUICK_BEAM, language)
+        hypothesis = await self._ask(run, first, end, prefix, glossary, QUICK_BEAM, language)
+        if len(prefix) > len(stable) and self._is_deaf(hypothesis, prefix, speech):
+            alone = await self._ask(run, start, end, tuple(stable), glossary, QUICK_BEAM, language)
+            if _is_better(alone, hypothesis):
+                first, prefix, hypothesis = start, tuple(stable), alone
         if not self._model.continues:
-            hypothesis = Hypothesis(
-                hypothesis.words[continuation(stable, hypothesis.words) :],
-                hypothesis.average_log_probability,
-                hypothesis.no_speech_probability,
-                hypothesis.ran_on,
-            )
-        return _admitted(hypothesis, first if not prefix else max(first, sample_at(prefix[-1].end)), end, speech)
+            hypothesis = replace(hypothesis, words=hypothesis.words[continuation(stable, hypothesis.words) :])
+        return _admitted(hypothesis, _known_to(prefix, first), end, speech)
 
     async def carefully(self, run: Run, start: int, end: int, speech: Sequence[Stretch], language: str) -> Admitted:
         """All words of the segment from sample `start` to `end`; for a final.
 
-        A hypothesis that goes round in circles is heard once more without what led it, and the next one is not led by text.
-        What the model leaves out because it stops early is heard again.
+        A hypothesis that goes round in circles, or says next to nothing although someone speaks, is heard once more by itself,
+        and what was said before is forgotten, so that it leads no other one astray. What the model leaves out because it stops
+        early is heard again.
         """
         known = self._said if self._model.continues else ()
         self._careful_from = context.beginning(known, self._careful_from, context.CAREFUL)
@@ -82,21 +84,23 @@ class Hearing:
         earlier = self._said if self._prompted else ()
         text = context.prompt(self._options.glossary, earlier, media_time(first) if prefix else None)
         hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language)
-        self._prompted = not guards.is_looping(hypothesis)
-        refused: Counter[str] = Counter()
-        if not self._prompted and (prefix or text):
-            refused["loop"] += len(hypothesis.words) - guards.loop_start([word.spoken for word in hypothesis.words])
-            prefix, first = (), start
-            hypothesis = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language)
-        admitted = _admitted(hypothesis, first if not prefix else max(first, sample_at(prefix[-1].end)), end, speech)
+        admitted = _admitted(hypothesis, _known_to(prefix, first), end, speech)
+        self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
+        refused = Counter(admitted.refused)
+        if not self._prompted or self._is_deaf(hypothesis, prefix, speech):
+            alone = await self._ask(run, start, end, (), "", CAREFUL_BEAM if prefix or text else 1, language)
+            if not self._prompted or _is_better(alone, hypothesis):
+                self.forget()
+                self._prompted = False
+                admitted = _admitted(alone, start, end, speech)
+                refused += Counter(admitted.refused)
         words = admitted.words
-        refused.update(admitted.refused)
         for _ in range(_HEARINGS - 1):
             again = segmentation.unheard_from(sample_at(words[-1].end), speech, self._rules) if words else None
-            if again is None or end - again < RATE // 4:
+            if again is None or end - again < self._rules.minimum_speech:
                 break
             more = _admitted(await self._ask(run, again, end, (), "", CAREFUL_BEAM, language), again, end, speech)
-            refused.update(more.refused)
+            refused += Counter(more.refused)
             if not more.words:
                 break
             words += more.words
@@ -114,6 +118,15 @@ class Hearing:
         prefix = tuple(word for word in known if word.start >= begin)
         return max(run.start, sample_at(begin - _BEFORE)), prefix
 
+    def _is_deaf(self, hypothesis: Hypothesis, prefix: Sequence[HeardWord], speech: Sequence[Stretch]) -> bool:
+        """Whether next to nothing is heard behind the prefix, though someone speaks there.
+
+        A decoder that was led to the end of a sentence takes another voice behind it for the end of all.
+        """
+        known = sample_at(prefix[-1].end) if prefix else 0
+        spoken = sum(stretch.end - max(stretch.start, known) for stretch in speech if stretch.end > known)
+        return spoken >= self._rules.unheard and len(hypothesis.words) < guards.SLOWEST * spoken / RATE
+
     async def _ask(
         self,
         run: Run,
@@ -129,6 +142,16 @@ class Hearing:
         return await self._model.transcribe(
             Passage(samples, media_time(start), prefix, prompt, language, task, beam, stream=self._stream_id)
         )
+
+
+def _is_better(alone: Hypothesis, led: Hypothesis) -> bool:
+    """Whether what is heard without being led says more, and is no mere guess."""
+    return len(alone.words) > len(led.words) and alone.average_log_probability > guards.POOR and not guards.is_looping(alone)
+
+
+def _known_to(prefix: Sequence[HeardWord], first: int) -> int:
+    """The sample from which words are asked for, in a passage that begins with sample `first`."""
+    return max(first, sample_at(prefix[-1].end)) if prefix else first
 
 
 def _admitted(hypothesis: Hypothesis, start: int, end: int, speech: Sequence[Stretch]) -> Admitted:

@@ -8,8 +8,9 @@ from collections import deque
 
 from pipeline.timeline import NANOS, MediaTime
 
-RUN_UP = MediaTime(NANOS // 5)
-"""Longer than the decoder's memory, which is 120 ms and a packet."""
+RUN_UP = MediaTime(NANOS // 2)
+"""Longer than what reaches back: the decoder and its mix with 260 ms and a packet (`pipeline.media.audio.RUN_IN`), and the offset
+with 100 ms (`pipeline.transcribe.level.RUN_IN`)."""
 
 
 class Origins:

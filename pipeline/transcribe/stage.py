@@ -35,7 +35,7 @@ from pipeline.transcribe.model import Transcriber, check_language
 from pipeline.transcribe.options import AUTO, OPTIONS, Options
 from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.replay import Origins
-from pipeline.transcribe.segmentation import FRAME, RATE, RULES, Move, Rules, Speech, Stretch
+from pipeline.transcribe.segmentation import FRAME, RATE, RULES, UNHURRIED, Move, Rules, Speech, Stretch
 from pipeline.transcribe.stability import TRUST, Standing, Trust, continuation, corrections, corrects
 from pipeline.transcribe.statistics import Statistics
 from pipeline.transcribe.vad import SpeechDetector, VadState
@@ -89,10 +89,11 @@ class Transcribe:
         vad: SpeechDetector,
         *,
         options: Options = OPTIONS,
-        rules: Rules = RULES,
+        rules: Rules | None = None,
         trust: Trust = TRUST,
     ) -> None:
-        """`model` and `vad` may be shared between streams."""
+        """`model` and `vad` may be shared between streams; without `rules` those that suit the options are taken."""
+        rules = rules or (RULES if options.interim else UNHURRIED)
         self._stream_id = stream_id
         self._model = model
         self._vad = vad
@@ -127,6 +128,7 @@ class Transcribe:
             async for event in self._break():
                 yield event
             self._origins.accept_gap()
+            self._conditioner.reset()
             yield events_pb2.TranscriptEvent(gap=item.gap)
             return
         blocks = await asyncio.to_thread(self._decoder.decode, item.chunk)
@@ -162,6 +164,7 @@ class Transcribe:
             async for event in self._end_run():
                 yield event
             self._origins.restart()
+            self._conditioner.reset()
         usable = self._origins.accept(chunks.media_start(chunk), chunks.media_end(chunk))
         for block in blocks:
             samples = self._conditioner.push(block.start, block.samples)
