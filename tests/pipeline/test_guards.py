@@ -92,7 +92,8 @@ def test_words_near_detected_speech_stay() -> None:
     near = MARGIN.seconds - 0.01
     speech = [Span(MediaTime.of(5), MediaTime.of(6))]
     early, late = words("yes", 5 - near - 0.2, 0.2), words("sir", 6 + near, 0.2)
-    assert written(admit(Hypothesis(early + late), WHOLE, speech).words) == "yes sir"
+    found = admit(Hypothesis(early + late), WHOLE, speech).words
+    assert [(word.text, word.start, word.end) for word in found] == [(word.text, word.start, word.end) for word in early + late]
     early, late = words("yes", 5 - near - 0.22, 0.2), words("sir", 6 + near + 0.02, 0.2)
     assert admit(Hypothesis(early + late), WHOLE, speech).refused == {"outside": 2}
 
@@ -152,6 +153,8 @@ def test_a_model_that_cannot_stop_is_told(text: str, ran_on: bool, looping: bool
         ("no no no no no", 1),
         ("ha ha hee ha ha hee ha ha hee", 3),
         ("what you can do ask what you can do", 9),
+        ("so so so", 3),
+        ("on and on and", 4),
         ("a b c d e a b c d e", 5),
         (" ".join([*"abcdefghijklmnopqrstuvwx"] * 2), 24),
         ("", 0),
@@ -159,6 +162,14 @@ def test_a_model_that_cannot_stop_is_told(text: str, ran_on: bool, looping: bool
 )
 def test_where_loops_start(text: str, kept: int) -> None:
     assert loop_start(text.split()) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("so so so", 1), ("so so", 2), ("on and on and", 2), ("a b c d e a b c d e", 5), ("so it goes", 3)]
+)
+def test_a_model_that_ran_on_loops_sooner(text: str, kept: int) -> None:
+    assert loop_start(text.split(), ran_on=True) == kept
+    assert len(admit(Hypothesis(words(text), ran_on=True), WHOLE, [WHOLE]).words) == kept
 
 
 def test_times_are_cut_to_the_audio_and_never_run_backwards() -> None:

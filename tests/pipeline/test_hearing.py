@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.transcribe.audio import Portion, Run, Samples
 from pipeline.transcribe.context import CAREFUL, PROMPT_WORDS, QUICK
-from pipeline.transcribe.guards import Admitted
+from pipeline.transcribe.guards import POOR, Admitted
 from pipeline.transcribe.hearing import CAREFUL_BEAM, QUICK_BEAM, Hearing
 from pipeline.transcribe.model import Passage, Task
 from pipeline.transcribe.options import Options
@@ -117,7 +117,7 @@ def test_partials_begin_with_known_words_and_go_on_after_them() -> None:
     assert written((*EARLIER, *stable)).endswith(written(prefix))
     assert prefix[-1] == stable[-1]
     assert QUICK.least <= stable[-1].end - prefix[0].start <= QUICK.most
-    assert prefix[0].start.seconds - 0.2 <= begin(listener.asked) <= prefix[0].start.seconds
+    assert prefix[0].start.seconds - 0.2 <= begin(listener.asked) < prefix[0].start.seconds, "its first sound may be earlier"
     assert end(listener.asked) == 8.5
     assert listener.asked.prompt == ""
 
@@ -135,9 +135,14 @@ def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
 def test_no_word_that_was_known_is_told_again() -> None:
     listener = Listener(words("left", 4.5, 0.4) + words("and so", 6), words("left", 4.5, 0.4) + words("and so", 6))
     listener.hearing.keep(EARLIER)
-    for heard in (listener.quickly(5.9, 8), listener.carefully(5.9, 8)):
+    for heard in (listener.quickly(5.9, 7.2), listener.carefully(5.9, 7.2)):
         assert written(heard.words) == "and so"
         assert heard.refused == {"outside": 1}
+
+
+def test_no_word_that_was_promised_is_told_again() -> None:
+    listener = Listener(words("so it goes", 6.4))
+    assert written(listener.quickly(5.9, 8, words("and so", 6)).words) == "it goes"
 
 
 def test_hearing_begins_where_it_began_before_as_long_as_it_can() -> None:
@@ -219,7 +224,7 @@ def test_a_loop_is_heard_once_more_without_what_led_it() -> None:
     listener.hearing.keep(EARLIER)
     heard = listener.carefully(5.9, 8)
     assert written(heard.words) == "round it went"
-    assert set(heard.refused) == {"loop"}
+    assert heard.refused == {"loop": len(LOOP) - 2}
     first, again = listener.model.asked
     assert first.prompt
     assert first.prefix
@@ -233,34 +238,29 @@ def test_a_loop_that_stays_is_cut_and_not_heard_a_third_time() -> None:
     assert len(listener.model.asked) == 2
 
 
-def test_a_loop_that_nothing_led_is_not_heard_again() -> None:
-    listener = Listener(LOOP)
-    assert written(listener.carefully(5.9, 9.5, AT_ONCE).words) == "round and"
-    assert len(listener.model.asked) == 1
-
-
 def test_after_a_loop_text_leads_no_final_until_one_is_well() -> None:
-    listener = Listener(LOOP, words("and so", 6), LOOP, words("and so", 6), words("and so", 6), words("and so", 6))
-    listener.hearing.keep(EARLIER)
+    loops = [words("round and round and round and round", 6 + n * 10, 0.1) for n in range(2)]
+    well = [words("and so", 6 + n * 10) for n in range(4)]
+    listener = Listener(loops[0], well[0], loops[1], well[1], well[2], well[3])
     prompted = []
-    for _ in range(4):
+    for n in range(4):
+        listener.hearing.keep(words("We were here. Then the rain came and we left", n * 10, 0.5))
         before = len(listener.model.asked)
-        listener.carefully(5.9, 7)
+        listener.carefully(n * 10 + 5.9, n * 10 + 7)
         prompted.append(bool(listener.model.asked[before].prompt))
     assert prompted == [True, False, False, True]
 
 
-def test_after_a_loop_known_words_and_terms_still_lead() -> None:
+def test_after_a_loop_terms_still_lead() -> None:
     listener = Listener(LOOP, words("and so", 6), glossary=("Kowalczyk",))
     listener.hearing.keep(EARLIER)
     listener.carefully(5.9, 7)
     listener.carefully(5.9, 7)
-    assert listener.asked.prefix
     assert listener.asked.prompt == "Kowalczyk."
 
 
 def test_a_loop_is_forgotten_with_what_was_said() -> None:
-    listener = Listener(LOOP)
+    listener = Listener(LOOP, words("and so", 6))
     listener.carefully(5.9, 7)
     listener.hearing.forget()
     listener.hearing.keep(EARLIER)
@@ -271,15 +271,57 @@ def test_a_loop_is_forgotten_with_what_was_said() -> None:
 def test_a_model_that_could_not_stop_is_heard_once_more() -> None:
     listener = Listener(Hypothesis(words("and so", 6), ran_on=True), words("and so it goes", 6))
     listener.hearing.keep(EARLIER)
-    assert written(listener.carefully(5.9, 8).words) == "and so it goes"
+    heard = listener.carefully(5.9, 8)
+    assert (written(heard.words), heard.refused) == ("and so it goes", {})
     assert listener.asked.prefix == ()
 
 
-@pytest.mark.xfail(reason="no word of it was in the loop, and yet the reason is there, with a count of 0")
-def test_where_no_word_is_refused_there_is_no_reason() -> None:
-    listener = Listener(Hypothesis(words("and so", 6), ran_on=True), words("and so it goes", 6))
+def test_more_words_than_anyone_can_say_are_heard_once_more() -> None:
+    listener = Listener(words(" ".join(f"w{n}" for n in range(40)), 6, 0.04), words("and so it goes", 6))
     listener.hearing.keep(EARLIER)
-    assert listener.carefully(5.9, 8).refused == {}
+    heard = listener.carefully(5.9, 8)
+    assert (written(heard.words), heard.refused) == ("and so it goes", {"too_fast": 40})
+
+
+# A model that is led astray
+
+
+@pytest.mark.parametrize("deaf", [(), words("and", 6)], ids=["nothing", "next-to-nothing"])
+def test_where_someone_speaks_and_nothing_is_heard_a_final_is_heard_by_itself(deaf: tuple[HeardWord, ...]) -> None:
+    listener = Listener(deaf, words("and so it went on and on", 6, 0.5))
+    listener.hearing.keep(EARLIER)
+    assert written(listener.carefully(5.9, 9.5).words) == "and so it went on and on"
+    assert (begin(listener.asked), listener.asked.prefix, listener.asked.prompt) == (pytest.approx(5.9), (), "")
+    assert listener.hearing.needed_from is None, "what led it astray leads nothing more"
+
+
+def test_a_partial_is_heard_with_no_more_than_its_own_words_then() -> None:
+    stable = words("and so", 6)
+    listener = Listener((), words("it went on and on", 6.8, 0.5), glossary=("Kowalczyk",))
+    listener.hearing.keep(EARLIER)
+    assert written(listener.quickly(5.9, 9.5, stable).words) == "it went on and on"
+    assert (begin(listener.asked), listener.asked.prefix, listener.asked.prompt) == (pytest.approx(5.9), stable, "Kowalczyk.")
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [Hypothesis(), Hypothesis(words("or not", 6), POOR - 0.1), Hypothesis(words("so so so so so", 6)), Hypothesis(words("no", 6))],
+    ids=["nothing-again", "a-guess", "a-loop", "no-more"],
+)
+def test_what_is_heard_alone_must_be_better(alone: Hypothesis) -> None:
+    for quickly in (True, False):
+        listener = Listener(words("and", 6), alone, Hypothesis(), Hypothesis())
+        listener.hearing.keep(EARLIER)
+        heard = listener.quickly(5.9, 9.5) if quickly else listener.carefully(5.9, 9.5)
+        assert written(heard.words) == "and"
+        assert listener.hearing.needed_from is not None
+
+
+def test_in_silence_nothing_is_heard_twice() -> None:
+    listener = Listener((), ())
+    listener.hearing.keep(EARLIER)
+    listener.carefully(5.9, 9.5, [Stretch(at(6), at(6) + RULES.unheard - 1)])
+    assert len(listener.model.asked) == 1
 
 
 # What the model leaves out
@@ -288,9 +330,9 @@ def test_where_no_word_is_refused_there_is_no_reason() -> None:
 def test_what_the_model_leaves_out_is_heard_again() -> None:
     rest = RULES.unheard / RATE + 1
     speech = [Stretch(at(1), at(3)), Stretch(at(5), at(5 + rest))]
-    listener = Listener(words("then she wept", 1, 0.6), words("and left", 5, 0.9))
+    listener = Listener(words("then she wept and wept again", 1, 0.33), words("and left", 5, 0.9))
     heard = listener.carefully(0.8, 5 + rest, speech)
-    assert written(heard.words) == "then she wept and left"
+    assert written(heard.words) == "then she wept and wept again and left"
     _, again = listener.model.asked
     assert begin(again) == pytest.approx(5 - RULES.pre_roll / RATE)
     assert (end(again), again.prefix) == (5 + rest, ())
@@ -310,8 +352,9 @@ def test_a_model_that_goes_on_leaving_out_is_not_asked_for_ever() -> None:
 
 
 def test_what_is_left_out_twice_is_left_out() -> None:
-    listener = Listener(words("then", 1, 0.3))
-    assert written(listener.carefully(0.8, 20).words) == "then"
+    speech = [Stretch(at(1), at(3)), Stretch(at(5), at(5) + 2 * RULES.unheard)]
+    listener = Listener(words("then she wept and wept again", 1, 0.33), ())
+    assert written(listener.carefully(0.8, 9, speech).words) == "then she wept and wept again"
     assert len(listener.model.asked) == 2
 
 
@@ -331,5 +374,5 @@ def test_a_translation_is_led_by_nothing() -> None:
 
 def test_words_in_silence_are_refused() -> None:
     listener = Listener(words("you", 20), words("you", 20))
-    for heard in (listener.quickly(1, 3), listener.carefully(1, 3)):
+    for heard in (listener.quickly(1, 1.9), listener.carefully(1, 1.9)):
         assert (heard.words, heard.refused) == ((), {"outside": 1})

@@ -103,6 +103,14 @@ def test_a_word_that_changes_begins_anew_with_all_behind_it() -> None:
     assert written(found.stable) == "one too three four"
 
 
+def test_a_word_behind_one_that_changed_is_new_too() -> None:
+    trust = Trust(new=((0.9, 0.0),), repeated=((0.0, 0.0),), overdue=1e6)
+    doubted = (replace(words("three", 0.8)[0], probability=0.1),)
+    first = take(Standing(), words("one two", probability=0.5) + doubted, MediaTime.of(2), trust)
+    assert written(take(first, words("one too") + doubted, MediaTime.of(3), trust).stable) == "one too"
+    assert written(take(first, words("one two") + doubted, MediaTime.of(3), trust).stable) == "one two three"
+
+
 def test_case_and_punctuation_do_not_matter() -> None:
     trust = Trust(new=(), repeated=((0.0, 0.0),), overdue=1e6)
     first = take(Standing(), words("the talk, about"), LONG_AGO, trust)
@@ -170,6 +178,8 @@ def test_an_empty_hypothesis_takes_back_what_is_not_promised_and_nothing_else() 
 def test_what_follows_a_sentence_is_kept_back_while_the_segment_may_be_closed_there() -> None:
     assert promised("It rained. We left", 0.3, may_close=False) == "It rained. We left"
     assert promised("It rained. We", 0.35, may_close=True) == "It rained."
+    patient = replace(PLAIN, sentence=2.0)
+    assert promised("It rained. We left", 0.3, may_close=True, trust=patient) == "It rained.", "nor what follows that"
 
 
 def test_it_is_released_after_a_while() -> None:
