@@ -88,9 +88,6 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
         return Admitted(refused={"no_speech": len(words)})
     if (silence > DOUBTFUL_SPEECH or likelihood < DOUBTFUL_WORDS) and is_stock(words):
         return Admitted(refused={"stock": len(words)})
-    spoken_s = sum((span.end - span.start).seconds for span in speech)
-    if len(words) > max(3.0, FASTEST * (spoken_s + 0.5)):
-        return Admitted(refused={"too_fast": len(words)})
     refused = {}
     near = tuple(word for word in words if _is_near(word, heard, speech))
     if len(near) < len(words):
@@ -99,6 +96,10 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     kept = near[: min(stutter, loop_start([word.spoken for word in near], ran_on=hypothesis.ran_on))]
     if len(kept) < len(near):
         refused["loop"] = len(near) - len(kept)
+    spoken_s = sum((span.end - span.start).seconds for span in speech)
+    if len(kept) > max(3.0, FASTEST * (spoken_s + 0.5)):
+        refused["too_fast"] = len(kept)
+        kept = ()
     return Admitted(_in_order(kept, heard, speech), refused)
 
 

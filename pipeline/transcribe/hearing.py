@@ -88,10 +88,9 @@ class Hearing:
         self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
         refused = Counter(admitted.refused)
         if not self._prompted or self._is_deaf(hypothesis, prefix, speech):
-            alone = await self._ask(run, start, end, (), "", CAREFUL_BEAM if prefix or text else 1, language)
-            if not self._prompted or _is_better(alone, hypothesis):
+            alone = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language, anew=True)
+            if _is_better(alone, hypothesis) or not (self._prompted or guards.is_looping(alone)):
                 self.forget()
-                self._prompted = False
                 admitted = _admitted(alone, start, end, speech)
                 refused += Counter(admitted.refused)
         words = admitted.words
@@ -137,10 +136,11 @@ class Hearing:
         beam: int,
         language: str,
         task: Task = Task.TRANSCRIBE,
+        anew: bool = False,
     ) -> Hypothesis:
         samples = raised(run.samples(start, end))
         return await self._model.transcribe(
-            Passage(samples, media_time(start), prefix, prompt, language, task, beam, stream=self._stream_id)
+            Passage(samples, media_time(start), prefix, prompt, language, task, beam, anew=anew, stream=self._stream_id)
         )
 
 

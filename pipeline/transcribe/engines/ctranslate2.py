@@ -171,7 +171,7 @@ class FasterWhisper:
         heard = -(-(len(passage.samples) + _SILENCE) // (2 * HOP_LENGTH)) * 2 * HOP_LENGTH
         window = min(WINDOW, -(-max(passage.least_window, heard) // _WINDOWS) * _WINDOWS)
         together = _Together(window, len(before), limit, passage.beam, bool(prefix))
-        encoded = min(window, heard) if self._on_cpu else window
+        encoded = min(window, heard) if self._on_cpu and not passage.anew else window
         return _Job(passage, together, encoded, tokens, [*opening, *prefix], prefix, min(new, limit - len(prefix)))
 
     def _run(self, work: Sequence[_Work]) -> Sequence[_Answer]:
