@@ -164,6 +164,12 @@ def test_where_loops_start(text: str, kept: int) -> None:
     assert loop_start(text.split()) == kept
 
 
+def test_a_loop_is_cut_before_anything_is_too_fast() -> None:
+    said = words("so it goes on and on it goes on and on it goes on and on", 0, 0.1)
+    found = admit(Hypothesis(said), WHOLE, [Span(MediaTime(0), MediaTime.of(1.4))])
+    assert (written(found.words), set(found.refused)) == ("so it goes on and on", {"loop"})
+
+
 @pytest.mark.parametrize(
     ("text", "kept"), [("so so so", 1), ("so so", 2), ("on and on and", 2), ("a b c d e a b c d e", 5), ("so it goes", 3)]
 )

@@ -238,17 +238,28 @@ def test_a_loop_that_stays_is_cut_and_not_heard_a_third_time() -> None:
     assert len(listener.model.asked) == 2
 
 
-def test_after_a_loop_text_leads_no_final_until_one_is_well() -> None:
-    loops = [words("round and round and round and round", 6 + n * 10, 0.1) for n in range(2)]
-    well = [words("and so", 6 + n * 10) for n in range(4)]
-    listener = Listener(loops[0], well[0], loops[1], well[1], well[2], well[3])
+def test_what_was_said_before_a_loop_leads_nothing_more() -> None:
+    listener = Listener(LOOP, words("and so", 6))
+    listener.hearing.keep(EARLIER)
+    listener.carefully(5.9, 7)
+    assert listener.hearing.needed_from is None
+    listener.hearing.keep(words("and so", 6))
+    for hear in (listener.quickly, listener.carefully):
+        hear(7, 9)
+        assert written(listener.asked.prefix) == "and so"
+        assert listener.asked.prompt == ""
+
+
+def test_after_a_loop_that_stays_text_leads_no_final_until_one_is_well() -> None:
+    loop = words("round and round and round and round", 6, 0.1)
+    listener = Listener(loop, loop, words("and so", 16), words("and so", 26), words("and so", 36))
     prompted = []
-    for n in range(4):
+    for n in range(3):
         listener.hearing.keep(words("We were here. Then the rain came and we left", n * 10, 0.5))
         before = len(listener.model.asked)
         listener.carefully(n * 10 + 5.9, n * 10 + 7)
         prompted.append(bool(listener.model.asked[before].prompt))
-    assert prompted == [True, False, False, True]
+    assert prompted == [True, False, True]
 
 
 def test_after_a_loop_terms_still_lead() -> None:
