@@ -37,11 +37,11 @@ class Index:
         return 0
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
-        """Store a final or a caption, forget what is withheld, and pass over the rest."""
+        """Store a final, but no translation, or a caption, forget what is withheld, and pass over the rest."""
         if not isinstance(item, ClearedEvent):
             raise MessageInvalid(f"Indexing stream {self._stream_id}: a {type(item).__name__} is no event of the topic cleared.")
         match item.WhichOneof("event"):
-            case "segment" if item.segment.is_final:
+            case "segment" if item.segment.is_final and not item.segment.translation_of:
                 await self._put(item.segment.id, _spoken(item.segment))
             case "caption":
                 await self._put(item.caption.id, _shown(item.caption))

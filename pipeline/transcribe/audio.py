@@ -92,6 +92,7 @@ class Run:
         """Forget the oldest portions as long as at least `length` samples stay."""
         while self._portions and self.end - self._portions[0].end >= length:
             del self._portions[0]
+        self._needed = None
 
     def release(self, sample: int) -> None:
         """Free the audio before a sample; the latest portion stays. The run is still needed from where it began."""

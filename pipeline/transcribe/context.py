@@ -38,7 +38,7 @@ def beginning(words: Sequence[HeardWord], before: MediaTime | None, reach: Reach
     if not words:
         return None
     end = words[-1].end
-    if before is not None and before >= words[0].start and end - before <= reach.most:
+    if before is not None and end - before <= reach.most and any(word.start == before for word in words):
         return before
     near = [index for index, word in enumerate(words) if end - word.start <= reach.most] or [len(words) - 1]
     enough = [index for index in near if end - words[index].start >= reach.least] or near[:1]

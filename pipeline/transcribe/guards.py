@@ -53,6 +53,8 @@ STOCK = frozenset(
     ]
 )
 """What Whisper models write over music, applause and silence: ends of the subtitles that they were trained on, and sighs."""
+CRY = 2
+"""Where no more words are left of a loop, and it is not clear that anyone speaks, it was laughter or the like, and none is left."""
 LONGEST_LOOP = 24
 """Words in the longest repeated phrase that is looked for."""
 
@@ -95,6 +97,8 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     stutter = next((index for index, word in enumerate(near) if is_stutter(word)), len(near))
     kept = near[: min(stutter, loop_start([word.spoken for word in near], ran_on=hypothesis.ran_on))]
     if len(kept) < len(near):
+        if len(kept) <= CRY and silence > DOUBTFUL_SPEECH:
+            kept = ()
         refused["loop"] = len(near) - len(kept)
     spoken_s = sum((span.end - span.start).seconds for span in speech)
     if len(kept) > max(3.0, FASTEST * (spoken_s + 0.5)):
@@ -105,7 +109,7 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
 
 def is_stock(words: Sequence[HeardWord]) -> bool:
     """Whether the words are nothing but stock phrases, one after another."""
-    spoken = [word.spoken for word in words]
+    spoken = [part for word in words for part in re.sub(r"[^\w\s-]", "", word.text.lower()).replace("-", " ").split()]
     covered = [True] + [False] * len(spoken)
     for end in range(1, len(spoken) + 1):
         covered[end] = any(covered[start] and " ".join(spoken[start:end]) in STOCK for start in range(max(0, end - 8), end))

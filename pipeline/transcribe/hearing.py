@@ -9,7 +9,7 @@ from pipeline.transcribe import context, guards, segmentation
 from pipeline.transcribe.audio import Run, media_time, sample_at
 from pipeline.transcribe.guards import Admitted, Span
 from pipeline.transcribe.level import raised
-from pipeline.transcribe.model import Passage, Task, Transcriber
+from pipeline.transcribe.model import LONGEST, Passage, Task, Transcriber
 from pipeline.transcribe.options import Options
 from pipeline.transcribe.segmentation import RATE, Rules, Stretch
 from pipeline.transcribe.stability import continuation
@@ -89,10 +89,12 @@ class Hearing:
         refused = Counter(admitted.refused)
         if not self._prompted or self._is_deaf(hypothesis, prefix, speech):
             alone = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language, anew=True)
-            if _is_better(alone, hypothesis) or not (self._prompted or guards.is_looping(alone)):
+            found = _admitted(alone, start, end, speech)
+            loops = not self._prompted
+            if _is_better(alone, hypothesis) or (loops and (not guards.is_looping(alone) or len(found.words) > len(admitted.words))):
                 self.forget()
-                admitted = _admitted(alone, start, end, speech)
-                refused += Counter(admitted.refused)
+                admitted = found
+                refused += Counter(found.refused)
         words = admitted.words
         for _ in range(_HEARINGS - 1):
             again = segmentation.unheard_from(sample_at(words[-1].end), speech, self._rules) if words else None
@@ -138,6 +140,8 @@ class Hearing:
         task: Task = Task.TRANSCRIBE,
         anew: bool = False,
     ) -> Hypothesis:
+        if end - start > LONGEST:
+            start, prefix = end - LONGEST, ()
         samples = raised(run.samples(start, end))
         return await self._model.transcribe(
             Passage(samples, media_time(start), prefix, prompt, language, task, beam, anew=anew, stream=self._stream_id)

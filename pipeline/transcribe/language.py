@@ -9,7 +9,7 @@ from pipeline.transcribe.segmentation import RATE
 FIRST = RATE * 3 // 2
 """Samples of speech after which the language is identified for the first time."""
 ENOUGH = RATE * 4
-"""Samples of speech that it is identified from, at least, to be kept."""
+"""Samples of speech that it is identified from, at least, to be kept at once; from less, two guesses must agree."""
 AGAIN = RATE * 12
 """Samples of speech after which it is identified again."""
 SURE = 0.8
@@ -44,7 +44,8 @@ class Belief:
         best = guesses[0]
         enough = speech >= ENOUGH
         if not self.kept:
-            return Belief(best.language, best.probability, kept=enough and best.probability >= SURE)
+            again = self.probability > 0 and best.language == self.language
+            return Belief(best.language, best.probability, kept=again or (enough and best.probability >= SURE))
         if best.language == self.language:
             return replace(self, probability=best.probability, rival=None)
         if best.probability < SURE:

@@ -133,12 +133,13 @@ class Move(Enum):
 
 
 def next_move(*, now: int, start: int, stepped: int, tried: int, speech_end: int, step: int | None, rules: Rules) -> Move:
-    """Decide at sample `now` about the segment that started at `start`, and whose latest speech ended at `speech_end`.
+    """Decide at sample `now` about the segment that started at `start`, and whose latest speech ended at `speech_end`
+    (its start, where there was none).
 
     It was last heard up to `stepped`, and there was last an attempt to close it at `tried`; both are its start before the
     first time. A quick hearing is due after `step` samples, `None` is never.
     """
-    if now - speech_end >= rules.pause and speech_end > start:
+    if now - speech_end >= rules.pause:
         return Move.PAUSE
     if now - start >= rules.close and now - tried >= rules.again:
         return Move.CLOSE

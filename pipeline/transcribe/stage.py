@@ -7,8 +7,9 @@ finals said leads the next hearings (`context`, `hearing`). After a long silence
 forgotten, always where an item of the topic ends, and the portions behind the border are taken in again as if they were new.
 So the state is a function of the items since then, and that is what `held` says.
 
-Finals follow from the audio alone, whatever partials were said. Only how often partials are said depends on the time that
-hearing takes (`pace`).
+When finals are due, and what is heard for them, follows from the audio alone; partials only keep them from ending before what was
+promised. How often partials are said depends on the time that hearing takes (`pace`). Two things outlast the forgetting and begin
+anew in a stage that starts again: the language, which is identified from the first speech, and the statistics.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from pipeline.media.decode import AudioBlock, AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe import closing, segmentation, stability
 from pipeline.transcribe.audio import Portion, Run, Samples, media_time, sample_at
+from pipeline.transcribe.guards import Admitted
 from pipeline.transcribe.hearing import Hearing
 from pipeline.transcribe.language import Belief
 from pipeline.transcribe.level import Conditioner, gain, is_silent, raised
@@ -78,8 +80,8 @@ class _Open:
 class Transcribe:
     """Turns the audio of one stream into `TranscriptEvent`s.
 
-    The partials and the final of a segment share an id. A final has at least as many words as were called stable, but may have
-    others in their place; `corrected` says so. A gap ends what is open and is passed on.
+    The partials and the final of a segment share an id. A final may have other words than were called stable; `corrected` says so.
+    A gap ends what is open and is passed on.
     """
 
     def __init__(
@@ -112,6 +114,8 @@ class Transcribe:
         self._voiced = 0
         self._pace = Pace(rules)
         self._statistics = Statistics()
+        self._latest: MediaTime | None = None
+        """Up to where chunks have been taken, as long as no statistics were said of it."""
 
     @property
     def held(self) -> int:
@@ -142,17 +146,16 @@ class Transcribe:
             self._conditioner.reset()
             self._drop()
             raise
-        now = chunks.media_end(item.chunk)
-        if self._statistics.due(now):
-            yield self._tell_statistics(now)
+        self._latest = chunks.media_end(item.chunk)
+        if self._statistics.due(self._latest):
+            yield self._tell_statistics(self._latest)
 
     async def flush(self) -> AsyncIterator[Message]:
         """End what is open, and say the last statistics."""
-        end = media_time(self._run.end) if self._run else None
         async for event in self._break():
             yield event
-        if end is not None:
-            yield self._tell_statistics(end)
+        if self._latest is not None:
+            yield self._tell_statistics(self._latest)
 
     def close(self) -> None:
         """Release the decoder."""
@@ -356,6 +359,8 @@ class Transcribe:
 
     async def _try_to_close(self, segment: _Open) -> AsyncIterator[Message]:
         """Hear the segment carefully: its final, if it can be closed, and the partial of what is open then."""
+        memory = self._memory
+        assert memory is not None
         end = self._run.end
         speech = self._speech(segment)
         language = await self._language(segment)
@@ -365,18 +370,18 @@ class Transcribe:
         segment.stepped = segment.tried = end
         words = admitted.words
         covered = continuation(segment.standing.stable, words)
-        count = closing.place(
-            words,
-            covered,
-            start=media_time(segment.start),
-            now=media_time(end),
-            must=end - segment.start >= self._rules.longest,
-        )
+        must = end - segment.start >= self._rules.longest
+        count = closing.place(words, covered, start=media_time(segment.start), now=media_time(end), must=must)
+        if count is None and must and not words:
+            count = 0
         if count is not None:
-            border = min(sample_at(_between(words, count)) // _GRID * _GRID, end)
+            border = min(sample_at(_between(words, count)) // _GRID * _GRID, end) if count else end
             async for event in self._final(segment, words[:count], border, admitted.refused, language):
                 yield event
             self._memory_closed(border)
+            self._open = None
+            if not count or not memory.speech.after(border):
+                return
             segment = self._open = _Open(border, end, end)
             words, covered = words[count:], 0
         if self._options.interim and (partial := self._partial(segment, words[covered:], end)):
@@ -386,11 +391,15 @@ class Transcribe:
         """Hear the segment carefully up to its end: its final."""
         speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
         language = await self._language(segment)
-        begun = time.monotonic()
-        admitted = await self._hearing.carefully(self._run, segment.start, end, speech, language)
-        self._spent(time.monotonic() - begun, quickly=False)
-        async for event in self._final(segment, admitted.words, end, admitted.refused, language):
+        admitted = Admitted()
+        if speech:
+            begun = time.monotonic()
+            admitted = await self._hearing.carefully(self._run, segment.start, end, speech, language)
+            self._spent(time.monotonic() - begun, quickly=False)
+        # What was promised is not taken back because the last hearing was in vain.
+        async for event in self._final(segment, admitted.words or segment.standing.stable, end, admitted.refused, language):
             yield event
+        self._statistics.drop()
         self._memory_closed(end)
         self._open = None
 
@@ -417,18 +426,22 @@ class Transcribe:
         for index in corrections(stable, words):
             event.segment.words[index].corrected = True
         yield event
-        if self._options.translate and words and language != "en" and "en" in self._model.languages:
-            yield await self._translation(segment, event.segment, end, language)
+        translatable = self._options.translate and words and language != "en" and "en" in self._model.languages
+        if translatable and (translation := await self._translation(segment, event.segment, end, language)):
+            yield translation
 
     async def _translation(
         self, segment: _Open, said: transcript_pb2.TranscriptSegment, end: int, language: str
-    ) -> events_pb2.TranscriptEvent:
-        """The final of the segment in English."""
+    ) -> events_pb2.TranscriptEvent | None:
+        """The final of the segment in English, if anything is heard."""
         speech = self._speech(segment)
         begun = time.monotonic()
         admitted = await self._hearing.translated(self._run, segment.start, end, speech, language)
         self._spent(time.monotonic() - begun, quickly=False)
+        if not admitted.words:
+            return None
         event = self._event(segment, end, admitted.words, len(admitted.words))
+        event.segment.language_probability = 0
         event.segment.id = f"{said.id}-en"
         event.segment.translation_of = said.id
         event.segment.language = "en"
@@ -463,7 +476,7 @@ class Transcribe:
         )
 
     async def _language(self, segment: _Open) -> str:
-        """The language to hear the segment in, identified if that is due."""
+        """The language to hear the segment in, identified from it if that is due."""
         if self._options.language != AUTO or len(self._model.languages) == 1:
             return self._belief.language
         if self._belief.due(self._voiced, self._identified):
@@ -486,6 +499,7 @@ class Transcribe:
         self._statistics.heard(media_time(self._run.start), seconds)
 
     def _tell_statistics(self, now: MediaTime) -> events_pb2.TranscriptEvent:
+        self._latest = None
         stats = self._statistics.message(self._stream_id, now)
         telemetry.report_captions(stats)
         _log.info(

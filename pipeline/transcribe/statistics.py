@@ -86,10 +86,9 @@ class Statistics:
     def due(self, now: MediaTime) -> bool:
         """Whether the statistics are to be said, at most once each `EVERY`."""
         turn = now.nanos // EVERY.nanos
-        if turn == self._told or self._since is None:
-            return False
+        is_due = turn != self._told and self._since is not None
         self._told = turn
-        return True
+        return is_due
 
     def message(self, stream_id: str, now: MediaTime) -> transcript_pb2.TranscriptStatistics:
         """The counts so far, the stream heard up to `now`."""

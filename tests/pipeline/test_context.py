@@ -76,7 +76,6 @@ def test_it_leaps_when_what_it_began_with_is_not_known_any_more() -> None:
     assert begins(spoken_words("x y", 9, 0.5), 8.0) == 9
 
 
-@pytest.mark.xfail(reason="it stays where it was, behind all words that are known")
 def test_it_begins_with_a_known_word_when_what_it_began_with_was_taken_back() -> None:
     assert begins(spoken_words("x y", 9, 0.5), 10.5) == 9
 

@@ -197,7 +197,6 @@ def test_they_are_not_said_before_anything_was_heard() -> None:
     assert told(Statistics(), 0, 100) == []
 
 
-@pytest.mark.xfail(reason="the first is said at once where the first speech comes after the first multiple, and the next soon after")
 @pytest.mark.parametrize("share", [1.05, 1.5, 1.95])
 def test_where_speech_begins_late_they_are_no_more_frequent(share: float) -> None:
     statistics, every = Statistics(), EVERY.seconds

@@ -21,13 +21,14 @@ from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.errors import MediaUndecodable, MessageInvalid, ModelMismatch, ModelMissing, SettingInvalid, WatchwordError
 from pipeline.media.chunks import cut
+from pipeline.media.decode import AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
 from pipeline.transcribe.model import LanguageGuess, Passage, Transcriber, load
 from pipeline.transcribe.stage import Transcribe
 from pipeline.transcribe.vad import SpeechDetector, load_detector
 from pipeline.transcribe.words import Hypothesis
-from tests import synthetic
+from tests import sounds, synthetic
 from tests.fakes import LoudnessDetector, ScriptedTranscriber
 
 pytestmark = pytest.mark.unit
@@ -534,29 +535,39 @@ def test_a_crash_changes_nothing_on_the_sample_clip(
     replay(lambda: Transcribe("s", remembering, vad), items, [7, 12, 15, 22, 30, 41, 48, 53, 66, 77, 85, 97])
 
 
-def music(seconds: float) -> Samples:
-    """Chords of decaying strings over a beat."""
-    time = np.arange(round(seconds * RATE)) / RATE
-    found = np.zeros_like(time)
-    for beat in np.arange(0, seconds, 0.5):
-        after = np.clip(time - beat, 0, None) * (time >= beat)
-        for note in (220.0, 277.2, 329.6, 440.0):
-            found += (time >= beat) * np.exp(-4 * after) * np.sin(2 * np.pi * note * (1 + (int(beat) % 3) / 8) * after)
-    return (0.1 * found).astype(np.float32)
+def at_16_khz(samples: Samples) -> list[AudioEvent]:
+    """The sound as 16-bit samples, a quarter of a second in each chunk."""
+    parameters = AudioParameters(codec="pcm_s16le", sample_rate=16_000, channels=1)
+    found = []
+    for sequence, start in enumerate(range(0, len(samples), 4000)):
+        part = (np.clip(samples[start : start + 4000], -1, 1) * 32767).astype("<i2")
+        packet = Packet(pts=start, dts=start, duration=len(part), keyframe=True, data=part.tobytes())
+        base = Rational(numerator=1, denominator=16_000)
+        found.append(MediaChunk(stream_id="s", epoch=1, sequence=sequence, audio=parameters, time_base=base, packets=[packet]))
+    return events(found)
 
 
-@pytest.mark.parametrize("kind", ["silence", "tone", "noise", "music", "clicks"])
+@pytest.mark.parametrize("kind", sorted(sounds.NONSPEECH))
 def test_nothing_is_said_where_nobody_speaks(kind: str, model: Transcriber, vad: SpeechDetector) -> None:
-    time = np.arange(RATE * 8) / RATE
-    random = np.random.default_rng(3)
-    sounds = {
-        "silence": np.zeros_like(time),
-        "tone": 0.3 * np.sin(2 * np.pi * 440 * time),
-        "noise": 0.1 * random.standard_normal(len(time)),
-        "music": music(8),
-        "clicks": 0.8 * (random.random(len(time)) > 0.9995),
-    }
-    assert segments(run(Transcribe("s", model, vad), events(packets(sounds[kind].astype(np.float32))))) == []
+    assert segments(run(Transcribe("s", model, vad), at_16_khz(sounds.NONSPEECH[kind]()))) == []
+
+
+@pytest.mark.parametrize("kind", ["applause", "babble", "laughter", "humming", "band"])
+def test_nothing_is_said_over_what_follows_speech(kind: str, model: Transcriber, vad: SpeechDetector) -> None:
+    speech = decoded("audio/other/jfk.wav")
+    items = at_16_khz(np.concatenate([speech, np.zeros(8000, np.float32), sounds.NONSPEECH[kind]()]))
+    heard = [plain(word.text) for final in finals(run(Transcribe("s", model, vad), items)) for word in final.words]
+    assert heard == JFK.split()
+
+
+def decoded(file: str) -> Samples:
+    """The sound of a file of the shared test media, at 16 kHz."""
+    decoder = AudioDecoder("s")
+    blocks = [block for item in shared(file) for block in decoder.decode(item.chunk)]
+    return np.concatenate([block.samples for block in blocks])
+
+
+JFK = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 
 
 def shared(file: str) -> list[AudioEvent]:
@@ -574,8 +585,7 @@ def test_nothing_is_said_over_recorded_music_and_birds(file: str, model: Transcr
 def test_an_old_speech_is_understood(model: Transcriber, vad: SpeechDetector) -> None:
     said = finals(run(Transcribe("s", model, vad), shared("audio/other/jfk.wav")))
     heard = [plain(word.text) for final in said for word in final.words]
-    expected = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
-    assert heard == expected.split()
+    assert heard == JFK.split()
 
 
 def test_another_language_is_refused_with_a_reason(model: Transcriber) -> None:
