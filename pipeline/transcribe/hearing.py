@@ -71,8 +71,10 @@ class Hearing:
             hypothesis = replace(hypothesis, words=hypothesis.words[continuation(stable, hypothesis.words) :])
         return _admitted(hypothesis, _known_to(prefix, first), end, speech)
 
-    async def carefully(self, run: Run, start: int, end: int, speech: Sequence[Stretch], language: str) -> Admitted:
-        """All words of the segment from sample `start` to `end`; for a final.
+    async def carefully(
+        self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str
+    ) -> Admitted:
+        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; for a final.
 
         A hypothesis that goes round in circles, or says next to nothing although someone speaks, is heard once more by itself,
         and what was said before is forgotten, so that it leads no other one astray. What the model leaves out because it stops
@@ -83,7 +85,7 @@ class Hearing:
         first, prefix = self._opening(run, start, known, self._careful_from)
         earlier = self._said if self._prompted else ()
         text = context.prompt(self._options.glossary, earlier, media_time(first) if prefix else None)
-        hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language)
+        hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language, expected=tuple(stable))
         admitted = _admitted(hypothesis, _known_to(prefix, first), end, speech)
         self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
         refused = Counter(admitted.refused)
@@ -139,12 +141,14 @@ class Hearing:
         language: str,
         task: Task = Task.TRANSCRIBE,
         anew: bool = False,
+        expected: tuple[HeardWord, ...] = (),
     ) -> Hypothesis:
         if end - start > LONGEST:
             start, prefix = end - LONGEST, ()
         samples = raised(run.samples(start, end))
+        start_time = media_time(start)
         return await self._model.transcribe(
-            Passage(samples, media_time(start), prefix, prompt, language, task, beam, anew=anew, stream=self._stream_id)
+            Passage(samples, start_time, prefix, expected, prompt, language, task, beam, anew=anew, stream=self._stream_id)
         )
 
 

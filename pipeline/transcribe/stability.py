@@ -25,11 +25,11 @@ class Trust:
 
     new: Distances = ((0.9, 0.15), (0.8, 0.2), (0.7, 0.4), (0.6, 0.6), (0.4, 1.0))
     """For a word that no hypothesis had before."""
-    repeated: Distances = ((0.8, 0.15), (0.6, 0.3), (0.4, 0.45), (0.2, 0.7), (0.0, 1.0))
+    repeated: Distances = ((0.8, 0.15), (0.6, 0.3), (0.4, 0.45), (0.2, 0.65), (0.0, 0.9))
     """For one that the hypothesis before had too."""
     confirmed: Distances = ((0.6, 0.15), (0.4, 0.3), (0.2, 0.5), (0.0, 0.8))
     """For one that at least two had before."""
-    overdue: float = 2.2
+    overdue: float = 1.6
     """A word that ended this long ago is promised whatever it is, unless it is the last one."""
     sentence: float = 0.8
     """How long what follows the end of a sentence is kept back, at most, while the segment may be closed there."""

@@ -27,7 +27,7 @@ from pipeline import telemetry
 from pipeline.media import chunks
 from pipeline.media.decode import AudioBlock, AudioDecoder
 from pipeline.timeline import MediaTime
-from pipeline.transcribe import closing, segmentation, stability
+from pipeline.transcribe import closing, messages, segmentation, stability
 from pipeline.transcribe.audio import Portion, Run, Samples, media_time, sample_at
 from pipeline.transcribe.guards import Admitted
 from pipeline.transcribe.hearing import Hearing
@@ -365,7 +365,7 @@ class Transcribe:
         speech = self._speech(segment)
         language = await self._language(segment)
         begun = time.monotonic()
-        admitted = await self._hearing.carefully(self._run, segment.start, end, speech, language)
+        admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
         self._spent(time.monotonic() - begun, quickly=False)
         segment.stepped = segment.tried = end
         words = admitted.words
@@ -378,7 +378,7 @@ class Transcribe:
             border = min(sample_at(_between(words, count)) // _GRID * _GRID, end) if count else end
             async for event in self._final(segment, words[:count], border, admitted.refused, language):
                 yield event
-            self._memory_closed(border)
+            memory.closed = border
             self._open = None
             if not count or not memory.speech.after(border):
                 return
@@ -389,23 +389,20 @@ class Transcribe:
 
     async def _finish(self, segment: _Open, end: int) -> AsyncIterator[Message]:
         """Hear the segment carefully up to its end: its final."""
+        assert self._memory is not None
         speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
         language = await self._language(segment)
         admitted = Admitted()
         if speech:
             begun = time.monotonic()
-            admitted = await self._hearing.carefully(self._run, segment.start, end, speech, language)
+            admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
             self._spent(time.monotonic() - begun, quickly=False)
         # What was promised is not taken back because the last hearing was in vain.
         async for event in self._final(segment, admitted.words or segment.standing.stable, end, admitted.refused, language):
             yield event
         self._statistics.drop()
-        self._memory_closed(end)
-        self._open = None
-
-    def _memory_closed(self, end: int) -> None:
-        assert self._memory is not None
         self._memory.closed = end
+        self._open = None
 
     async def _final(
         self, segment: _Open, words: tuple[HeardWord, ...], end: int, refused: dict[str, int], language: str
@@ -414,7 +411,7 @@ class Transcribe:
         self._statistics.refuse(refused)
         for reason, count in refused.items():
             telemetry.WORDS_REFUSED.labels(reason).inc(count)
-            _log.info("words_refused", stream=self._stream_id, segment=_segment_id(segment.start), reason=reason, words=count)
+            _log.info("words_refused", stream=self._stream_id, segment=messages.segment_id(segment.start), reason=reason, words=count)
         stable = segment.standing.stable
         self._statistics.close(words, min(len(stable), len(words)), media_time(self._run.end))
         self._hearing.keep(words)
@@ -451,28 +448,15 @@ class Transcribe:
 
     def _event(self, segment: _Open, end: int, words: tuple[HeardWord, ...], stable: int) -> events_pb2.TranscriptEvent:
         segment.revision += 1
-        return events_pb2.TranscriptEvent(
-            segment=transcript_pb2.TranscriptSegment(
-                stream_id=self._stream_id,
-                id=_segment_id(segment.start),
-                words=[
-                    transcript_pb2.Word(
-                        text=word.text,
-                        media_start=word.start.to_proto(),
-                        media_end=word.end.to_proto(),
-                        probability=word.probability,
-                    )
-                    for word in words
-                ],
-                stable=stable,
-                text=written(words),
-                media_start=media_time(segment.start).to_proto(),
-                media_end=media_time(end).to_proto(),
-                language=self._belief.language,
-                language_probability=self._belief.probability,
-                model=self._model.name,
-                revision=segment.revision - 1,
-            )
+        return messages.segment(
+            self._stream_id,
+            segment.start,
+            end,
+            words,
+            stable=stable,
+            revision=segment.revision - 1,
+            belief=self._belief,
+            model=self._model.name,
         )
 
     async def _language(self, segment: _Open) -> str:
@@ -487,9 +471,7 @@ class Transcribe:
             self._spent(time.monotonic() - begun, quickly=False)
             self._identified = self._voiced
             if before.language != self._belief.language:
-                _log.info(
-                    "language", stream=self._stream_id, language=self._belief.language, probability=round(self._belief.probability, 2)
-                )
+                _log.info("language", stream=self._stream_id, language=self._belief.language, probability=self._belief.probability)
         return self._belief.language
 
     # --- keeping count
@@ -501,21 +483,7 @@ class Transcribe:
     def _tell_statistics(self, now: MediaTime) -> events_pb2.TranscriptEvent:
         self._latest = None
         stats = self._statistics.message(self._stream_id, now)
-        telemetry.report_captions(stats)
-        _log.info(
-            "captions",
-            stream=self._stream_id,
-            media_s=round(now.seconds, 1),
-            words=stats.words,
-            words_per_minute=round(stats.words_per_minute),
-            stable_mean_s=round(stats.stable_latency.mean_s, 2),
-            stable_p95_s=round(stats.stable_latency.p95_s, 2),
-            final_mean_s=round(stats.final_latency.mean_s, 2),
-            final_p95_s=round(stats.final_latency.p95_s, 2),
-            flicker=round(stats.flicker, 3),
-            real_time_factor=round(stats.real_time_factor, 3),
-            words_refused=dict(stats.words_refused),
-        )
+        messages.report(stats)
         return events_pb2.TranscriptEvent(stats=stats)
 
 
@@ -525,10 +493,6 @@ def _first_language(model: Transcriber, options: Options) -> str:
         check_language(model.name, options.language, model.languages)
         return options.language
     return next(iter(model.languages)) if len(model.languages) == 1 else "en"
-
-
-def _segment_id(start: int) -> str:
-    return f"segment-{media_time(start).millis}"
 
 
 def _between(words: Sequence[HeardWord], count: int) -> MediaTime:

@@ -10,6 +10,11 @@ _OPENING = re.compile(r"[\"'“‘(\[{¿¡]+")
 _UNSPOKEN = re.compile(r"[^\w]+")
 
 
+def spoken(text: str) -> str:
+    """What of a written word is compared: letters and digits in lower case; empty for bare punctuation."""
+    return _UNSPOKEN.sub("", text.lower())
+
+
 @dataclass(frozen=True)
 class HeardWord:
     """One word as a model heard it."""
@@ -25,8 +30,8 @@ class HeardWord:
 
     @property
     def spoken(self) -> str:
-        """What is compared between hypotheses: letters and digits in lower case; empty for bare punctuation."""
-        return _UNSPOKEN.sub("", self.text.lower())
+        """What is compared between hypotheses."""
+        return spoken(self.text)
 
 
 @dataclass(frozen=True)

@@ -470,3 +470,13 @@ class TestEndpoint:
         assert times == [("ab", 11.0, pytest.approx(11.4)), ("abcd.", pytest.approx(11.4), pytest.approx(12.4)), ("x", 13.0, 14.0)]
         bare = hypothesis({"text": "one four"}, passage(speech, 10, 14))
         assert [word.start.seconds for word in bare.words] == [10.0, pytest.approx(10 + 4 * 3 / 7)]
+
+
+def test_of_hypotheses_that_are_as_likely_the_one_with_the_expected_words_is_the_answer(engine: FasterWhisper, speech: Samples) -> None:
+    """Whatever is expected is found among the hypotheses, or changes nothing."""
+    asked = passage(speech, 0, 5.3)
+    (plain,) = hear(engine, asked)
+    (same,) = hear(engine, replace(asked, expected=plain.words[:3]))
+    (absurd,) = hear(engine, replace(asked, expected=tuple(replace(word, text="absurd") for word in plain.words[:3])))
+    assert written(same.words) == written(plain.words) == written(absurd.words)
+    assert same.average_log_probability == pytest.approx(plain.average_log_probability, abs=1e-5)

@@ -60,7 +60,7 @@ class Listener:
 
     def carefully(self, start: float, end: float, speech: list[Stretch] | None = None) -> Admitted:
         speech = [Stretch(at(start), at(end))] if speech is None else speech
-        return asyncio.run(self.hearing.carefully(self.run, at(start), at(end), speech, "en"))
+        return asyncio.run(self.hearing.carefully(self.run, at(start), at(end), (), speech, "en"))
 
     @property
     def asked(self) -> Passage:

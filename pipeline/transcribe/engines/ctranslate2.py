@@ -25,7 +25,7 @@ from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, ali
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, check
 from pipeline.transcribe.segmentation import RATE
-from pipeline.transcribe.words import Hypothesis, Piece, join_pieces
+from pipeline.transcribe.words import Hypothesis, Piece, join_pieces, spoken
 
 _SILENCE = RATE * 2
 """Samples of silence behind the audio that are encoded with it. A decoder must see much more, or it repeats itself rather than stop:
@@ -39,6 +39,8 @@ _LEAST_TO_IDENTIFY = RATE * 10
 """Samples of a window over which a language is told."""
 _SILENCES = 64
 """Encodings of silence that are kept: of 1 MB each with a tiny model. There are some 20 levels, and few windows but the shortest."""
+_AS_LIKELY = 0.05
+"""By how much the mean log probability of a hypothesis may be below that of the likeliest to be about as likely."""
 _BATCH = 8
 _PATIENCE = 0.0
 
@@ -56,6 +58,8 @@ class _Together:
     beam: int
     continued: bool
     """Whether there is a prefix: only a text without one must not be empty."""
+    hypotheses: int
+    """How many are asked for: several where some words are expected."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class FasterWhisper:
             return None
         heard = -(-(len(passage.samples) + _SILENCE) // (2 * HOP_LENGTH)) * 2 * HOP_LENGTH
         window = min(WINDOW, -(-max(passage.least_window, heard) // _WINDOWS) * _WINDOWS)
-        together = _Together(window, len(before), limit, passage.beam, bool(prefix))
+        together = _Together(window, len(before), limit, passage.beam, bool(prefix), passage.beam if passage.expected else 1)
         encoded = min(window, heard) if self._on_cpu and not passage.anew else window
         return _Job(passage, together, encoded, tokens, [*opening, *prefix], prefix, min(new, limit - len(prefix)))
 
@@ -196,6 +200,7 @@ class FasterWhisper:
             encoded[0] if len(jobs) == 1 else _stacked(encoded),
             [job.start for job in jobs],
             beam_size=together.beam,
+            num_hypotheses=together.hypotheses,
             max_length=max(2 * together.limit, together.limit + opening - 1),
             suppress_blank=not together.continued,
             return_scores=True,
@@ -240,11 +245,12 @@ class FasterWhisper:
         return self._network.encode(ctranslate2.StorageView.from_array(heard[None]))
 
     def _hypothesis(self, job: _Job, encoded: Any, result: Any) -> Hypothesis:
-        sequence = result.sequences_ids[0]
+        choice = self._choice(job, result)
+        sequence = result.sequences_ids[choice]
         new = [token for token in sequence[len(job.prefix) :] if token < job.tokens.eot]
         # The score is a mean over all tokens, of which the prefix costs nothing and the end of text, where it came, is not counted.
         ended = len(sequence) < job.together.limit
-        total = float(result.scores[0]) * len(sequence)
+        total = float(result.scores[choice]) * len(sequence)
         pieces = self._align(job, encoded, new[: job.limit])
         return Hypothesis(
             join_pieces(pieces),
@@ -252,6 +258,17 @@ class FasterWhisper:
             float(result.no_speech_prob),
             len(new) >= job.limit,
         )
+
+    def _choice(self, job: _Job, result: Any) -> int:
+        """Which hypothesis is the answer: the likeliest, or a later one that is nearly as likely and has the expected words."""
+        expected = [word.spoken for word in job.passage.expected]
+        for choice, (sequence, score) in enumerate(zip(result.sequences_ids, result.scores, strict=True)):
+            if not expected or score < result.scores[0] - _AS_LIKELY:
+                break
+            text = job.tokens.decode([token for token in sequence[len(job.prefix) :] if token < job.tokens.eot])
+            if [spoken(word) for word in text.split()][: len(expected)] == expected:
+                return choice
+        return 0
 
     def _align(self, job: _Job, encoded: Any, new: list[int]) -> list[Piece]:
         if not new:
