@@ -5,7 +5,7 @@ setup:
 	@.ci/setup
 
 demo: setup
-	@.venv/bin/watchword run samples/demo.mp4 --speed 1 --out out \
+	@.venv/bin/watchword run samples/demo.mp4 --speed 1 --out out --term Watchword \
 		--ask "When does the conference open?" --ask "Which room is it in?"
 
 test: setup

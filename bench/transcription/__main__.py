@@ -72,6 +72,14 @@ def systems(peers: Path | None) -> dict[str, Callable[[], System]]:
 
         return Ours()
 
+    def offline(*, led: bool) -> Callable[[], System]:
+        def make() -> System:
+            from bench.transcription.offline import Offline
+
+            return Offline(led=led)
+
+        return make
+
     def baseline(**options: bool) -> Callable[[], System]:
         def make() -> System:
             from bench.transcription.local_agreement import LocalAgreement
@@ -93,7 +101,8 @@ def systems(peers: Path | None) -> dict[str, Callable[[], System]]:
     from bench.transcription.peers import PEERS
 
     baselines = {"la2": baseline(), "la2-vad": baseline(vad=True), "la2-led": baseline(led=True)}
-    return {"ours": ours} | baselines | {name: peer(name) for name in PEERS}
+    floors = {"offline": offline(led=False), "offline-led": offline(led=True)}
+    return {"ours": ours} | floors | baselines | {name: peer(name) for name in PEERS}
 
 
 def measure(make: Callable[[], System], name: str, heard: Sequence[sessions.Session], keep: Path | None) -> Iterator[Run]:
