@@ -9,14 +9,20 @@ import grpc
 from watchword.v1.transcribe_service_pb2 import Pcm, SampleFormat, StreamingTranscribeConfig, StreamingTranscribeRequest
 from watchword.v1.transcribe_service_pb2_grpc import TranscribeServiceStub
 
+if len(sys.argv) < 3:
+    sys.exit(f"usage: {sys.argv[0]} FILE HOST:PORT [LANGUAGE]")
 path, address, language = [*sys.argv[1:], ""][:3]
+try:
+    sound = wave.open(path)  # noqa: SIM115
+except (OSError, wave.Error) as error:
+    sys.exit(f"{path}: {error}")
+if sound.getsampwidth() != 2:
+    sys.exit(f"{path}: this example sends 16-bit samples only")
 
 
 def requests():
     """The config, then a tenth of a second of sound at a time, when a microphone would have it; the end ends the stream."""
-    with wave.open(path) as sound:
-        if sound.getsampwidth() != 2:
-            sys.exit("this example sends 16-bit samples only")
+    with sound:
         pcm = Pcm(format=SampleFormat.SAMPLE_FORMAT_S16LE, sample_rate=sound.getframerate(), channels=sound.getnchannels())
         config = StreamingTranscribeConfig(stream_id="microphone", interim_results=True, language=language, pcm=pcm)
         yield StreamingTranscribeRequest(config=config)

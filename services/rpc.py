@@ -17,6 +17,7 @@ from pipeline.bus import MAX_MESSAGE_BYTES
 from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import (
     InternalError,
+    MediaUndecodable,
     MessageTooLarge,
     RequestInvalid,
     ServiceUnavailable,
@@ -61,12 +62,22 @@ CODES = {
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
 
-async def through(stage: Stage, items: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
-    """Send one stream's items through a stage and tell what it says; the stage is closed in the end."""
+async def through(
+    stage: Stage, items: AsyncIterator[Message], refused: list[MediaUndecodable] | None = None
+) -> AsyncGenerator[Message, None]:
+    """Send one stream's items through a stage and tell what it says; the stage is closed in the end.
+
+    Items that cannot be decoded end it, unless they are to be noted in `refused`: then they are passed over.
+    """
     try:
         async for item in items:
-            async for said in stage.process(item):
-                yield said
+            try:
+                async for said in stage.process(item):
+                    yield said
+            except MediaUndecodable as error:
+                if refused is None:
+                    raise
+                refused.append(error)
         async for said in stage.flush():
             yield said
     except (WatchwordError, grpc.RpcError):

@@ -4,7 +4,7 @@ Borders between segments lie where one item of the topic ends and the next begin
 stage that starts again can be told: by how many items it has to read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +55,6 @@ class Run:
 
     def __bool__(self) -> bool:
         return bool(self._portions)
-
-    def __iter__(self) -> Iterator[Portion]:
-        return iter(self._portions)
 
     @property
     def needed(self) -> int:

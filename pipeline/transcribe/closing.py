@@ -17,7 +17,7 @@ def place(words: Sequence[HeardWord], promised: int, *, start: MediaTime, now: M
     The first `promised` of them say what was promised, and a final has them all. The segment began at `start` and was heard up
     to `now`; a model ends whatever it hears with a full stop, so only a sentence that something follows counts. `must` tells
     that the segment is too long: it is then closed behind the widest gap, or a comma, where enough follows; or at least behind
-    what was promised.
+    what was promised, or with all that was heard.
     """
     allowed = [count for count in range(max(promised, 1), len(words)) if now - words[count - 1].end >= FOLLOWED]
     ends = [count for count in allowed if words[count - 1].end - start >= SHORTEST and ends_sentence(words[:count])]
@@ -26,7 +26,7 @@ def place(words: Sequence[HeardWord], promised: int, *, start: MediaTime, now: M
     if not must:
         return None
     if not allowed:
-        return promised if 0 < promised <= len(words) else None
+        return (promised if 0 < promised <= len(words) else len(words)) or None
 
     def fitness(count: int) -> float:
         gap = min((words[count].start - words[count - 1].end).seconds, 0.5)

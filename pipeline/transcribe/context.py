@@ -12,7 +12,9 @@ from pipeline.timeline import MediaTime
 from pipeline.transcribe.words import HeardWord, ends_sentence, written
 
 PROMPT_WORDS = 40
-"""Words of the prompt: about 60 tokens, the length that was measured."""
+"""Words of what was said before that are in the prompt: about 60 tokens, the length that was measured."""
+GLOSSARY_WORDS = 60
+"""Words of the glossary that are: more would take the decoder's room."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,13 @@ def beginning(words: Sequence[HeardWord], before: MediaTime | None, reach: Reach
 
 
 def prompt(glossary: Sequence[str], words: Sequence[HeardWord], begin: MediaTime | None) -> str:
-    """The text that leads the model: the glossary, and what of `words` was said before `begin`."""
+    """The text that leads the model: the first terms of the glossary, and the end of what of `words` was said before `begin`."""
     earlier = [word for word in words if begin is None or word.start < begin]
-    terms = f"{', '.join(glossary)}. " if glossary else ""
+    taken, room = [], GLOSSARY_WORDS
+    for term in glossary:
+        room -= len(term.split())
+        if room < 0:
+            break
+        taken.append(term)
+    terms = f"{', '.join(taken)}. " if taken else ""
     return (terms + written(earlier[-PROMPT_WORDS:])).strip()

@@ -128,17 +128,19 @@ def is_looping(hypothesis: Hypothesis) -> bool:
 
 
 def loop_start(words: Sequence[str], *, ran_on: bool = False) -> int:
-    """Index at which a phrase starts to be said again without end; the number of words if none is.
+    """Index at which a phrase starts to be said again and again up to the end; the number of words if none is.
 
     A phrase of five words or more loops at its second time, one of two to four at its third, a single word at its fourth. In a
-    hypothesis that `ran_on` a phrase of any length loops at its second time, a single word at its third.
+    hypothesis that `ran_on` a phrase of any length loops at its second time, a single word at its third, and need not reach the end.
     """
     for length in range(1, min(LONGEST_LOOP, len(words) // 2) + 1):
         times = 4 if length == 1 else 3 if length < 5 else 2
         times -= ran_on and times > 2
         for first in range(len(words) - length * times + 1):
-            phrase = words[first : first + length]
-            if all(words[first + n * length : first + (n + 1) * length] == phrase for n in range(1, times)):
+            end = first + length
+            while end < len(words) and words[end] == words[end - length]:
+                end += 1
+            if end - first >= length * times and (ran_on or end == len(words)):
                 return first + length
     return len(words)
 

@@ -11,7 +11,9 @@ class Options:
     """How to transcribe one stream."""
 
     interim: bool = True
-    """Whether partials are said. Without them nobody waits: segments are longer, and cost a third."""
+    """Whether partials are said. Finals alone cost about half."""
+    recorded: bool = False
+    """Whether nobody waits for the words: segments are longer then, and cost a third."""
     language: str = AUTO
     """BCP 47 language that is spoken, or `AUTO`; a model that knows only one language speaks that one under `AUTO`."""
     translate: bool = False

@@ -7,9 +7,10 @@ finals said leads the next hearings (`context`, `hearing`). After a long silence
 forgotten, always where an item of the topic ends, and the portions behind the border are taken in again as if they were new.
 So the state is a function of the items since then, and that is what `held` says.
 
-When finals are due, and what is heard for them, follows from the audio alone; partials only keep them from ending before what was
-promised. How often partials are said depends on the time that hearing takes (`pace`). Two things outlast the forgetting and begin
-anew in a stage that starts again: the language, which is identified from the first speech, and the statistics.
+When finals are due, and what is heard for them, follows from the audio alone; of partials they take over what was promised: a final
+does not end before it, and has it where that is as likely. How often partials are said depends on the time that hearing takes
+(`pace`), so on a machine that is too slow a final may come out otherwise. Two things outlast the forgetting and begin anew in a
+stage that starts again: the language, which is identified from the first speech, and the statistics.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from google.protobuf.message import Message
 from watchword.v1 import events_pb2, media_pb2, transcript_pb2
 
 from pipeline import telemetry
+from pipeline.errors import WatchwordError, reason_name
 from pipeline.media import chunks
 from pipeline.media.decode import AudioBlock, AudioDecoder
 from pipeline.timeline import MediaTime
@@ -95,7 +97,7 @@ class Transcribe:
         trust: Trust = TRUST,
     ) -> None:
         """`model` and `vad` may be shared between streams; without `rules` those that suit the options are taken."""
-        rules = rules or (RULES if options.interim else UNHURRIED)
+        rules = rules or (UNHURRIED if options.recorded else RULES)
         self._stream_id = stream_id
         self._model = model
         self._vad = vad
@@ -174,6 +176,7 @@ class Transcribe:
             if not usable:
                 continue
             portion = Portion(self._origins.needed(), block.start, samples)
+            self._pace.received(len(samples))
             if self._run and portion.start != self._run.end:
                 async for event in self._end_run():
                     yield event
@@ -216,7 +219,6 @@ class Transcribe:
         while waiting:
             portion = waiting.popleft()
             self._run.append(portion)
-            self._pace.received(len(portion.samples))
             segment = await self._hear()
             if segment is None or self._memory is None:
                 continue
@@ -271,8 +273,7 @@ class Transcribe:
                 self._open_at(begin, speech)
             elif self._is_over(memory, speech):
                 self._forget()
-                self._run.shorten(self._rules.window)
-                return None
+                return await self._hear()
         self._release(memory)
         return self._open
 
@@ -339,10 +340,15 @@ class Transcribe:
         """Hear the segment quickly; the partial, if it says anything new."""
         end = self._run.end
         language = await self._language(segment)
-        begun = time.monotonic()
-        admitted = await self._hearing.quickly(self._run, segment.start, end, segment.standing.stable, self._speech(segment), language)
-        self._spent(time.monotonic() - begun, quickly=True)
         segment.stepped = end
+        begun = time.monotonic()
+        try:
+            admitted = await self._hearing.quickly(self._run, segment.start, end, segment.standing.stable, self._speech(segment), language)
+        except WatchwordError as error:
+            # A partial is not worth a segment: the next hearing is due soon.
+            self._fail(error, "partial")
+            return None
+        self._spent(time.monotonic() - begun, quickly=True)
         return self._partial(segment, admitted.words, end)
 
     def _partial(self, segment: _Open, following: Sequence[HeardWord], end: int) -> Message | None:
@@ -364,38 +370,49 @@ class Transcribe:
         end = self._run.end
         speech = self._speech(segment)
         language = await self._language(segment)
-        begun = time.monotonic()
-        admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
-        self._spent(time.monotonic() - begun, quickly=False)
         segment.stepped = segment.tried = end
+        begun = time.monotonic()
+        try:
+            admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
+        except WatchwordError as error:
+            self._fail(error, "closing")
+            return
+        self._spent(time.monotonic() - begun, quickly=False)
         words = admitted.words
         covered = continuation(segment.standing.stable, words)
         must = end - segment.start >= self._rules.longest
         count = closing.place(words, covered, start=media_time(segment.start), now=media_time(end), must=must)
         if count is None and must and not words:
-            count = 0
+            words = segment.standing.stable
+            count = len(words)
         if count is not None:
-            border = min(sample_at(_between(words, count)) // _GRID * _GRID, end) if count else end
+            border = min(sample_at(_between(words, count)) // _GRID * _GRID, end) if admitted.words else end
             async for event in self._final(segment, words[:count], border, admitted.refused, language):
                 yield event
             memory.closed = border
             self._open = None
-            if not count or not memory.speech.after(border):
+            if not memory.speech.after(border):
                 return
             segment = self._open = _Open(border, end, end)
             words, covered = words[count:], 0
-        if self._options.interim and (partial := self._partial(segment, words[covered:], end)):
+        if self._options.interim and admitted.words and (partial := self._partial(segment, words[covered:], end)):
             yield partial
 
     async def _finish(self, segment: _Open, end: int) -> AsyncIterator[Message]:
         """Hear the segment carefully up to its end: its final."""
         assert self._memory is not None
         speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
-        language = await self._language(segment)
+        language = await self._language(segment, last=True)
         admitted = Admitted()
         if speech:
             begun = time.monotonic()
-            admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
+            try:
+                admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
+            except WatchwordError:
+                # What was promised stands, and the segment is closed, whatever becomes of the item.
+                async for event in self._final(segment, segment.standing.stable, end, {}, language):
+                    yield event
+                raise
             self._spent(time.monotonic() - begun, quickly=False)
         # What was promised is not taken back because the last hearing was in vain.
         async for event in self._final(segment, admitted.words or segment.standing.stable, end, admitted.refused, language):
@@ -433,7 +450,11 @@ class Transcribe:
         """The final of the segment in English, if anything is heard."""
         speech = self._speech(segment)
         begun = time.monotonic()
-        admitted = await self._hearing.translated(self._run, segment.start, end, speech, language)
+        try:
+            admitted = await self._hearing.translated(self._run, segment.start, end, speech, language)
+        except WatchwordError as error:
+            self._fail(error, "translation")
+            return None
         self._spent(time.monotonic() - begun, quickly=False)
         if not admitted.words:
             return None
@@ -459,11 +480,11 @@ class Transcribe:
             model=self._model.name,
         )
 
-    async def _language(self, segment: _Open) -> str:
-        """The language to hear the segment in, identified from it if that is due."""
+    async def _language(self, segment: _Open, *, last: bool = False) -> str:
+        """The language to hear the segment in, identified from it if that is due, or if it is the `last` chance."""
         if self._options.language != AUTO or len(self._model.languages) == 1:
             return self._belief.language
-        if self._belief.due(self._voiced, self._identified):
+        if self._belief.due(self._voiced, self._identified) or (last and self._identified is None and self._speech(segment)):
             voiced = sum(stretch.length for stretch in self._speech(segment))
             samples = raised(self._run.samples(segment.start, self._run.end))
             begun = time.monotonic()
@@ -471,6 +492,7 @@ class Transcribe:
             self._spent(time.monotonic() - begun, quickly=False)
             self._identified = self._voiced
             if before.language != self._belief.language:
+                self._hearing.forget()
                 _log.info("language", stream=self._stream_id, language=self._belief.language, probability=self._belief.probability)
         return self._belief.language
 
@@ -479,6 +501,11 @@ class Transcribe:
     def _spent(self, seconds: float, *, quickly: bool) -> None:
         self._pace.heard(seconds, quickly=quickly)
         self._statistics.heard(media_time(self._run.start), seconds)
+
+    def _fail(self, error: WatchwordError, what: str) -> None:
+        """Something that can be done without could not be done."""
+        telemetry.ERRORS.labels("transcribe", reason_name(error.reason)).inc()
+        _log.warning("hearing failed", stream=self._stream_id, what=what, cause=str(error))
 
     def _tell_statistics(self, now: MediaTime) -> events_pb2.TranscriptEvent:
         self._latest = None

@@ -67,7 +67,7 @@ def transcribe(
     model: Annotated[str, typer.Option(help="The speech model: a name of the catalog, a directory (with a /), or URL#NAME.")] = "",
     jobs: Annotated[int, typer.Option(min=0, max=64, help="Files heard at once; 0 means one a core.")] = 0,
 ) -> None:
-    """Write the captions of recordings, as fast as the machine goes; the same words as the finals of `run`."""
+    """Write the captions of recordings, as fast as the machine goes."""
     from services.cli.transcribe import transcribe as transcribe_command
 
     asked = _asked(language, translate, term)

@@ -51,7 +51,9 @@ def transcribe(sources: Sequence[str], *, out: Path | None, formats: str, model:
     logs.configure(settings.log or "error")
     chosen = _formats(formats, out, asked.translate or settings.translate)
     files = [
-        _File(source, _name(source), replace(asked.over(settings.options(id_of(source))), interim=False), Heard(shown(source)))
+        _File(
+            source, _name(source), replace(asked.over(settings.options(id_of(source))), interim=False, recorded=True), Heard(shown(source))
+        )
         for source in sources
     ]
     if out is not None:

