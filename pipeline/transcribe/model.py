@@ -57,9 +57,9 @@ class Passage:
     least 1 s of silence follows in any case. A short window is cheap, but a model that has not heard the silence repeats itself
     rather than stop (`Hypothesis.ran_on`): 15 s lost nothing on 100 LibriSpeech clips, less is for words that are heard again.
     Engines whose encoder takes nothing but 30 s ignore it."""
-    anew: bool = False
-    """Whether the silence behind the audio is heard with it, at more than twice the cost, where an engine would complete the window
-    with silence that it has heard before (`engines.ctranslate2`)."""
+    silence: int = RATE * 2
+    """Samples of silence behind the audio that are heard with it, at least. An engine may complete the window with silence that it has
+    heard before (`engines.ctranslate2`): the less is heard anew, the cheaper, and the less sure that the model stops in time."""
     stream: str = ""
     """Whose audio it is: streams take turns, and what overlaps the stream's last passage need not be computed again. It changes
     no word. Empty for a passage of its own."""

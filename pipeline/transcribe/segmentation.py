@@ -38,7 +38,7 @@ class Rules:
     """Silence that closes a segment."""
     close: int = RATE * 5 // 2
     """From this length on a segment of running speech is closed at the end of a sentence."""
-    again: int = RATE
+    again: int = RATE * 5 // 4
     """How long after an attempt to close a segment the next one is made."""
     longest: int = RATE * 11 // 2
     """From this length on a segment is closed between any two words."""

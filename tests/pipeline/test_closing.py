@@ -97,5 +97,5 @@ def test_where_nothing_else_is_left_it_is_closed_behind_what_was_promised() -> N
     at_once = words(text)[-1].end
     assert closed(text, 3, now=at_once, must=True) == 3
     assert closed(text, 2, now=words(text)[1].end, must=True) == 2
-    assert closed(text, 0, now=at_once, must=True) == 3
+    assert closed(text, 0, now=words(text)[0].end, must=True) == 3
     assert closed("", 0, must=True) is None
