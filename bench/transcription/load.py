@@ -84,7 +84,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     versions = ", ".join(f"{name} {version(name)}" for name in ("ctranslate2", "faster-whisper", "onnxruntime", "av"))
     print(f"{platform.machine()}, Python {platform.python_version()}, {versions}")
-    readers = sessions.load(arguments.media / "manifest.json", ["librispeech", "lj"])
+    readers = sessions.load(arguments.media / "manifest.json", ["librispeech"])
     model, vad = load(), load_detector()
     for count in arguments.streams:
         # The same reader again is heard from another place on: no two streams are at the same word.
