@@ -5,7 +5,7 @@ from itertools import accumulate, pairwise
 import pytest
 
 from pipeline.timeline import MediaTime
-from pipeline.transcribe.context import CAREFUL, PROMPT_WORDS, QUICK, Reach, beginning, prompt
+from pipeline.transcribe.context import CAREFUL, GLOSSARY_WORDS, PROMPT_WORDS, QUICK, Reach, beginning, prompt
 from pipeline.transcribe.words import HeardWord
 from tests.fakes import spoken_words
 
@@ -122,3 +122,13 @@ def test_terms_are_in_the_prompt_before_what_was_said_and_are_never_cut_off() ->
     text = prompt(("Kowalczyk", "mRoPE"), words, None)
     assert text.startswith("Kowalczyk, mRoPE. w")
     assert len(text.split()) == 2 + PROMPT_WORDS
+
+
+def test_a_long_glossary_leaves_room_for_what_was_said() -> None:
+    terms = [f"term{n}" for n in range(2 * GLOSSARY_WORDS)]
+    said = spoken_words(" ".join(f"word{n}" for n in range(2 * PROMPT_WORDS)), 0, 0.3)
+    text = prompt(terms, said, None)
+    assert text.startswith("term0, term1, ")
+    assert f"term{GLOSSARY_WORDS - 1}." in text
+    assert f"term{GLOSSARY_WORDS}" not in text
+    assert text.endswith(f"word{2 * PROMPT_WORDS - 1}")

@@ -154,6 +154,8 @@ def test_a_model_that_cannot_stop_is_told(text: str, ran_on: bool, looping: bool
         ("ha ha hee ha ha hee ha ha hee", 3),
         ("what you can do ask what you can do", 9),
         ("so so so", 3),
+        ("very very very very good", 5),
+        ("i want to go home i want to go home now please", 12),
         ("on and on and", 4),
         ("a b c d e a b c d e", 5),
         (" ".join([*"abcdefghijklmnopqrstuvwx"] * 2), 24),

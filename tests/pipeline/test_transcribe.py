@@ -19,11 +19,20 @@ from watchword.v1.events_pb2 import AudioEvent, TranscriptEvent
 from watchword.v1.media_pb2 import AudioParameters, Gap, MediaChunk, Packet, Rational
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
-from pipeline.errors import MediaUndecodable, MessageInvalid, ModelMismatch, ModelMissing, SettingInvalid, WatchwordError
+from pipeline.errors import (
+    MediaUndecodable,
+    MessageInvalid,
+    ModelMismatch,
+    ModelMissing,
+    ServiceUnavailable,
+    SettingInvalid,
+    WatchwordError,
+)
 from pipeline.media.chunks import cut
 from pipeline.media.decode import AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
+from pipeline.transcribe.hearing import CAREFUL_BEAM
 from pipeline.transcribe.model import LanguageGuess, Passage, Transcriber, load
 from pipeline.transcribe.stage import Transcribe
 from pipeline.transcribe.vad import SpeechDetector, load_detector
@@ -427,6 +436,40 @@ def test_a_failing_model_costs_one_item() -> None:
     items = events(packets(sound(script, 7)))
     said = run(stage(script, failures=[ModelMismatch("a defect")]), items)
     assert [final.text for final in finals(said)][-1] == "second words here"
+
+
+def test_a_quick_hearing_that_fails_costs_no_word() -> None:
+    script = spoken((0.5, "first words"), (4.0, "second words here"))
+    said = run(stage(script, failures=[ServiceUnavailable("a server is away")]), events(packets(sound(script, 7))))
+    assert [final.text for final in finals(said)] == ["first words", "second words here"]
+
+
+def test_a_careful_hearing_that_fails_leaves_what_was_promised_and_is_told() -> None:
+    script = spoken((0.5, "these words were promised to you"))
+
+    class Away(ScriptedTranscriber):
+        async def transcribe(self, passage: Passage) -> Hypothesis:
+            if passage.beam == CAREFUL_BEAM:
+                raise ServiceUnavailable("a server is away")
+            return await super().transcribe(passage)
+
+    async def listen() -> tuple[list[TranscriptSegment], list[WatchwordError]]:
+        transcribe, said, errors = Transcribe("s", Away(script), LoudnessDetector()), [], []
+        for item in events(packets(sound(script, 6))):
+            try:
+                async for output in transcribe.process(item):
+                    assert isinstance(output, TranscriptEvent)
+                    said.append(output.segment)
+            except WatchwordError as error:
+                errors.append(error)
+        return said, errors
+
+    said, errors = asyncio.run(listen())
+    promised = max((segment for segment in said if not segment.is_final), key=lambda segment: segment.stable)
+    (final,) = (segment for segment in said if segment.is_final)
+    assert promised.stable > 2
+    assert [word.text for word in final.words] == [word.text for word in promised.words[: promised.stable]]
+    assert len(errors) == 1
 
 
 def test_refused_words_are_counted() -> None:
