@@ -33,3 +33,9 @@ def place(words: Sequence[HeardWord], promised: int, *, start: MediaTime, now: M
         return 4 * gap + (1.0 if words[count - 1].text.endswith((",", ";", ":")) else 0.0)
 
     return max(allowed, key=lambda count: (fitness(count), count))
+
+
+def border(words: Sequence[HeardWord], count: int) -> MediaTime:
+    """The middle between the last of the first `count` words and the next one."""
+    end = words[count - 1].end
+    return MediaTime((end.nanos + words[count].start.nanos) // 2) if count < len(words) else end

@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.transcribe.model import LanguageGuess
+import structlog
+
+from pipeline.transcribe.audio import Samples
+from pipeline.transcribe.model import LanguageGuess, Transcriber, check_language
+from pipeline.transcribe.options import AUTO
 from pipeline.transcribe.segmentation import RATE
+
+_log = structlog.get_logger(__name__)
 
 FIRST = RATE * 3 // 2
 """Samples of speech after which the language is identified for the first time."""
@@ -53,3 +59,34 @@ class Belief:
         if best.language == self.rival:
             return Belief(best.language, best.probability, kept=True)
         return replace(self, rival=best.language)
+
+
+class Identifier:
+    """What one stream's language is believed to be, and the asking."""
+
+    def __init__(self, stream_id: str, model: Transcriber, language: str) -> None:
+        """`language` is what is spoken, or `AUTO`; raises `SettingInvalid` for one that the model does not know."""
+        self.voiced = 0
+        """Samples of speech so far."""
+        self._stream_id = stream_id
+        self._model = model
+        self._identified: int | None = None
+        self._asks = language == AUTO and len(model.languages) > 1
+        if language != AUTO:
+            check_language(model.name, language, model.languages)
+        only = next(iter(model.languages)) if len(model.languages) == 1 else "en"
+        self.belief = Belief(only if language == AUTO else language)
+
+    def is_due(self, *, last: bool) -> bool:
+        """Whether to identify now; `last` tells that what is open is closed with what is known now."""
+        return self._asks and (self.belief.due(self.voiced, self._identified) or (last and self._identified is None))
+
+    async def identify(self, samples: Samples, voiced: int) -> bool:
+        """Identify the language of `samples`, of which `voiced` are speech; whether another one is believed since."""
+        before = self.belief.language
+        self.belief = self.belief.hear(await self._model.identify(samples), voiced)
+        self._identified = self.voiced
+        if self.belief.language == before:
+            return False
+        _log.info("language", stream=self._stream_id, language=self.belief.language, probability=round(self.belief.probability, 2))
+        return True

@@ -33,10 +33,10 @@ from pipeline.transcribe import closing, messages, segmentation, stability
 from pipeline.transcribe.audio import Portion, Run, Samples, media_time, sample_at
 from pipeline.transcribe.guards import Admitted
 from pipeline.transcribe.hearing import Hearing
-from pipeline.transcribe.language import Belief
+from pipeline.transcribe.language import Identifier
 from pipeline.transcribe.level import Conditioner, gain, is_silent, raised
-from pipeline.transcribe.model import Transcriber, check_language
-from pipeline.transcribe.options import AUTO, OPTIONS, Options
+from pipeline.transcribe.model import Transcriber
+from pipeline.transcribe.options import OPTIONS, Options
 from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.replay import Origins
 from pipeline.transcribe.segmentation import FRAME, RATE, RULES, UNHURRIED, Move, Rules, Speech, Stretch
@@ -111,9 +111,7 @@ class Transcribe:
         self._hearing = Hearing(stream_id, model, options, rules)
         self._memory: _Memory | None = None
         self._open: _Open | None = None
-        self._belief = Belief(_first_language(model, options))
-        self._identified: int | None = None
-        self._voiced = 0
+        self._identifier = Identifier(stream_id, model, options.language)
         self._pace = Pace(rules)
         self._statistics = Statistics()
         self._latest: MediaTime | None = None
@@ -289,14 +287,14 @@ class Transcribe:
         begin = segmentation.segment_start(speech.after(self._run.start), self._run.start, self._rules)
         if begin is None:
             return
-        self._voiced += voiced
+        self._identifier.voiced += voiced
         self._memory = _Memory(self._run.start, speech, vad, factor, self._run.start)
         on_grid = begin // _GRID * _GRID
         self._open_at(on_grid if on_grid >= self._run.start else on_grid + _GRID, speech.after(begin))
 
     async def _detect(self, memory: _Memory, samples: Samples) -> None:
         probabilities, memory.vad = await self._vad.probabilities(samples, memory.vad)
-        self._voiced += memory.speech.hear(probabilities)
+        self._identifier.voiced += memory.speech.hear(probabilities)
 
     def _open_at(self, start: int, speech: Sequence[Stretch]) -> None:
         begun = next((stretch.start for stretch in speech if stretch.end > start), start)
@@ -386,7 +384,7 @@ class Transcribe:
             words = segment.standing.stable
             count = len(words)
         if count is not None:
-            border = min(sample_at(_between(words, count)) // _GRID * _GRID, end) if admitted.words else end
+            border = min(sample_at(closing.border(words, count)) // _GRID * _GRID, end) if admitted.words else end
             async for event in self._final(segment, words[:count], border, admitted.refused, language):
                 yield event
             memory.closed = border
@@ -476,25 +474,19 @@ class Transcribe:
             words,
             stable=stable,
             revision=segment.revision - 1,
-            belief=self._belief,
+            belief=self._identifier.belief,
             model=self._model.name,
         )
 
     async def _language(self, segment: _Open, *, last: bool = False) -> str:
         """The language to hear the segment in, identified from it if that is due, or if it is the `last` chance."""
-        if self._options.language != AUTO or len(self._model.languages) == 1:
-            return self._belief.language
-        if self._belief.due(self._voiced, self._identified) or (last and self._identified is None and self._speech(segment)):
-            voiced = sum(stretch.length for stretch in self._speech(segment))
-            samples = raised(self._run.samples(segment.start, self._run.end))
+        voiced = sum(stretch.length for stretch in self._speech(segment))
+        if self._identifier.is_due(last=last and voiced > 0):
             begun = time.monotonic()
-            before, self._belief = self._belief, self._belief.hear(await self._model.identify(samples), voiced)
-            self._spent(time.monotonic() - begun, quickly=False)
-            self._identified = self._voiced
-            if before.language != self._belief.language:
+            if await self._identifier.identify(raised(self._run.samples(segment.start, self._run.end)), voiced):
                 self._hearing.forget()
-                _log.info("language", stream=self._stream_id, language=self._belief.language, probability=self._belief.probability)
-        return self._belief.language
+            self._spent(time.monotonic() - begun, quickly=False)
+        return self._identifier.belief.language
 
     # --- keeping count
 
@@ -512,17 +504,3 @@ class Transcribe:
         stats = self._statistics.message(self._stream_id, now)
         messages.report(stats)
         return events_pb2.TranscriptEvent(stats=stats)
-
-
-def _first_language(model: Transcriber, options: Options) -> str:
-    """What is heard before anything was identified."""
-    if options.language != AUTO:
-        check_language(model.name, options.language, model.languages)
-        return options.language
-    return next(iter(model.languages)) if len(model.languages) == 1 else "en"
-
-
-def _between(words: Sequence[HeardWord], count: int) -> MediaTime:
-    """The middle between the last of the first `count` words and the next one."""
-    end = words[count - 1].end
-    return MediaTime((end.nanos + words[count].start.nanos) // 2) if count < len(words) else end
