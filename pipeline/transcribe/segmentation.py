@@ -138,13 +138,14 @@ def next_move(*, now: int, start: int, stepped: int, tried: int, speech_end: int
     (its start, where there was none).
 
     It was last heard up to `stepped`, and there was last an attempt to close it at `tried`; both are its start before the
-    first time. A quick hearing is due after `step` samples, `None` is never.
+    first time. A quick hearing is due after `step` samples, `None` is never; just before a careful one it is left out.
     """
     if now - speech_end >= rules.pause:
         return Move.PAUSE
-    if now - start >= rules.close and now - tried >= rules.again:
+    careful = max(start + rules.close, tried + rules.again)
+    if now >= careful:
         return Move.CLOSE
-    if step is not None and now - stepped >= step and speech_end > stepped:
+    if step is not None and now - stepped >= step and speech_end > stepped and careful - now > rules.step // 2:
         return Move.STEP
     return Move.WAIT
 
