@@ -26,7 +26,7 @@ def test_steps_widen_with_what_a_quick_hearing_took() -> None:
 
 def test_steps_have_a_limit() -> None:
     pace = Pace(RULES)
-    pace.heard(SLOWEST / RATE * SHARE * 1.5, quickly=True)
+    pace.heard(SLOWEST / RATE * SHARE * 1.1, quickly=True)
     assert pace.step == SLOWEST
 
 
