@@ -43,8 +43,8 @@ class Passage:
     prefix: tuple[HeardWord, ...] = ()
     """Words already known to be said at the beginning of `samples`: the answer goes on after them."""
     expected: tuple[HeardWord, ...] = ()
-    """Words behind the prefix that were promised to someone: of hypotheses that are about as likely, one that has them is the answer.
-    Engines that have but one hypothesis ignore it."""
+    """Words behind the prefix that someone was shown: of hypotheses that are about as likely, the answer is the one that keeps most of
+    them. Engines that have but one hypothesis ignore it."""
     prompt: str = ""
     """What was said before `samples`, and names or terms that may be said; the model is led by its end when it is too long."""
     language: str = "en"

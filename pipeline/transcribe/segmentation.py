@@ -32,15 +32,15 @@ class Rules:
     """A segment ends at least this long after detected speech."""
     window: int = RATE * 6 // 5
     """While nothing is remembered the detector hears this much of the latest audio from a fresh state, so that nothing older matters."""
-    step: int = RATE * 3 // 4
+    step: int = RATE * 7 // 10
     """A segment is heard again when it is longer by this."""
     pause: int = RATE // 2
     """Silence that closes a segment."""
     close: int = RATE * 5 // 2
     """From this length on a segment of running speech is closed at the end of a sentence."""
-    again: int = RATE * 5 // 4
+    again: int = RATE * 7 // 5
     """How long after an attempt to close a segment the next one is made."""
-    longest: int = RATE * 11 // 2
+    longest: int = RATE * 6
     """From this length on a segment is closed between any two words."""
     hold: int = RATE * 3
     """Silence after which nothing earlier is remembered. Forgetting at every pause cost 3.7 points of word error rate."""
@@ -143,6 +143,8 @@ def next_move(*, now: int, start: int, stepped: int, tried: int, speech_end: int
     if now - speech_end >= rules.pause:
         return Move.PAUSE
     careful = max(start + rules.close, tried + rules.again)
+    if tried < start + rules.longest:
+        careful = min(careful, start + rules.longest)
     if now >= careful:
         return Move.CLOSE
     if step is not None and now - stepped >= step and speech_end > stepped and careful - now > rules.step // 2:

@@ -339,9 +339,11 @@ class Transcribe:
         end = self._run.end
         language = await self._language(segment)
         segment.stepped = end
+        standing, speech = segment.standing, self._speech(segment)
+        tentative = standing.words[len(standing.stable) :]
         begun = time.monotonic()
         try:
-            admitted = await self._hearing.quickly(self._run, segment.start, end, segment.standing.stable, self._speech(segment), language)
+            admitted = await self._hearing.quickly(self._run, segment.start, end, standing.stable, speech, language, tentative)
         except WatchwordError as error:
             # A partial is not worth a segment: the next hearing is due soon.
             self._fail(error, "partial")

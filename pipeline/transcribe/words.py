@@ -92,6 +92,11 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[HeardWord, ...]:
     return tuple(words)
 
 
+def common_start(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many words both begin with."""
+    return next((index for index, (word, twin) in enumerate(zip(one, other, strict=False)) if word != twin), min(len(one), len(other)))
+
+
 def written(words: Sequence[HeardWord]) -> str:
     """The words as readable text."""
     return " ".join(word.text for word in words)

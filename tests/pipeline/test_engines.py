@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from pipeline.transcribe.engines.openai_whisper import OpenAiWhisper
 from pipeline.transcribe.engines.transformers import TransformersWhisper
 from pipeline.transcribe.model import Passage, Task, Transcriber, load
 from pipeline.transcribe.words import HeardWord, Hypothesis, written
+from tests.fakes import spoken_words as words
 from tools import ct2_to_openai
 
 pytestmark = pytest.mark.unit
@@ -480,3 +482,24 @@ def test_of_hypotheses_that_are_as_likely_the_one_with_the_expected_words_is_the
     (absurd,) = hear(engine, replace(asked, expected=tuple(replace(word, text="absurd") for word in plain.words[:3])))
     assert written(same.words) == written(plain.words) == written(absurd.words)
     assert same.average_log_probability == pytest.approx(plain.average_log_probability, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("expected", "chosen"),
+    [
+        ("", "and so my fellow"),
+        ("and so am I", "and so am I"),
+        ("And so, am eye", "and so am I"),
+        ("and then", "and so my fellow"),
+        ("but so am I", "and so my fellow"),
+        ("and so am high and mighty", "and so am I"),
+        ("ant so am I", "ant so am I"),
+        ("unlikely words", "and so my fellow"),
+    ],
+)
+def test_the_answer_keeps_most_of_what_is_expected(expected: str, chosen: str, engine: FasterWhisper, speech: Samples) -> None:
+    job = engine._job(passage(speech, 0, 3, expected=words(expected, 0)))
+    assert job is not None
+    scored = [("and so my fellow", -0.2), ("and so am I", -0.22), ("ant so am I", -0.24), ("unlikely words", -0.9)]
+    result = SimpleNamespace(sequences_ids=[job.tokens.encode(f" {text}") for text, _ in scored], scores=[score for _, score in scored])
+    assert scored[engine._choice(job, result)][0] == chosen

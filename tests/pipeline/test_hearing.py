@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.transcribe.audio import Portion, Run, Samples
-from pipeline.transcribe.context import CAREFUL, PROMPT_WORDS, QUICK
+from pipeline.transcribe.context import PROMPT_WORDS, REACH
 from pipeline.transcribe.guards import POOR, Admitted
 from pipeline.transcribe.hearing import CAREFUL_BEAM, QUICK_BEAM, Hearing
 from pipeline.transcribe.model import Passage, Task
@@ -116,10 +116,20 @@ def test_partials_begin_with_known_words_and_go_on_after_them() -> None:
     prefix = listener.asked.prefix
     assert written((*EARLIER, *stable)).endswith(written(prefix))
     assert prefix[-1] == stable[-1]
-    assert QUICK.least <= stable[-1].end - prefix[0].start <= QUICK.most
+    assert REACH.least <= stable[-1].end - prefix[0].start <= REACH.most
     assert prefix[0].start.seconds - 0.2 <= begin(listener.asked) < prefix[0].start.seconds, "its first sound may be earlier"
     assert end(listener.asked) == 8.5
-    assert listener.asked.prompt == ""
+    assert f"{listener.asked.prompt} {written(prefix)}".strip() == written((*EARLIER, *stable)), "what is not heard again is in the prompt"
+
+
+def test_what_is_shown_is_expected_of_the_next_hearing() -> None:
+    listener = Listener()
+    stable, tentative = words("and so", 6), words("it goes", 7)
+    speech = [Stretch(at(5.9), at(8))]
+    asyncio.run(listener.hearing.quickly(listener.run, at(5.9), at(8), stable, speech, "en", tentative))
+    assert (listener.asked.prefix, listener.asked.expected) == (stable, tentative)
+    asyncio.run(listener.hearing.carefully(listener.run, at(5.9), at(8), stable, speech, "en"))
+    assert (listener.asked.prefix, listener.asked.expected) == ((), stable)
 
 
 def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
@@ -128,7 +138,7 @@ def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
     assert written(listener.carefully(5.9, 8).words) == "and so it went"
     prefix = listener.asked.prefix
     assert prefix == EARLIER[-len(prefix) :]
-    assert CAREFUL.least <= EARLIER[-1].end - prefix[0].start <= CAREFUL.most
+    assert REACH.least <= EARLIER[-1].end - prefix[0].start <= REACH.most
     assert f"{listener.asked.prompt} {written(prefix)}" == written(EARLIER)
 
 
@@ -166,7 +176,7 @@ def test_audio_that_may_be_heard_again_is_needed() -> None:
         listener.quickly(n + 2, n + 3)
         listener.carefully(n + 2, n + 3)
         assert all(needed <= round(passage.start.seconds * RATE) for passage in listener.model.asked[-2:])
-        assert needed >= at(n + 2 - max(QUICK.most, CAREFUL.most).seconds - 0.2)
+        assert needed >= at(n + 2 - REACH.most.seconds - 0.2)
 
 
 def test_no_more_than_needed_is_remembered_of_what_was_said() -> None:
@@ -210,10 +220,12 @@ def test_its_answer_is_matched_with_what_was_promised(answer: str) -> None:
 
 
 def test_its_finals_have_all_words_and_the_text_before_as_a_prompt() -> None:
-    listener = Listener(words("and so it goes", 6), continues=False)
+    listener = Listener(words("and so it goes", 6), words("and so it", 6), continues=False)
     listener.hearing.keep(EARLIER)
     assert written(listener.carefully(5.9, 8).words) == "and so it goes"
     assert listener.asked.prompt == written(EARLIER)
+    listener.quickly(5.9, 7.5, words("and", 6))
+    assert (begin(listener.asked), listener.asked.prompt) == (5.9, written(EARLIER)), "its partials too"
 
 
 # Loops

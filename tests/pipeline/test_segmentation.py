@@ -160,6 +160,9 @@ EXAMPLE = Rules(step=at(0.75), pause=at(0.5), close=at(2.5), again=at(1), longes
         (13.4, 13.4, 12.5, 12.5, 0.75, Move.WAIT),
         (13.5, 13.5, 13.4, 12.5, 0.75, Move.CLOSE),
         (13.5, 13.0, 13.4, 12.5, 0.75, Move.PAUSE),
+        (15.4, 15.4, 15.3, 14.8, 0.75, Move.WAIT),
+        (15.5, 15.5, 15.3, 14.8, 0.75, Move.CLOSE),
+        (16.5, 16.5, 16.4, 15.5, 0.75, Move.CLOSE),
     ],
     ids=[
         "first-step-not-due",
@@ -184,6 +187,9 @@ EXAMPLE = Rules(step=at(0.75), pause=at(0.5), close=at(2.5), again=at(1), longes
         "just-before-the-next-attempt",
         "tried-again",
         "a-pause-goes-before-an-attempt",
+        "nearly-too-long",
+        "too-long-soon-after-an-attempt",
+        "too-long-and-not-closed",
     ],
 )
 def test_moves(now: float, speech_end: float, stepped: float, tried: float, step: float | None, expected: Move) -> None:

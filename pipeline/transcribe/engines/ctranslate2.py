@@ -25,7 +25,7 @@ from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, ali
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, check
 from pipeline.transcribe.segmentation import RATE
-from pipeline.transcribe.words import Hypothesis, Piece, join_pieces, spoken
+from pipeline.transcribe.words import Hypothesis, Piece, common_start, join_pieces, spoken
 
 _WINDOWS = RATE * 5 // 2
 """Windows are multiples of this, so that passages meet."""
@@ -260,15 +260,17 @@ class FasterWhisper:
         )
 
     def _choice(self, job: _Job, result: Any) -> int:
-        """Which hypothesis is the answer: the likeliest, or a later one that is nearly as likely and has the expected words."""
+        """Which hypothesis is the answer: of those that are about as likely as the likeliest, the one that keeps most expected words."""
         expected = [word.spoken for word in job.passage.expected]
-        for choice, (sequence, score) in enumerate(zip(result.sequences_ids, result.scores, strict=True)):
-            if not expected or score < result.scores[0] - _AS_LIKELY:
+        if not expected:
+            return 0
+        kept = []
+        for sequence, score in zip(result.sequences_ids, result.scores, strict=True):
+            if score < result.scores[0] - _AS_LIKELY:
                 break
             text = job.tokens.decode([token for token in sequence[len(job.prefix) :] if token < job.tokens.eot])
-            if [spoken(word) for word in text.split()][: len(expected)] == expected:
-                return choice
-        return 0
+            kept.append(common_start([spoken(word) for word in text.split()], expected))
+        return kept.index(max(kept))
 
     def _align(self, job: _Job, encoded: Any, new: list[int]) -> list[Piece]:
         if not new:
