@@ -1,6 +1,6 @@
 """What is said of a stream, as messages, metrics and log lines."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import structlog
 from watchword.v1 import events_pb2, transcript_pb2
@@ -45,6 +45,23 @@ def segment(
             revision=revision,
         )
     )
+
+
+async def in_order(events: AsyncIterator[events_pb2.TranscriptEvent]) -> AsyncIterator[events_pb2.TranscriptEvent]:
+    """What one item says: only the last partial, after all else, and none of what a final or a gap closes.
+
+    How many partials there are depends on the pace, and readers tell a repetition by its place among what an item says.
+    """
+    partial: events_pb2.TranscriptEvent | None = None
+    async for event in events:
+        if event.HasField("segment") and not event.segment.is_final:
+            partial = event
+            continue
+        if not event.HasField("stats"):
+            partial = None
+        yield event
+    if partial is not None:
+        yield partial
 
 
 def report(stats: transcript_pb2.TranscriptStatistics) -> None:

@@ -128,6 +128,22 @@ class Transcribe:
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Take an `AudioEvent`; raises what `AudioDecoder.decode` raises."""
         assert isinstance(item, events_pb2.AudioEvent)
+        async for event in messages.in_order(self._process(item)):
+            yield event
+
+    async def flush(self) -> AsyncIterator[Message]:
+        """End what is open, and say the last statistics."""
+        async for event in messages.in_order(self._break()):
+            yield event
+        if self._latest is not None:
+            yield self._tell_statistics(self._latest)
+
+    def close(self) -> None:
+        """Release the decoder."""
+        self._decoder.close()
+        telemetry.forget_captions(self._stream_id)
+
+    async def _process(self, item: events_pb2.AudioEvent) -> AsyncIterator[events_pb2.TranscriptEvent]:
         if item.HasField("gap"):
             async for event in self._break():
                 yield event
@@ -150,19 +166,7 @@ class Transcribe:
         if self._statistics.due(self._latest):
             yield self._tell_statistics(self._latest)
 
-    async def flush(self) -> AsyncIterator[Message]:
-        """End what is open, and say the last statistics."""
-        async for event in self._break():
-            yield event
-        if self._latest is not None:
-            yield self._tell_statistics(self._latest)
-
-    def close(self) -> None:
-        """Release the decoder."""
-        self._decoder.close()
-        telemetry.forget_captions(self._stream_id)
-
-    async def _take(self, chunk: media_pb2.MediaChunk, blocks: list[AudioBlock]) -> AsyncIterator[Message]:
+    async def _take(self, chunk: media_pb2.MediaChunk, blocks: list[AudioBlock]) -> AsyncIterator[events_pb2.TranscriptEvent]:
         if chunk.sequence == 0:
             async for event in self._end_run():
                 yield event
@@ -181,7 +185,7 @@ class Transcribe:
             async for event in self._feed([portion]):
                 yield event
 
-    async def _break(self) -> AsyncIterator[Message]:
+    async def _break(self) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Hear out the decoder and end what is open."""
         for block in await asyncio.to_thread(self._decoder.flush):
             samples = self._conditioner.push(block.start, block.samples)
@@ -191,7 +195,7 @@ class Transcribe:
         async for event in self._end_run():
             yield event
 
-    async def _end_run(self) -> AsyncIterator[Message]:
+    async def _end_run(self) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Nothing follows the run: end what is open, or what would have been opened with more audio."""
         if self._run and self._memory is None:
             await self._listen()
@@ -211,7 +215,7 @@ class Transcribe:
         self._memory = self._open = None
         self._hearing.forget()
 
-    async def _feed(self, portions: Sequence[Portion]) -> AsyncIterator[Message]:
+    async def _feed(self, portions: Sequence[Portion]) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Take in portions in order; those behind a border at which everything is forgotten are taken in again."""
         waiting = deque(portions)
         while waiting:
@@ -334,7 +338,7 @@ class Transcribe:
 
     # --- what is said
 
-    async def _step(self, segment: _Open) -> Message | None:
+    async def _step(self, segment: _Open) -> events_pb2.TranscriptEvent | None:
         """Hear the segment quickly; the partial, if it says anything new."""
         end = self._run.end
         language = await self._language(segment)
@@ -351,7 +355,7 @@ class Transcribe:
         self._spent(time.monotonic() - begun, quickly=True)
         return self._partial(segment, admitted.words, end)
 
-    def _partial(self, segment: _Open, following: Sequence[HeardWord], end: int) -> Message | None:
+    def _partial(self, segment: _Open, following: Sequence[HeardWord], end: int) -> events_pb2.TranscriptEvent | None:
         """The partial that says what was promised and the words that follow it, if it says anything new."""
         promised = len(segment.standing.stable)
         may_close = end + self._rules.step - segment.start >= self._rules.close
@@ -363,7 +367,7 @@ class Transcribe:
         self._statistics.show(words, words[promised:stable], media_time(end))
         return self._event(segment, end, words, stable)
 
-    async def _try_to_close(self, segment: _Open) -> AsyncIterator[Message]:
+    async def _try_to_close(self, segment: _Open) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Hear the segment carefully: its final, if it can be closed, and the partial of what is open then."""
         memory = self._memory
         assert memory is not None
@@ -398,7 +402,7 @@ class Transcribe:
         if self._options.interim and admitted.words and (partial := self._partial(segment, words[covered:], end)):
             yield partial
 
-    async def _finish(self, segment: _Open, end: int) -> AsyncIterator[Message]:
+    async def _finish(self, segment: _Open, end: int) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Hear the segment carefully up to its end: its final."""
         assert self._memory is not None
         speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
@@ -423,7 +427,7 @@ class Transcribe:
 
     async def _final(
         self, segment: _Open, words: tuple[HeardWord, ...], end: int, refused: dict[str, int], language: str
-    ) -> AsyncIterator[Message]:
+    ) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """The final of the segment, and its translation; nothing, if nobody said a word."""
         self._statistics.refuse(refused)
         for reason, count in refused.items():

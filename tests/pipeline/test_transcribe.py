@@ -34,6 +34,7 @@ from pipeline.timeline import MediaTime
 from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
 from pipeline.transcribe.hearing import CAREFUL_BEAM
 from pipeline.transcribe.model import LanguageGuess, Passage, Transcriber, load
+from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.stage import Transcribe
 from pipeline.transcribe.vad import SpeechDetector, load_detector
 from pipeline.transcribe.words import Hypothesis
@@ -389,6 +390,37 @@ def test_where_times_are_rounded_a_crash_still_changes_no_word_and_no_id() -> No
         before, held = asyncio.run(until(crash, stage(TWO)))
         after = run(stage(TWO), items[crash + 1 - held :])[held:]
         assert [(final.id, final.text) for final in finals(before + after)] == [(final.id, final.text) for final in uncrashed]
+
+
+def test_the_place_of_a_final_does_not_depend_on_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader tells repetitions by their place among what an item says, and after a crash partials may be fewer."""
+    script = spoken((0, " ".join(f"w{n}" for n in range(200))))
+    chunks = packets(sound(script, 60), codec="pcm_s16le")
+    leaps = 0
+    for number, chunk in enumerate(chunks):
+        for place, packet in enumerate(chunk.packets):
+            # Time leaps within some chunks, so that a segment is heard and ends in one.
+            leaps += number % 11 == 10 and place == len(chunk.packets) // 2
+            packet.pts = packet.dts = packet.pts + leaps * RATE // 5
+
+    async def listed() -> list[list[Message]]:
+        transcribe = stage(script)
+        return [[output async for output in transcribe.process(item)] for item in events(chunks)]
+
+    def places(said: list[list[Message]]) -> list[tuple[int, int, str]]:
+        told = [(item, place, output) for item, outputs in enumerate(said) for place, output in enumerate(outputs)]
+        return [
+            (item, place, output.segment.id or output.stats.id)
+            for item, place, output in told
+            if isinstance(output, TranscriptEvent) and (output.segment.is_final or output.HasField("stats"))
+        ]
+
+    usual = asyncio.run(listed())
+    monkeypatch.setattr(Pace, "step", property(lambda _: None))
+    seldom = asyncio.run(listed())
+    assert places(usual) == places(seldom)
+    assert len(places(usual)) > leaps > 15
+    assert sum(map(len, usual)) > sum(map(len, seldom))
 
 
 def test_held_is_bounded_even_where_nobody_ever_pauses() -> None:
