@@ -7,13 +7,14 @@ lines, 5/6 s to 7 s on screen, no overlap.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from unicodedata import east_asian_width
 
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.timeline import NANOS, MediaTime
 
 LINE = 42
-"""Characters in a line, at most, unless a single word is longer."""
+"""Characters in a line, at most, unless a single word is longer; a wide one, as of Chinese, counts twice."""
 LINES = 2
 SHORTEST = MediaTime(NANOS * 5 // 6)
 """A cue stays this long if the next one leaves it the time."""
@@ -36,6 +37,7 @@ class _Timed:
     text: str
     start: MediaTime
     end: MediaTime
+    glued: bool = False
 
 
 def tracks(segments: Iterable[TranscriptSegment]) -> dict[str, list[TranscriptSegment]]:
@@ -76,6 +78,12 @@ def subrip(cues: Iterable[Cue]) -> str:
 
 
 def _timed(segment: TranscriptSegment) -> list[_Timed]:
+    known = [
+        _Timed(word.text, MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end), word.glued)
+        for word in segment.words
+    ]
+    if any(word.glued for word in known) and _joined(known) == segment.text:
+        return known
     texts = segment.text.split()
     times = [(MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end)) for word in segment.words]
     if len(times) != len(texts):
@@ -104,7 +112,7 @@ def _fitting(words: Sequence[_Timed]) -> int:
         following = words[count]
         if following.start - words[count - 1].end >= _GAP or following.end - words[0].start > LONGEST:
             return count
-        if _wrapped([word.text for word in words[: count + 1]]) is None:
+        if _wrapped(words[: count + 1]) is None:
             return count
     return len(words)
 
@@ -117,27 +125,34 @@ def _break_after(words: Sequence[_Timed], fitting: int) -> int:
     counts = range(max(1, fitting // 3), fitting + 1)
 
     def worth(count: int) -> tuple[int, int, int]:
-        text = words[count - 1].text.rstrip("\"'”’)]")
-        mark = 2 if text.endswith((".", "?", "!", "…")) else 1 if text.endswith((",", ";", ":")) else 0
+        text = words[count - 1].text.rstrip("\"'”’)]」』")
+        mark = 2 if text.endswith((".", "?", "!", "…", "。", "？", "！")) else 1 if text.endswith((",", ";", ":", "、", "，")) else 0
         return mark, (words[count].start - words[count - 1].end).nanos // (NANOS // 10), count
 
     return max(counts, key=worth)
 
 
 def _cue(words: Sequence[_Timed]) -> Cue:
-    texts = [word.text for word in words]
-    return Cue(words[0].start, max(words[-1].end, words[0].start), _wrapped(texts) or (" ".join(texts),))
+    return Cue(words[0].start, max(words[-1].end, words[0].start), _wrapped(words) or (_joined(words),))
 
 
-def _wrapped(texts: Sequence[str]) -> tuple[str, ...] | None:
+def _wrapped(words: Sequence[_Timed]) -> tuple[str, ...] | None:
     """The words in one line, or in two of nearly equal length; `None` if they do not fit."""
-    whole = " ".join(texts)
-    if len(whole) <= LINE:
+    whole = _joined(words)
+    if _width(whole) <= LINE:
         return (whole,)
-    splits = [(" ".join(texts[:count]), " ".join(texts[count:])) for count in range(1, len(texts))]
-    splits = [lines for lines in splits if max(map(len, lines)) <= LINE]
+    splits = [(_joined(words[:count]), _joined(words[count:])) for count in range(1, len(words))]
+    splits = [lines for lines in splits if max(map(_width, lines)) <= LINE]
     # Of two equals the one with the longer lower line, as a pyramid is read more easily.
-    return min(splits, key=lambda lines: (abs(len(lines[0]) - len(lines[1])), len(lines[0])), default=None)
+    return min(splits, key=lambda lines: (abs(_width(lines[0]) - _width(lines[1])), _width(lines[0])), default=None)
+
+
+def _joined(words: Sequence[_Timed]) -> str:
+    return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
+
+
+def _width(line: str) -> int:
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in line)
 
 
 def _on_screen(cues: Sequence[Cue]) -> list[Cue]:

@@ -32,6 +32,7 @@ def segment(
                     media_start=word.start.to_proto(),
                     media_end=word.end.to_proto(),
                     probability=word.probability,
+                    glued=word.glued,
                 )
                 for word in words
             ],

@@ -6,7 +6,12 @@ from dataclasses import dataclass, replace
 
 from pipeline.timeline import MediaTime
 
-_OPENING = re.compile(r"[\"'“‘(\[{¿¡]+")
+UNSPACED = frozenset(["zh", "ja", "th", "lo", "my", "yue"])
+"""Languages that put no spaces between words. Whisper's tokenizer cuts their text into single characters and short runs."""
+_OPENING = re.compile(r"[\"'“‘(\[{¿¡「『（《【]+")
+_BRACKETS = frozenset("「『（《【")
+"""Opening marks that need no space before them to be told from closing ones."""
+_LATIN = re.compile(r"[a-z0-9]", re.IGNORECASE)
 _UNSPOKEN = re.compile(r"[^\w]+")
 
 
@@ -27,6 +32,8 @@ class HeardWord:
     """0 to 1."""
     tokens: tuple[int, ...] = ()
     """The tokens that the engine wrote it with, for `Passage.prefix`; empty where it does not tell."""
+    glued: bool = False
+    """Whether no space stands before it, as in languages that put none between words."""
 
     @property
     def spoken(self) -> str:
@@ -59,14 +66,16 @@ class Piece:
     tokens: tuple[int, ...] = ()
 
 
-def join_pieces(pieces: Iterable[Piece]) -> tuple[HeardWord, ...]:
+def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[HeardWord, ...]:
     """Make words of a model's pieces: punctuation goes to the word it belongs to, and nothing stands alone.
 
-    A piece without a leading space continues the word before it ("well" "-known"), an opening mark belongs to the word
-    after it. A word's probability is the mean of its spoken pieces; its time is theirs, without the punctuation's.
+    A piece without a leading space continues the word before it ("well" "-known"), but in a `language` without spaces it is a
+    word, unless it goes on with Latin letters or digits. An opening mark belongs to the word after it. A word's probability is the
+    mean of its spoken pieces; its time is theirs, without the punctuation's.
     """
     words: list[HeardWord] = []
-    opening = ""
+    apart = language in UNSPACED
+    opening, opening_spaced = "", False
     opening_tokens: tuple[int, ...] = ()
     open_word = False
     for piece in pieces:
@@ -75,19 +84,21 @@ def join_pieces(pieces: Iterable[Piece]) -> tuple[HeardWord, ...]:
         if not text:
             continue
         if not _UNSPOKEN.sub("", text):
-            if _OPENING.fullmatch(text) and (spaced or not open_word):
+            if _OPENING.fullmatch(text) and (spaced or not open_word or text[0] in _BRACKETS):
+                opening_spaced = opening_spaced if opening else spaced
                 opening, opening_tokens = opening + text, opening_tokens + piece.tokens
                 open_word = False
             elif words and not opening and (not spaced or text[0] in ".,!?;:…%"):
                 last = words[-1]
                 words[-1] = replace(last, text=last.text + text, tokens=last.tokens + piece.tokens)
             continue
-        if words and open_word and not spaced and not opening:
-            last = words[-1]
+        last = words[-1] if words and open_word and not spaced and not opening else None
+        if last is not None and (not apart or (_LATIN.match(text) and _LATIN.match(last.text[-1]))):
             probability = (last.probability + piece.probability) / 2
-            words[-1] = HeardWord(last.text + text, last.start, piece.end, probability, last.tokens + piece.tokens)
+            words[-1] = HeardWord(last.text + text, last.start, piece.end, probability, last.tokens + piece.tokens, last.glued)
         else:
-            words.append(HeardWord(opening + text, piece.start, piece.end, piece.probability, opening_tokens + piece.tokens))
+            glued = apart and not (opening_spaced if opening else spaced)
+            words.append(HeardWord(opening + text, piece.start, piece.end, piece.probability, opening_tokens + piece.tokens, glued))
         opening, opening_tokens, open_word = "", (), True
     return tuple(words)
 
@@ -99,9 +110,9 @@ def common_start(one: Sequence[str], other: Sequence[str]) -> int:
 
 def written(words: Sequence[HeardWord]) -> str:
     """The words as readable text."""
-    return " ".join(word.text for word in words)
+    return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
 
 
 def ends_sentence(words: Sequence[HeardWord]) -> bool:
     """Whether the last word closes a sentence."""
-    return bool(words) and words[-1].text.rstrip("\"'”’)]").endswith((".", "?", "!", "…"))
+    return bool(words) and words[-1].text.rstrip("\"'”’)]」』").endswith((".", "?", "!", "…", "。", "？", "！"))

@@ -102,6 +102,7 @@ def _segment(segment: TranscriptSegment) -> dict[str, Any]:
                 "end": _seconds(MediaTime.from_proto(word.media_end)),
                 "probability": round(word.probability, 4),
             }
+            | ({"glued": True} if word.glued else {})
             for word in segment.words
         ],
     }

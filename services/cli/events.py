@@ -136,7 +136,7 @@ def _segment(segment: transcript_pb2.TranscriptSegment, emitted_s: float) -> Eve
 
 def _word(word: transcript_pb2.Word) -> Event:
     told = {"w": word.text, "start": _seconds(word.media_start), "end": _seconds(word.media_end), "p": _short(word.probability)}
-    return told | {"corrected": True} if word.corrected else told
+    return told | {name: True for name in ("corrected", "glued") if getattr(word, name)}
 
 
 def _statistics(stats: transcript_pb2.TranscriptStatistics) -> Event:

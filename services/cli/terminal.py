@@ -101,10 +101,9 @@ class Terminal:
                     self._line("", "problem", Text(f"{event['text']} [{event['reason']}]"), style="red")
 
     def _show_partial(self, event: Event) -> None:
-        words = [word["w"] for word in event["words"]]
-        stable, tentative = words[: event["stable"]], words[event["stable"] :]
-        text = Text(" ".join(stable), style="bold")
-        text.append(" " * bool(stable and tentative) + " ".join(tentative), style="not bold dim italic")
+        words = [("" if not place or word.get("glued") else " ") + word["w"] for place, word in enumerate(event["words"])]
+        text = Text("".join(words[: event["stable"]]), style="bold")
+        text.append("".join(words[event["stable"] :]), style="not bold dim italic")
         self._show_below(self._row(_time(event["media_start"]), "", text, ""))
 
     def _show_final(self, event: Event) -> None:

@@ -82,6 +82,20 @@ def test_a_final_tells_whether_it_broke_a_promise() -> None:
     assert verdict["of"] == "segment-1000"
 
 
+def test_words_without_a_space_before_them_are_shown_and_told_so() -> None:
+    said = segment(stable=2, text="今天很好")
+    del said.segment.words[:]
+    for text in ("今天", "很", "好"):
+        said.segment.words.add(text=text, glued=True)
+    event = of_cleared(said, 3.5)[0]
+    assert [word["w"] for word in event["words"] if word["glued"]] == ["今天", "很", "好"]
+    out = io.StringIO()
+    terminal = Terminal(Console(file=out, width=100, force_terminal=True, color_system=None))
+    with terminal:
+        terminal.write([event])
+    assert "今天很好" in out.getvalue()
+
+
 def test_a_translation_names_what_it_translates_and_has_no_probability() -> None:
     event = of_cleared(TRANSLATION, 3.5)[0]
     assert (event["translation_of"], event["language"], event["language_probability"]) == ("segment-1000", "en", None)

@@ -1,5 +1,7 @@
 """What cannot have been said is refused, by reason."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.timeline import MediaTime
@@ -61,6 +63,12 @@ def test_stock_phrases_must_be_clear(silence: float, likelihood: float) -> None:
         ("I'll see you in the next video.", True),
         ("Oh, okay. Hmm.", True),
         ("Bye-bye.", True),
+        ("Untertitel der Amara.org-Community", True),
+        ("Sous-titres réalisés par la communauté d'Amara.org", True),
+        ("¡Gracias por ver el video!", True),
+        ("Продолжение следует...", True),
+        ("ご視聴ありがとうございました。", True),
+        ("Vielen Dank, Maria.", False),
         ("Thank", False),
         ("Thank you, Mary.", False),
         ("Okay so", False),
@@ -68,6 +76,20 @@ def test_stock_phrases_must_be_clear(silence: float, likelihood: float) -> None:
 )
 def test_stock_phrases_are_whole_and_nothing_else(text: str, stock: bool) -> None:
     assert is_stock(words(text)) is stock
+
+
+def test_where_no_spaces_are_written_words_are_short() -> None:
+    syllables = tuple(replace(word, glued=True) for word in words("ご 視 聴 あり がとう ござ いました", 1, 0.4))
+    assert is_stock(syllables)
+    many = tuple(replace(word, glued=True) for word in words(" ".join(f"字{n}" for n in range(80)), 1, 0.1))
+    assert admit(Hypothesis(many), WHOLE, [WHOLE]).refused == {}
+    assert admit(Hypothesis(tuple(replace(word, glued=False) for word in many)), WHOLE, [WHOLE]).refused == {"too_fast": 80}
+
+
+def test_a_word_keeps_all_but_its_times() -> None:
+    early = HeardWord("字", MediaTime.of(-1), MediaTime.of(0.5), 0.9, (7,), glued=True)
+    (kept,) = admit(Hypothesis((early,)), WHOLE, [WHOLE]).words
+    assert kept == replace(early, start=WHOLE.start)
 
 
 def test_words_far_from_speech_or_beyond_the_audio_are_refused() -> None:

@@ -284,11 +284,35 @@ def test_pieces_become_words_with_their_punctuation(said: tuple[str, ...], expec
     assert [word.text for word in join_pieces(pieces(*said))] == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "expected", "text"),
+    [
+        (("今天", "天", "气", "很好", "。"), ["今天", "天", "气", "很好。"], "今天天气很好。"),
+        (("「", "はい", "」", "と", "言", "った"), ["「はい」", "と", "言", "った"], "「はい」と言った"),
+        (("新", "しい", "i", "Phone", "、", "20", "24", "年"), ["新", "しい", "iPhone、", "2024", "年"], "新しいiPhone、2024年"),
+        ((" OK", "。", " Open", "AI", "的", "人"), ["OK。", "OpenAI", "的", "人"], "OK。 OpenAI的人"),
+        (("好", "《", "红", "楼", "》", " 和"), ["好", "《红", "楼》", "和"], "好《红楼》 和"),
+    ],
+)
+def test_where_no_spaces_are_written_each_piece_is_a_word(said: tuple[str, ...], expected: list[str], text: str) -> None:
+    heard = join_pieces(pieces(*said), language="ja")
+    assert [word.text for word in heard] == expected
+    assert written(heard) == text
+    assert [part for word in heard for part in word.tokens] == []
+
+
+def test_tokens_stay_with_their_words() -> None:
+    numbered = [replace(piece, tokens=(number,)) for number, piece in enumerate(pieces("好", "《", "红", "楼", "》", " a", "b"))]
+    assert [word.tokens for word in join_pieces(numbered, language="zh")] == [(0,), (1, 2), (3, 4), (5, 6)]
+
+
 def test_punctuation_has_no_part_in_a_words_time() -> None:
     hello, _, _ = join_pieces(pieces(" Hello", ",", " my", " friend"))
     assert (hello.start, hello.end, hello.probability) == (MediaTime.of(0), MediaTime.of(1), 0.5)
 
 
-@pytest.mark.parametrize(("text", "ended"), [("It is.", True), ('"Is it?"', True), ("It is,", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "ended"), [("It is.", True), ('"Is it?"', True), ("It is,", False), ("", False), ("是。", True), ("「はい！」", True)]
+)
 def test_sentences_end(text: str, ended: bool) -> None:
     assert ends_sentence(words(text)) is ended

@@ -89,6 +89,21 @@ def test_a_pause_within_a_segment_ends_the_cue() -> None:
     assert [cue.lines for cue in cues([paused])] == [("one two",), ("three four",)]
 
 
+def test_text_without_spaces_is_cut_between_its_words_and_counts_wide() -> None:
+    heard = segment(" ".join(["本日は", "会議", "に", "ご", "参加", "いただき、", "誠に", "あり", "がとう", "ござ", "います。"] * 4))
+    for word in heard.words:
+        word.glued = True
+    heard.text = heard.text.replace(" ", "")
+    found = cues([heard])
+    assert "".join(line for cue in found for line in cue.lines) == heard.text
+    assert len(found) > 2
+    assert all(cue.end - cue.start <= LONGEST for cue in found)
+    lines = [line for cue in found for line in cue.lines]
+    assert max(map(len, lines)) <= LINE // 2
+    assert all(line[0] not in "、。" for line in lines)
+    assert [cue.lines[-1][-1] for cue in found] == ["。"] * len(found), "they end with sentences"
+
+
 def test_partials_are_not_shown() -> None:
     assert cues([segment("This may still change", final=False)]) == []
 

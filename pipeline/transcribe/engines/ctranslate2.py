@@ -21,7 +21,7 @@ import numpy as np
 from pipeline.errors import ModelMismatch, ModelMissing
 from pipeline.transcribe.audio import Samples, sample_at
 from pipeline.transcribe.batcher import Batcher
-from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit
+from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit, written_in
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, check
 from pipeline.transcribe.segmentation import RATE
@@ -253,7 +253,7 @@ class FasterWhisper:
         total = float(result.scores[choice]) * len(sequence)
         pieces = self._align(job, encoded, new[: job.limit])
         return Hypothesis(
-            join_pieces(pieces),
+            join_pieces(pieces, language=written_in(job.passage)),
             total / max(1, len(sequence) - len(job.prefix) + ended),
             float(result.no_speech_prob),
             len(new) >= job.limit,

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.errors import ModelMismatch, ModelMissing
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
-from pipeline.transcribe.engines.whisper import CONTEXT, END_BIAS, PROMPT_TOKENS, token_limit
+from pipeline.transcribe.engines.whisper import CONTEXT, END_BIAS, PROMPT_TOKENS, token_limit, written_in
 from pipeline.transcribe.mel import HOP_LENGTH
 from pipeline.transcribe.model import LanguageGuess, Passage, Threaded
 from pipeline.transcribe.words import Hypothesis, Piece, join_pieces
@@ -91,7 +91,9 @@ class OpenAiWhisper(Threaded):
         (found,) = task.run(spectrogram[None])
         new = [token for token in found.tokens if token < tokenizer.eot]
         pieces = self._align(tokenizer, spectrogram, prefix, new, passage)
-        return Hypothesis(join_pieces(pieces), float(found.avg_logprob), float(found.no_speech_prob), len(new) >= limit)
+        return Hypothesis(
+            join_pieces(pieces, language=written_in(passage)), float(found.avg_logprob), float(found.no_speech_prob), len(new) >= limit
+        )
 
     def _align(self, tokenizer: Any, spectrogram: Any, prefix: list[int], new: list[int], passage: Passage) -> list[Piece]:
         from whisper.timing import find_alignment

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.errors import ModelMismatch, ModelMissing
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples, sample_at
-from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit, warped
+from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit, warped, written_in
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, Threaded
 from pipeline.transcribe.segmentation import RATE
@@ -91,7 +91,9 @@ class TransformersWhisper(Threaded):
             following = [*new, *([tokens.eot] if ended else [])]
             chosen = [float(probabilities[len(start) - 1 + n, token]) for n, token in enumerate(following)]
             pieces = self._align(encoded, tokens, opening, prefix, new, passage)
-        return Hypothesis(join_pieces(pieces), sum(chosen) / max(1, len(chosen)), no_speech, len(new) >= limit)
+        return Hypothesis(
+            join_pieces(pieces, language=written_in(passage)), sum(chosen) / max(1, len(chosen)), no_speech, len(new) >= limit
+        )
 
     def _identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
         import torch

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.timeline import NANOS, MediaTime
 from pipeline.transcribe.audio import sample_at
-from pipeline.transcribe.model import Passage
+from pipeline.transcribe.model import Passage, Task
 from pipeline.transcribe.segmentation import RATE
 from pipeline.transcribe.words import Piece
 
@@ -42,6 +42,11 @@ def token_limit(passage: Passage) -> int:
     known = sample_at(passage.prefix[-1].end - passage.start) if passage.prefix else 0
     rate = _TOKENS_PER_SECOND_OF_SMALL_TOKENS if passage.language in _SMALL_TOKENS else _TOKENS_PER_SECOND
     return max(0, len(passage.samples) - max(0, known)) * rate // RATE + _TOKENS_SPARE
+
+
+def written_in(passage: Passage) -> str:
+    """The language of the answer."""
+    return "en" if passage.task is Task.TRANSLATE else passage.language
 
 
 class Vocabulary:
