@@ -53,14 +53,17 @@ def beginning(words: Sequence[HeardWord], before: MediaTime | None, reach: Reach
     return words[max(enough, key=fitness)].start
 
 
-def prompt(glossary: Sequence[str], words: Sequence[HeardWord], begin: MediaTime | None) -> str:
-    """The text that leads the model: the first terms of the glossary, and the end of what of `words` was said before `begin`."""
-    earlier = [word for word in words if begin is None or word.start < begin]
+def terms(glossary: Sequence[str]) -> str:
+    """The first terms of the glossary, as many as there is room for, as a sentence."""
     taken, room = [], GLOSSARY_WORDS
     for term in glossary:
         room -= len(term.split())
         if room < 0:
             break
         taken.append(term)
-    terms = f"{', '.join(taken)}. " if taken else ""
-    return (terms + written(earlier[-PROMPT_WORDS:])).strip()
+    return f"{', '.join(taken)}." if taken else ""
+
+
+def prompt(words: Sequence[HeardWord], begin: MediaTime | None) -> str:
+    """The end of what of `words` was said before `begin`."""
+    return written([word for word in words if begin is None or word.start < begin][-PROMPT_WORDS:])

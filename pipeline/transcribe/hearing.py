@@ -74,10 +74,10 @@ class Hearing:
         known = (*self._said, *stable) if self._model.continues else ()
         self._quick_from = context.beginning(known, self._quick_from, context.REACH)
         first, prefix = self._opening(run, start, known, self._quick_from)
-        text = self._text(known or self._said, first, prefix)
+        text = self._prompt(known or self._said, first, prefix)
         hypothesis = await self._ask(run, first, end, prefix, text, QUICK_BEAM, language, silence=QUICK_SILENCE, expected=tuple(tentative))
         if len(prefix) > len(stable) and self._is_deaf(hypothesis, prefix, speech):
-            alone = await self._ask(run, start, end, tuple(stable), self._text(), QUICK_BEAM, language, silence=QUICK_SILENCE)
+            alone = await self._ask(run, start, end, tuple(stable), "", QUICK_BEAM, language, silence=QUICK_SILENCE)
             if _is_better(alone, hypothesis):
                 first, prefix, hypothesis = start, tuple(stable), alone
         if not self._model.continues:
@@ -96,13 +96,13 @@ class Hearing:
         known = self._said if self._model.continues else ()
         self._careful_from = context.beginning(known, self._careful_from, context.REACH)
         first, prefix = self._opening(run, start, known, self._careful_from)
-        text = self._text(self._said, first, prefix)
+        text = self._prompt(self._said, first, prefix)
         hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language, expected=tuple(stable))
         admitted = _admitted(hypothesis, _known_to(prefix, first), end, speech)
         self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
         refused = Counter(admitted.refused)
         if not self._prompted or self._is_deaf(hypothesis, prefix, speech):
-            alone = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language, silence=ALL_SILENCE)
+            alone = await self._ask(run, start, end, (), None, CAREFUL_BEAM, language, silence=ALL_SILENCE)
             found = _admitted(alone, start, end, speech)
             loops = not self._prompted
             if _is_better(alone, hypothesis) or (loops and (not guards.is_looping(alone) or len(found.words) > len(admitted.words))):
@@ -114,7 +114,7 @@ class Hearing:
             again = segmentation.unheard_from(sample_at(words[-1].end), speech, self._rules) if words else None
             if again is None or end - again < self._rules.minimum_speech:
                 break
-            more = _admitted(await self._ask(run, again, end, (), "", CAREFUL_BEAM, language), again, end, speech)
+            more = _admitted(await self._ask(run, again, end, (), None, CAREFUL_BEAM, language), again, end, speech)
             refused += Counter(more.refused)
             if not more.words:
                 break
@@ -123,7 +123,7 @@ class Hearing:
 
     async def translated(self, run: Run, start: int, end: int, speech: Sequence[Stretch], language: str) -> Admitted:
         """What is said from sample `start` to `end`, in English."""
-        hypothesis = await self._ask(run, start, end, (), "", CAREFUL_BEAM, language, Task.TRANSLATE)
+        hypothesis = await self._ask(run, start, end, (), None, CAREFUL_BEAM, language, Task.TRANSLATE)
         return _admitted(hypothesis, start, end, speech)
 
     def _opening(self, run: Run, start: int, known: Sequence[HeardWord], begin: MediaTime | None) -> tuple[int, tuple[HeardWord, ...]]:
@@ -133,9 +133,9 @@ class Hearing:
         prefix = tuple(word for word in known if word.start >= begin)
         return max(run.start, sample_at(begin - _BEFORE)), prefix
 
-    def _text(self, said: Sequence[HeardWord] = (), first: int = 0, prefix: Sequence[HeardWord] = ()) -> str:
-        """What leads the model: the glossary and, unless that went wrong the last time, what was said before sample `first`."""
-        return context.prompt(self._options.glossary, said if self._prompted else (), media_time(first) if prefix else None)
+    def _prompt(self, said: Sequence[HeardWord], first: int, prefix: Sequence[HeardWord]) -> str:
+        """What was said before sample `first`, unless that led a final astray the last time."""
+        return context.prompt(said if self._prompted else (), media_time(first) if prefix else None)
 
     def _is_deaf(self, hypothesis: Hypothesis, prefix: Sequence[HeardWord], speech: Sequence[Stretch]) -> bool:
         """Whether next to nothing is heard behind the prefix, though someone speaks there.
@@ -152,13 +152,14 @@ class Hearing:
         start: int,
         end: int,
         prefix: tuple[HeardWord, ...],
-        prompt: str,
+        prompt: str | None,
         beam: int,
         language: str,
         task: Task = Task.TRANSCRIBE,
         silence: int = CAREFUL_SILENCE,
         expected: tuple[HeardWord, ...] = (),
     ) -> Hypothesis:
+        """What the model makes of the audio from sample `start` to `end`; without a prompt no term of the glossary leads it either."""
         if end - start > LONGEST:
             start, prefix = end - LONGEST, ()
         samples = raised(run.samples(start, end))
@@ -169,7 +170,8 @@ class Hearing:
                 start_time,
                 prefix,
                 expected,
-                prompt,
+                "" if prompt is None else context.terms(self._options.glossary),
+                prompt or "",
                 language,
                 task,
                 beam,

@@ -45,8 +45,10 @@ class Passage:
     expected: tuple[HeardWord, ...] = ()
     """Words behind the prefix that someone was shown: of hypotheses that are about as likely, the answer is the one that keeps most of
     them. Engines that have but one hypothesis ignore it."""
+    terms: str = ""
+    """Names and terms that may be said."""
     prompt: str = ""
-    """What was said before `samples`, and names or terms that may be said; the model is led by its end when it is too long."""
+    """What was said before `samples`; the model is led by its end when it is too long."""
     language: str = "en"
     """BCP 47 language that is spoken."""
     task: Task = Task.TRANSCRIBE
@@ -63,6 +65,11 @@ class Passage:
     stream: str = ""
     """Whose audio it is: streams take turns, and what overlaps the stream's last passage need not be computed again. It changes
     no word. Empty for a passage of its own."""
+
+    @property
+    def leading(self) -> str:
+        """All text that leads the model: the terms, and what was said."""
+        return f"{self.terms.strip()} {self.prompt.strip()}".strip()
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,9 @@ def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[Heard
                 last = words[-1]
                 words[-1] = replace(last, text=last.text + text, tokens=last.tokens + piece.tokens)
             continue
-        last = words[-1] if words and open_word and not spaced and not opening else None
-        if last is not None and (not apart or (_LATIN.match(text) and _LATIN.match(last.text[-1]))):
+        goes_on = bool(words) and open_word and not spaced and not opening
+        if goes_on and (not apart or (_LATIN.match(text) and _LATIN.match(words[-1].text[-1]))):
+            last = words[-1]
             probability = (last.probability + piece.probability) / 2
             words[-1] = HeardWord(last.text + text, last.start, piece.end, probability, last.tokens + piece.tokens, last.glued)
         else:

@@ -5,7 +5,7 @@ from itertools import accumulate, pairwise
 import pytest
 
 from pipeline.timeline import MediaTime
-from pipeline.transcribe.context import GLOSSARY_WORDS, PROMPT_WORDS, REACH, Reach, beginning, prompt
+from pipeline.transcribe.context import GLOSSARY_WORDS, PROMPT_WORDS, REACH, Reach, beginning, prompt, terms
 from pipeline.transcribe.words import HeardWord
 from tests.fakes import spoken_words
 
@@ -104,31 +104,24 @@ def test_it_never_goes_back_and_keeps_its_limits(reach: Reach, every: int) -> No
 
 def test_the_prompt_is_what_was_said_before_the_audio() -> None:
     words = spoken_words("We were here. And so", 0, 1)
-    assert prompt((), words, MediaTime.of(3)) == "We were here."
-    assert prompt((), words, MediaTime.of(0)) == ""
-    assert prompt((), words, None) == "We were here. And so"
-    assert prompt((), (), None) == ""
+    assert prompt(words, MediaTime.of(3)) == "We were here."
+    assert prompt(words, MediaTime.of(0)) == ""
+    assert prompt(words, None) == "We were here. And so"
+    assert prompt((), None) == ""
 
 
 def test_the_prompt_is_the_end_of_what_was_said_when_that_is_long() -> None:
     words = spoken_words(" ".join(f"w{n}" for n in range(PROMPT_WORDS * 3)), 0, 1)
     begin = PROMPT_WORDS * 2
-    assert prompt((), words, MediaTime.of(begin)).split() == [f"w{n}" for n in range(begin - PROMPT_WORDS, begin)]
+    assert prompt(words, MediaTime.of(begin)).split() == [f"w{n}" for n in range(begin - PROMPT_WORDS, begin)]
 
 
-def test_terms_are_in_the_prompt_before_what_was_said_and_are_never_cut_off() -> None:
-    words = spoken_words(" ".join(f"w{n}" for n in range(PROMPT_WORDS * 3)), 0, 1)
-    assert prompt(("Kowalczyk", "mRoPE"), (), None) == "Kowalczyk, mRoPE."
-    text = prompt(("Kowalczyk", "mRoPE"), words, None)
-    assert text.startswith("Kowalczyk, mRoPE. w")
-    assert len(text.split()) == 2 + PROMPT_WORDS
+def test_terms_are_a_sentence() -> None:
+    assert terms(("Kowalczyk", "mRoPE")) == "Kowalczyk, mRoPE."
+    assert terms(()) == ""
 
 
-def test_a_long_glossary_leaves_room_for_what_was_said() -> None:
-    terms = [f"term{n}" for n in range(2 * GLOSSARY_WORDS)]
-    said = spoken_words(" ".join(f"word{n}" for n in range(2 * PROMPT_WORDS)), 0, 0.3)
-    text = prompt(terms, said, None)
-    assert text.startswith("term0, term1, ")
-    assert f"term{GLOSSARY_WORDS - 1}." in text
-    assert f"term{GLOSSARY_WORDS}" not in text
-    assert text.endswith(f"word{2 * PROMPT_WORDS - 1}")
+def test_of_a_long_glossary_the_first_terms_are_taken() -> None:
+    text = terms([f"term{n} x" for n in range(2 * GLOSSARY_WORDS)])
+    assert text.startswith("term0 x, term1 x, ")
+    assert text.endswith(f"term{GLOSSARY_WORDS // 2 - 1} x.")

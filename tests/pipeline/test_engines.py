@@ -27,6 +27,7 @@ from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
 from pipeline.transcribe.engines.endpoint import OpenAiEndpoint, hypothesis
 from pipeline.transcribe.engines.openai_whisper import OpenAiWhisper
 from pipeline.transcribe.engines.transformers import TransformersWhisper
+from pipeline.transcribe.engines.whisper import PROMPT_TOKENS
 from pipeline.transcribe.model import Passage, Task, Transcriber, load
 from pipeline.transcribe.words import HeardWord, Hypothesis, written
 from tests.fakes import spoken_words as words
@@ -98,6 +99,27 @@ class TestCTranslate2:
         assert together == alone
         assert max(network.rows) >= 3
         assert sum(network.rows) == len(passages)
+
+    def test_prompts_of_other_lengths_meet(self, engine: FasterWhisper, speech: Samples) -> None:
+        said = "They met at the lake and went on to the mill where it was cold, had nothing to eat, and left again before it was dark"
+        prompted = [passage(speech, 3.2, 8.5, prompt=" ".join(said.split()[start:]), stream=str(start)) for start in range(5)]
+        named = replace(prompted[0], terms="Kowalczyk, mRoPE.", stream="named")
+        network = Counting(engine._network)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "_network", network)
+            hear(engine, *prompted, named)
+        assert max(network.rows) >= 4
+        openings = [engine._vocabulary.prompt(one) for one in (*prompted, named)]
+        tokens = engine._vocabulary.tokens(named)
+        assert len({len(opening) for opening in openings}) <= 2
+        assert all(tokens.decode(opening[1:]).endswith("before it was dark") for opening in openings)
+        assert tokens.decode(openings[-1][1:]).startswith(" Kowalczyk, mRoPE. ")
+
+    def test_terms_are_not_cut_off_for_what_was_said(self, engine: FasterWhisper, speech: Samples) -> None:
+        long = passage(speech, 3.2, 8.5, terms="Kowalczyk, mRoPE.", prompt="and then " * 200)
+        opening = engine._vocabulary.prompt(long)
+        assert len(opening) == 1 + PROMPT_TOKENS
+        assert engine._vocabulary.tokens(long).decode(opening[1:]).startswith(" Kowalczyk, mRoPE. ")
 
     def test_it_goes_on_after_what_is_known(self, engine: FasterWhisper, speech: Samples) -> None:
         (whole,) = hear(engine, passage(speech, 8, 14))

@@ -101,7 +101,8 @@ def test_terms_are_in_every_prompt(continues: bool) -> None:
     listener.hearing.keep(EARLIER)
     listener.quickly(5, 7)
     listener.carefully(5, 7)
-    assert all(passage.prompt.startswith("Kowalczyk, mRoPE.") for passage in listener.model.asked)
+    assert all(passage.terms == "Kowalczyk, mRoPE." for passage in listener.model.asked)
+    assert any(passage.leading.startswith("Kowalczyk, mRoPE. We") for passage in listener.model.asked)
 
 
 # Led by what was said
@@ -240,7 +241,7 @@ def test_a_loop_is_heard_once_more_without_what_led_it() -> None:
     first, again = listener.model.asked
     assert first.prompt
     assert first.prefix
-    assert (begin(again), end(again), again.prefix, again.prompt) == (pytest.approx(5.9), 8, (), "")
+    assert (begin(again), end(again), again.prefix, again.leading) == (pytest.approx(5.9), 8, (), "")
 
 
 def test_a_loop_that_stays_is_cut_and_not_heard_a_third_time() -> None:
@@ -279,7 +280,7 @@ def test_after_a_loop_terms_still_lead() -> None:
     listener.hearing.keep(EARLIER)
     listener.carefully(5.9, 7)
     listener.carefully(5.9, 7)
-    assert listener.asked.prompt == "Kowalczyk."
+    assert listener.asked.leading == "Kowalczyk."
 
 
 def test_a_loop_is_forgotten_with_what_was_said() -> None:
@@ -323,7 +324,7 @@ def test_a_partial_is_heard_with_no_more_than_its_own_words_then() -> None:
     listener = Listener((), words("it went on and on", 6.8, 0.5), glossary=("Kowalczyk",))
     listener.hearing.keep(EARLIER)
     assert written(listener.quickly(5.9, 9.5, stable).words) == "it went on and on"
-    assert (begin(listener.asked), listener.asked.prefix, listener.asked.prompt) == (pytest.approx(5.9), stable, "Kowalczyk.")
+    assert (begin(listener.asked), listener.asked.prefix, listener.asked.leading) == (pytest.approx(5.9), stable, "Kowalczyk.")
 
 
 @pytest.mark.parametrize(
@@ -392,7 +393,7 @@ def test_a_translation_is_led_by_nothing() -> None:
     assert written(heard.words) == "it rained"
     assert (listener.asked.task, listener.asked.language) == (Task.TRANSLATE, "de")
     assert (begin(listener.asked), end(listener.asked)) == (pytest.approx(5.9), 8)
-    assert (listener.asked.prefix, listener.asked.prompt) == ((), "")
+    assert (listener.asked.prefix, listener.asked.leading) == ((), "")
 
 
 def test_words_in_silence_are_refused() -> None:

@@ -285,7 +285,7 @@ def test_terms_reach_the_model() -> None:
     script = talk(0.5, 12)
     model = MultilingualTranscriber(script)
     Heard(events(packets(hum(13.5, {"de": script}))), model, Options(glossary=("Kowalczyk", "mRoPE"), translate=True))
-    transcribed = [passage.prompt for passage in model.asked if passage.task is Task.TRANSCRIBE]
+    transcribed = [passage.leading for passage in model.asked if passage.task is Task.TRANSCRIBE]
     assert len(transcribed) > 5
     assert all(prompt.startswith("Kowalczyk, mRoPE.") for prompt in transcribed)
     assert any("WORD0" in prompt for prompt in transcribed), "and so does what was said"

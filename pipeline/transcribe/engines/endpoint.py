@@ -81,8 +81,8 @@ class OpenAiEndpoint(Threaded):
     def _transcribe(self, passage: Passage) -> Hypothesis:
         translated = passage.task is Task.TRANSLATE
         fields: dict[str, str | list[str]] = {"timestamp_granularities[]": ["word", "segment"]}
-        if passage.prompt.strip():
-            fields["prompt"] = passage.prompt.strip()
+        if passage.leading:
+            fields["prompt"] = passage.leading
         if not translated:
             fields["language"] = passage.language
         answer = self._ask("translations" if translated else "transcriptions", passage.samples, fields)

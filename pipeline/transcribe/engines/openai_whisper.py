@@ -76,7 +76,7 @@ class OpenAiWhisper(Threaded):
                 language=passage.language,
                 sample_len=limit,
                 beam_size=passage.beam if passage.beam > 1 else None,
-                prompt=tokenizer.encode(" " + passage.prompt.strip())[-PROMPT_TOKENS:] if passage.prompt.strip() else None,
+                prompt=tokenizer.encode(" " + passage.leading)[-PROMPT_TOKENS:] if passage.leading else None,
                 prefix=prefix or None,
                 suppress_blank=not prefix,
                 without_timestamps=True,

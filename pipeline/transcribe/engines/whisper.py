@@ -20,6 +20,8 @@ CONTEXT = 448
 """Positions of its decoder."""
 PROMPT_TOKENS = 160
 """How much of a prompt is given, its end: it shares the decoder's 448 positions with what is to be written."""
+_PROMPTS = (8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, PROMPT_TOKENS)
+"""How long prompts are, in tokens: in steps, so that passages meet in the decoder; what was said first is cut off."""
 FRAME_NANOS = NANOS // 50
 """The encoder's resolution, 20 ms."""
 END_BIAS = MediaTime(NANOS // 10)
@@ -75,9 +77,13 @@ class Vocabulary:
         return self._made[key]
 
     def prompt(self, passage: Passage) -> list[int]:
-        """What stands before `<|startoftranscript|>`: nothing, or `<|startofprev|>` and the end of the passage's prompt."""
-        tokens, text = self.tokens(passage), passage.prompt.strip()
-        return [tokens.sot_prev, *tokens.encode(" " + text)[-PROMPT_TOKENS:]] if text else []
+        """What stands before `<|startoftranscript|>`: nothing, or `<|startofprev|>`, the terms, and the end of the passage's prompt."""
+        tokens = self.tokens(passage)
+        terms, said = (tokens.encode(f" {text.strip()}") if text.strip() else [] for text in (passage.terms, passage.prompt))
+        whole = len(terms) + len(said)
+        length = max((length for length in _PROMPTS if length <= whole), default=whole)
+        kept = [*terms, *said[max(0, whole - length) :]][-PROMPT_TOKENS:]
+        return [tokens.sot_prev, *kept] if kept else []
 
     def prefix(self, passage: Passage) -> list[int]:
         """The tokens of the words that are known."""
