@@ -40,11 +40,10 @@ def show(segment):
     if segment.is_final:
         print(f"{clear}{line}{'  (corrected)' if segment.corrected else ''}", flush=True)
     elif terminal:
-        texts = [word.text for word in segment.words]
-        stable = " ".join(texts[: segment.stable])
+        texts = [word.text if word.glued else f" {word.text}" for word in segment.words]
         room = shutil.get_terminal_size().columns - 1  # a longer line could not be taken back
-        told = f"{at // 60}:{at % 60:02}  {' '.join(texts)}"[-room:]
-        tentative = min(len(told), len(" ".join(texts)) - len(stable))
+        told = f"{at // 60}:{at % 60:02}  {''.join(texts).strip()}"[-room:]
+        tentative = min(len(told), len("".join(texts[segment.stable :])))
         settled = told[: len(told) - tentative]
         print(f"{clear}{settled}\033[2m{told[len(settled) :]}\033[0m", end="", flush=True)
 

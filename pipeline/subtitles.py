@@ -125,8 +125,14 @@ def _break_after(words: Sequence[_Timed], fitting: int) -> int:
     counts = range(max(1, fitting // 3), fitting + 1)
 
     def worth(count: int) -> tuple[int, int, int]:
-        text = words[count - 1].text.rstrip("\"'”’)]」』")
-        mark = 2 if text.endswith((".", "?", "!", "…", "。", "？", "！")) else 1 if text.endswith((",", ";", ":", "、", "，")) else 0
+        text = words[count - 1].text.rstrip("\"'”’)]」』）》】")
+        mark = (
+            2
+            if text.endswith((".", "?", "!", "…", "。", "？", "！"))
+            else 1
+            if text.endswith((",", ";", ":", "、", "，", "；", "："))
+            else 0
+        )
         return mark, (words[count].start - words[count - 1].end).nanos // (NANOS // 10), count
 
     return max(counts, key=worth)

@@ -30,7 +30,7 @@ def place(words: Sequence[HeardWord], promised: int, *, start: MediaTime, now: M
 
     def fitness(count: int) -> float:
         gap = min((words[count].start - words[count - 1].end).seconds, 0.5)
-        return 4 * gap + (1.0 if words[count - 1].text.endswith((",", ";", ":", "、", "，")) else 0.0)
+        return 4 * gap + (1.0 if words[count - 1].text.endswith((",", ";", ":", "、", "，", "；", "：")) else 0.0)
 
     return max(allowed, key=lambda count: (fitness(count), count))
 

@@ -48,7 +48,7 @@ def beginning(words: Sequence[HeardWord], before: MediaTime | None, reach: Reach
             return 2.5, index
         last = words[index - 1]
         gap = min((words[index].start - last.end).seconds, 0.5)
-        return (2.0 if ends_sentence([last]) else 1.0 if last.text.endswith(",") else 0.0) + gap, index
+        return (2.0 if ends_sentence([last]) else 1.0 if last.text.endswith((",", "、", "，")) else 0.0) + gap, index
 
     return words[max(enough, key=fitness)].start
 

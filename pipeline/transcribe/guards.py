@@ -20,7 +20,7 @@ NO_SPEECH = 0.6
 POOR = -1.0
 """Mean log probability of a token below which a hypothesis is poor."""
 FASTEST = 6.0
-"""Words in a second of speech; nobody speaks faster for long. Where no spaces are written, a character or two are half a word."""
+"""Words in a second of speech; nobody speaks faster for long."""
 SLOWEST = 0.8
 """Words in a second of speech, pauses left out; where a model writes fewer it has missed some."""
 MARGIN = MediaTime(NANOS * 3 // 10)
@@ -113,13 +113,13 @@ def admit(hypothesis: Hypothesis, heard: Span, speech: Sequence[Span]) -> Admitt
     if len(near) < len(words):
         refused["outside"] = len(words) - len(near)
     stutter = next((index for index, word in enumerate(near) if is_stutter(word)), len(near))
-    kept = near[: min(stutter, loop_start([word.spoken for word in near], ran_on=hypothesis.ran_on))]
+    kept = near[: min(stutter, loop_start([word.spoken for word in near], ran_on=hypothesis.ran_on, short=_are_short(near)))]
     if len(kept) < len(near):
         if len(kept) <= CRY and silence > DOUBTFUL_SPEECH:
             kept = ()
         refused["loop"] = len(near) - len(kept)
     spoken_s = sum((span.end - span.start).seconds for span in speech)
-    if sum(0.5 if word.glued else 1.0 for word in kept) > max(3.0, FASTEST * (spoken_s + 0.5)):
+    if amount(kept) > max(3.0, FASTEST * (spoken_s + 0.5)):
         refused["too_fast"] = len(kept)
         kept = ()
     return Admitted(_in_order(kept, heard, speech), refused)
@@ -142,17 +142,25 @@ def is_stutter(word: HeardWord) -> bool:
 def is_looping(hypothesis: Hypothesis) -> bool:
     """Whether the model says the same again and again, or could not stop."""
     spoken = [word.spoken for word in hypothesis.words]
-    return hypothesis.ran_on or loop_start(spoken) < len(spoken) or any(map(is_stutter, hypothesis.words))
+    loops = loop_start(spoken, short=_are_short(hypothesis.words)) < len(spoken)
+    return hypothesis.ran_on or loops or any(map(is_stutter, hypothesis.words))
 
 
-def loop_start(words: Sequence[str], *, ran_on: bool = False) -> int:
+def amount(words: Sequence[HeardWord]) -> float:
+    """How many words they come to: where no spaces are written, a character or two are half a word."""
+    return sum(0.5 if word.glued else 1.0 for word in words)
+
+
+def loop_start(words: Sequence[str], *, ran_on: bool = False, short: bool = False) -> int:
     """Index at which a phrase starts to be said again and again up to the end; the number of words if none is.
 
     A phrase of five words or more loops at its second time, one of two to four at its third, a single word at its fourth. In a
     hypothesis that `ran_on` a phrase of any length loops at its second time, a single word at its third, and need not reach the end.
+    Words that are `short`, a character or two, loop at twice these lengths and one time later.
     """
     for length in range(1, min(LONGEST_LOOP, len(words) // 2) + 1):
-        times = 4 if length == 1 else 3 if length < 5 else 2
+        times = 4 if length <= 1 + short else 3 if length < 5 * (1 + short) else 2
+        times += short
         times -= ran_on and times > 2
         for first in range(len(words) - length * times + 1):
             end = first + length
@@ -161,6 +169,10 @@ def loop_start(words: Sequence[str], *, ran_on: bool = False) -> int:
             if end - first >= length * times and (ran_on or end == len(words)):
                 return first + length
     return len(words)
+
+
+def _are_short(words: Sequence[HeardWord]) -> bool:
+    return sum(word.glued for word in words) > len(words) / 2
 
 
 def _is_near(word: HeardWord, heard: Span, speech: Sequence[Span]) -> bool:

@@ -74,7 +74,7 @@ class Hearing:
         known = (*self._said, *stable) if self._model.continues else ()
         self._quick_from = context.beginning(known, self._quick_from, context.REACH)
         first, prefix = self._opening(run, start, known, self._quick_from)
-        text = self._prompt(known or self._said, first, prefix)
+        text = self._prompt(known or self._said, prefix)
         hypothesis = await self._ask(run, first, end, prefix, text, QUICK_BEAM, language, silence=QUICK_SILENCE, expected=tuple(tentative))
         if len(prefix) > len(stable) and self._is_deaf(hypothesis, prefix, speech):
             alone = await self._ask(run, start, end, tuple(stable), "", QUICK_BEAM, language, silence=QUICK_SILENCE)
@@ -96,7 +96,7 @@ class Hearing:
         known = self._said if self._model.continues else ()
         self._careful_from = context.beginning(known, self._careful_from, context.REACH)
         first, prefix = self._opening(run, start, known, self._careful_from)
-        text = self._prompt(self._said, first, prefix)
+        text = self._prompt(self._said, prefix)
         hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language, expected=tuple(stable))
         admitted = _admitted(hypothesis, _known_to(prefix, first), end, speech)
         self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
@@ -133,9 +133,9 @@ class Hearing:
         prefix = tuple(word for word in known if word.start >= begin)
         return max(run.start, sample_at(begin - _BEFORE)), prefix
 
-    def _prompt(self, said: Sequence[HeardWord], first: int, prefix: Sequence[HeardWord]) -> str:
-        """What was said before sample `first`, unless that led a final astray the last time."""
-        return context.prompt(said if self._prompted else (), media_time(first) if prefix else None)
+    def _prompt(self, said: Sequence[HeardWord], prefix: Sequence[HeardWord]) -> str:
+        """What was said before the prefix, unless that led a final astray the last time."""
+        return context.prompt(said if self._prompted else (), prefix[0].start if prefix else None)
 
     def _is_deaf(self, hypothesis: Hypothesis, prefix: Sequence[HeardWord], speech: Sequence[Stretch]) -> bool:
         """Whether next to nothing is heard behind the prefix, though someone speaks there.
@@ -144,7 +144,7 @@ class Hearing:
         """
         known = sample_at(prefix[-1].end) if prefix else 0
         spoken = sum(stretch.end - max(stretch.start, known) for stretch in speech if stretch.end > known)
-        return spoken >= self._rules.unheard and len(hypothesis.words) < guards.SLOWEST * spoken / RATE
+        return spoken >= self._rules.unheard and guards.amount(hypothesis.words) < guards.SLOWEST * spoken / RATE
 
     async def _ask(
         self,

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from unicodedata import category
 
 from pipeline.timeline import MediaTime
 
@@ -12,12 +13,16 @@ _OPENING = re.compile(r"[\"'“‘(\[{¿¡「『（《【]+")
 _BRACKETS = frozenset("「『（《【")
 """Opening marks that need no space before them to be told from closing ones."""
 _LATIN = re.compile(r"[a-z0-9]", re.IGNORECASE)
-_UNSPOKEN = re.compile(r"[^\w]+")
 
 
 def spoken(text: str) -> str:
-    """What of a written word is compared: letters and digits in lower case; empty for bare punctuation."""
-    return _UNSPOKEN.sub("", text.lower())
+    """What of a written word is compared: letters with their marks, and digits, in lower case; empty for bare punctuation."""
+    return "".join(character for character in text.lower() if character.isalnum() or category(character)[0] == "M")
+
+
+def compared(text: str, *, apart: bool) -> list[str]:
+    """What of a text is compared, in order: its words, or, where it has no spaces, its characters."""
+    return list(spoken(text)) if apart else [word for word in map(spoken, text.split()) if word]
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,8 @@ def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[Heard
     """Make words of a model's pieces: punctuation goes to the word it belongs to, and nothing stands alone.
 
     A piece without a leading space continues the word before it ("well" "-known"), but in a `language` without spaces it is a
-    word, unless it goes on with Latin letters or digits. An opening mark belongs to the word after it. A word's probability is the
-    mean of its spoken pieces; its time is theirs, without the punctuation's.
+    word, unless it goes on with Latin letters or digits, or with a vowel or tone mark. An opening mark belongs to the word after it.
+    A word's probability is the mean of its spoken pieces; its time is theirs, without the punctuation's.
     """
     words: list[HeardWord] = []
     apart = language in UNSPACED
@@ -83,7 +88,7 @@ def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[Heard
         spaced = piece.text.startswith(" ")
         if not text:
             continue
-        if not _UNSPOKEN.sub("", text):
+        if not spoken(text):
             if _OPENING.fullmatch(text) and (spaced or not open_word or text[0] in _BRACKETS):
                 opening_spaced = opening_spaced if opening else spaced
                 opening, opening_tokens = opening + text, opening_tokens + piece.tokens
@@ -93,7 +98,7 @@ def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[Heard
                 words[-1] = replace(last, text=last.text + text, tokens=last.tokens + piece.tokens)
             continue
         goes_on = bool(words) and open_word and not spaced and not opening
-        if goes_on and (not apart or (_LATIN.match(text) and _LATIN.match(words[-1].text[-1]))):
+        if goes_on and (not apart or category(text[0])[0] == "M" or (_LATIN.match(text) and _LATIN.match(words[-1].text[-1]))):
             last = words[-1]
             probability = (last.probability + piece.probability) / 2
             words[-1] = HeardWord(last.text + text, last.start, piece.end, probability, last.tokens + piece.tokens, last.glued)
@@ -116,4 +121,4 @@ def written(words: Sequence[HeardWord]) -> str:
 
 def ends_sentence(words: Sequence[HeardWord]) -> bool:
     """Whether the last word closes a sentence."""
-    return bool(words) and words[-1].text.rstrip("\"'”’)]」』").endswith((".", "?", "!", "…", "。", "？", "！"))
+    return bool(words) and words[-1].text.rstrip("\"'”’)]」』）》】").endswith((".", "?", "!", "…", "。", "？", "！"))

@@ -424,6 +424,12 @@ class TestEndpoint:
         assert heard.average_log_probability == pytest.approx(-0.75)
         assert heard.no_speech_probability == 0.3
 
+    def test_where_no_spaces_are_written_words_stand_side_by_side(self, speech: Samples) -> None:
+        told = [{"word": word, "start": n, "end": n + 1} for n, word in enumerate(["今天", "天气", "OK", "很好"])]
+        heard = hypothesis({"text": "今天天气， OK很好。", "words": told}, passage(speech, 0, 5, language="zh"))
+        assert [word.text for word in heard.words] == ["今天", "天气，", "OK", "很好。"]
+        assert written(heard.words) == "今天天气， OK很好。"
+
     def test_a_translation_is_asked_for_at_its_own_address(self, server: Server, endpoint: OpenAiEndpoint, speech: Samples) -> None:
         server.script = [(200, {"text": ""})]
         assert hear(endpoint, passage(speech, 0, 1, language="fr", task=Task.TRANSLATE)) == [Hypothesis()]

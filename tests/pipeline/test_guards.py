@@ -86,6 +86,23 @@ def test_where_no_spaces_are_written_words_are_short() -> None:
     assert admit(Hypothesis(tuple(replace(word, glued=False) for word in many)), WHOLE, [WHOLE]).refused == {"too_fast": 80}
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("好 谢 谢 谢 谢", 5),
+        ("我 们 不 知 道 我 们 不 知 道", 10),
+        ("は い は い は い", 6),
+        ("好 谢 谢 谢 谢 谢 谢 谢", 2),
+        ("那 么 我 们 走 吧 我 们 走 吧 我 们 走 吧 我 们 走 吧", 6),
+        ("我 们 今 天 不 去 公 园 散 步 了 我 们 今 天 不 去 公 园 散 步 了 我 们 今 天 不 去 公 园 散 步 了", 11),
+    ],
+)
+def test_loops_of_short_words_are_longer(text: str, kept: int) -> None:
+    said = tuple(replace(word, glued=True) for word in words(text, 0, 0.2))
+    assert len(admit(Hypothesis(said), WHOLE, [WHOLE]).words) == kept
+    assert is_looping(Hypothesis(said)) is (kept < len(said))
+
+
 def test_a_word_keeps_all_but_its_times() -> None:
     early = HeardWord("字", MediaTime.of(-1), MediaTime.of(0.5), 0.9, (7,), glued=True)
     (kept,) = admit(Hypothesis((early,)), WHOLE, [WHOLE]).words

@@ -133,6 +133,15 @@ def test_what_is_shown_is_expected_of_the_next_hearing() -> None:
     assert (listener.asked.prefix, listener.asked.expected) == ((), stable)
 
 
+def test_a_short_word_before_what_is_heard_again_is_in_the_prompt() -> None:
+    listener = Listener()
+    listener.hearing.keep((*words("We left a", 0, 0.05), *words("house then and so it went on from there", 0.15, 0.5)))
+    listener.carefully(5, 7)
+    prefix = listener.asked.prefix
+    assert prefix
+    assert f"{listener.asked.prompt} {written(prefix)}" == "We left a house then and so it went on from there"
+
+
 def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
     listener = Listener(words("and so it went", 6, 0.4))
     listener.hearing.keep(EARLIER)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.stability import TRUST, Distances, Standing, Tentative, Trust, continuation, corrections, corrects, take
-from pipeline.transcribe.words import HeardWord, Piece, ends_sentence, join_pieces, written
+from pipeline.transcribe.words import HeardWord, Piece, compared, ends_sentence, join_pieces, spoken, written
 from tests.fakes import spoken_words as words
 
 pytestmark = pytest.mark.unit
@@ -291,6 +291,9 @@ def test_pieces_become_words_with_their_punctuation(said: tuple[str, ...], expec
         (("「", "はい", "」", "と", "言", "った"), ["「はい」", "と", "言", "った"], "「はい」と言った"),
         (("新", "しい", "i", "Phone", "、", "20", "24", "年"), ["新", "しい", "iPhone、", "2024", "年"], "新しいiPhone、2024年"),
         ((" OK", "。", " Open", "AI", "的", "人"), ["OK。", "OpenAI", "的", "人"], "OK。 OpenAI的人"),
+        (("กิ", "น", "ข้", "า", "ว"), ["กิ", "น", "ข้", "า", "ว"], "กินข้าว"),
+        (("ก", "ิ", "น"), ["กิ", "น"], "กิน"),
+        (("ิ", "น"), ["ิ", "น"], "ิน"),
         (("好", "《", "红", "楼", "》", " 和"), ["好", "《红", "楼》", "和"], "好《红楼》 和"),
     ],
 )
@@ -299,6 +302,13 @@ def test_where_no_spaces_are_written_each_piece_is_a_word(said: tuple[str, ...],
     assert [word.text for word in heard] == expected
     assert written(heard) == text
     assert [part for word in heard for part in word.tokens] == []
+
+
+def test_marks_count_when_words_are_compared() -> None:
+    assert len({spoken(text) for text in ("กิ", "กุ", "ก่", "कि", "का", "Été", "ete")}) == 7
+    assert spoken("“Well-known”, 25.5%") == "wellknown255"
+    assert compared("It was – I think.", apart=False) == ["it", "was", "i", "think"]
+    assert compared("今天，很 好。", apart=True) == list("今天很好")
 
 
 def test_tokens_stay_with_their_words() -> None:

@@ -3,7 +3,7 @@
 Passages of several streams go through the decoder together (`pipeline.transcribe.batcher`), where they can without changing a
 word: CTranslate2 4.8 gives the same tokens, scores and probabilities, to the last bit, to rows of a batch as to each alone if
 their windows are equally long, their prompts have as many tokens before `<|startoftranscript|>`, and beam and limit are
-equal; prefixes may differ in length. So windows and limits come in steps. The encoder is slower in batches, and alignment is
+equal; prefixes may differ in length. So windows, limits and prompts come in steps. The encoder is slower in batches, and alignment is
 neither faster nor the same, so both are run for each passage alone.
 
 On one core of an EPYC with tiny.en in int8: a window of 5 s takes 22 ms to encode, 8 s 39, 10 s 53, 15 s 95, 30 s 371, and eight of
@@ -25,7 +25,7 @@ from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, ali
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, check
 from pipeline.transcribe.segmentation import RATE
-from pipeline.transcribe.words import Hypothesis, Piece, common_start, join_pieces, spoken
+from pipeline.transcribe.words import UNSPACED, Hypothesis, Piece, common_start, compared, join_pieces
 
 _WINDOWS = RATE * 5 // 2
 """Windows are multiples of this, so that passages meet."""
@@ -36,7 +36,7 @@ _LEAST_TO_IDENTIFY = RATE * 10
 _SILENCES = 64
 """Encodings of silence that are kept: of 1 MB each with a tiny model. There are some 20 levels, and few windows but the shortest."""
 _AS_LIKELY = 0.05
-"""By how much the mean log probability of a hypothesis may be below that of the likeliest to be about as likely."""
+"""By how much the mean log probability of a hypothesis, its prefix included, may be below that of the likeliest to be about as likely."""
 _BATCH = 8
 _PATIENCE = 0.0
 
@@ -261,15 +261,16 @@ class FasterWhisper:
 
     def _choice(self, job: _Job, result: Any) -> int:
         """Which hypothesis is the answer: of those that are about as likely as the likeliest, the one that keeps most expected words."""
-        expected = [word.spoken for word in job.passage.expected]
-        if not expected:
+        if not job.passage.expected:
             return 0
+        apart = written_in(job.passage) in UNSPACED
+        expected = compared("".join(word.spoken if apart else f" {word.text}" for word in job.passage.expected), apart=apart)
         kept = []
         for sequence, score in zip(result.sequences_ids, result.scores, strict=True):
             if score < result.scores[0] - _AS_LIKELY:
                 break
             text = job.tokens.decode([token for token in sequence[len(job.prefix) :] if token < job.tokens.eot])
-            kept.append(common_start([spoken(word) for word in text.split()], expected))
+            kept.append(common_start(compared(text, apart=apart), expected))
         return kept.index(max(kept))
 
     def _align(self, job: _Job, encoded: Any, new: list[int]) -> list[Piece]:

@@ -15,9 +15,10 @@ from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
 from pipeline.transcribe.engines.languages import LANGUAGES
+from pipeline.transcribe.engines.whisper import written_in
 from pipeline.transcribe.model import LanguageGuess, Passage, Task, Threaded
 from pipeline.transcribe.segmentation import RATE
-from pipeline.transcribe.words import HeardWord, Hypothesis
+from pipeline.transcribe.words import UNSPACED, HeardWord, Hypothesis
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LARGEST_ANSWER = 4 * 2**20
@@ -181,11 +182,15 @@ def hypothesis(answer: Mapping[str, Any], passage: Passage) -> Hypothesis:
     else:
         timed = _spread(text, 0.0, length, 1.0)
     words = []
+    apart = written_in(passage) in UNSPACED
     for written, start, end, p in timed:
         begin = MediaTime.of(min(max(start, 0.0), length))
         close = MediaTime.of(min(max(end, 0.0), length))
         if written:
-            words.append(HeardWord(written, passage.start + begin, passage.start + max(begin, close), min(max(p, 0.0), 1.0)))
+            glued = apart and not written.startswith(" ")
+            words.append(
+                HeardWord(written.strip(), passage.start + begin, passage.start + max(begin, close), min(max(p, 0.0), 1.0), glued=glued)
+            )
     tokens = [max(1, len(segment.get("tokens") or [])) for segment in segments]
     means = [float(segment.get("avg_logprob") or 0) for segment in segments]
     return Hypothesis(
@@ -196,7 +201,7 @@ def hypothesis(answer: Mapping[str, Any], passage: Passage) -> Hypothesis:
 
 
 def _written(text: str, spoken: Sequence[str]) -> list[str]:
-    """Each word with the marks that the text has around it: OpenAI's own server lists words without any."""
+    """Each word with the space before it and the marks around it that the text has: OpenAI's own server lists words without any."""
     found, position = [], 0
     for word in spoken:
         bare = word.strip()
@@ -209,7 +214,7 @@ def _written(text: str, spoken: Sequence[str]) -> list[str]:
             begin -= 1
         while end < len(text) and _MARK.match(text[end]):
             end += 1
-        found.append(text[begin:end])
+        found.append((" " if text[:begin].endswith(" ") else "") + text[begin:end])
         position = end
     return found
 

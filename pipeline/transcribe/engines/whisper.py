@@ -20,6 +20,8 @@ CONTEXT = 448
 """Positions of its decoder."""
 PROMPT_TOKENS = 160
 """How much of a prompt is given, its end: it shares the decoder's 448 positions with what is to be written."""
+_TERM_TOKENS = 96
+"""How many of them the terms may take, the first ones."""
 _PROMPTS = (8, 16, 24, 32, 48, 64, 80, 96, 112, 128, 144, PROMPT_TOKENS)
 """How long prompts are, in tokens: in steps, so that passages meet in the decoder; what was said first is cut off."""
 FRAME_NANOS = NANOS // 50
@@ -80,9 +82,10 @@ class Vocabulary:
         """What stands before `<|startoftranscript|>`: nothing, or `<|startofprev|>`, the terms, and the end of the passage's prompt."""
         tokens = self.tokens(passage)
         terms, said = (tokens.encode(f" {text.strip()}") if text.strip() else [] for text in (passage.terms, passage.prompt))
+        terms = terms[:_TERM_TOKENS]
         whole = len(terms) + len(said)
         length = max((length for length in _PROMPTS if length <= whole), default=whole)
-        kept = [*terms, *said[max(0, whole - length) :]][-PROMPT_TOKENS:]
+        kept = [*terms, *said[max(0, whole - length) :]]
         return [tokens.sot_prev, *kept] if kept else []
 
     def prefix(self, passage: Passage) -> list[int]:
