@@ -2,7 +2,7 @@
 
 from pipeline.transcribe.segmentation import RATE, Rules
 
-SHARE = 0.9
+SHARE = 0.7
 """Of the time until the next step, at most this much may be spent on hearing."""
 SLOWEST = RATE * 2
 """Samples between two steps, at most, as long as partials are said at all."""
