@@ -2,7 +2,7 @@
 
 A model that hears new audio alone, without the words before it, is at a loss: cutting at every pause cost 3.7 points of
 word error rate. It need not hear everything either: with 2 to 4 s of audio whose words are forced on it, and the text before
-that as a prompt, it errs no more than with 14 s, at a third of the time (docs/log.md).
+that as a prompt, it errs little more than with 14 s, at half the time (docs/log.md).
 """
 
 from collections.abc import Sequence
