@@ -77,6 +77,9 @@ async def listen(session: sessions.Session, seconds: float) -> None:
 
 def report(session: sessions.Session, displays: list[Display], window: int, computed: float) -> None:
     """The line of one window."""
+    # Before anything is scored, since that takes memory itself.
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc").is_dir() else 0
+    memory = f"{pages * resource.getpagesize() / 2**20:.0f} MiB"
     start = window * WINDOW_S
     words = []
     for turn in range(int(start // session.seconds), int((start + WINDOW_S) // session.seconds) + 1):
@@ -87,8 +90,6 @@ def report(session: sessions.Session, displays: list[Display], window: int, comp
     result = score(Run(tuple(displays), computed, start + WINDOW_S), Truth(" ".join(word.text for word in words), tuple(words)))
     delays = {tier: result.latencies[tier] for tier in ("promised", "final")}
     figures = ", ".join(f"{tier} {np.mean(times):.2f} / {np.percentile(times, 95):.2f} s" for tier, times in delays.items())
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc").is_dir() else 0
-    memory = f"{pages * resource.getpagesize() / 2**20:.0f} MiB"
     print(f"to {(start + WINDOW_S) / 60:.0f} min: {figures}, {computed / WINDOW_S:.3f} processor seconds a second, {memory}", flush=True)
 
 
