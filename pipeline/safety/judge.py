@@ -45,23 +45,19 @@ class Judge:
             return Judged("", verdict)
         return Judged(words.mask(text, self._redacted(matches)), verdict)
 
-    def transcript(self, text: str, parts: Sequence[str], glued: Sequence[bool] = ()) -> JudgedWords:
-        """Judge a text that is also known word by word; both are masked, and what either shows counts for both.
-
-        `glued` tells before which words no space stands; none, if it is empty.
-        """
-        spaces = ["" if not place or (glued and glued[place]) else " " for place in range(len(parts))]
-        line = "".join(space + part for space, part in zip(spaces, parts, strict=True))
+    def transcript(self, text: str, parts: Sequence[str]) -> JudgedWords:
+        """Judge a text that is also known word by word; both are masked, and what either shows counts for both."""
+        line = " ".join(parts)
         matches_line = words.find(line)
         matches_text = matches_line if text == line else words.find(text)
         verdict = self._decide([words.score(matches_text), words.score(matches_line)])
         if not passes(verdict):
             return JudgedWords("", (), verdict)
         masked = words.mask(line, self._redacted(matches_line))
-        ends = accumulate(len(space) + len(part) for space, part in zip(spaces, parts, strict=True))
+        starts = accumulate((len(part) + 1 for part in parts), initial=0)
         return JudgedWords(
             words.mask(text, self._redacted(matches_text)),
-            tuple(masked[end - len(part) : end] for end, part in zip(ends, parts, strict=True)),
+            tuple(masked[start : start + len(part)] for start, part in zip(starts, parts, strict=False)),
             verdict,
         )
 

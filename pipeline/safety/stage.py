@@ -74,7 +74,7 @@ class ScreenTranscripts(_Screen):
             case "segment":
                 segment = item.segment
                 self._own(segment.stream_id, segment.id)
-                judged = self._judge.transcript(segment.text, [word.text for word in segment.words], [word.glued for word in segment.words])
+                judged = self._judge.transcript(segment.text, [word.text for word in segment.words])
                 if passes(judged.verdict):
                     cleared = events_pb2.ClearedEvent(segment=segment)
                     cleared.segment.text = judged.text

@@ -21,9 +21,7 @@ RULES = Path(__file__).with_name("words.toml")
 
 _LEET = str.maketrans("@4310$57+!", "aaeiosstti")
 _LOOKALIKES = str.maketrans("аеорсухіѕкмтнвјԁɡ’‘", "aeopcyxiskmthbjdg''")
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff"
-"""Thai, Lao, Burmese, Khmer, Chinese and Japanese: a Latin word among these letters has no space around it, and no rule is in them."""
-_PIECE = re.compile(rf"(?:[^\W_{_UNSPACED}]|[@$])(?:(?:[^\W_{_UNSPACED}]|[@$!+'])*(?:[^\W_{_UNSPACED}]|[@$]))?")
+_PIECE = re.compile(r"(?:[^\W_]|[@$])(?:(?:[^\W_]|[@$!+'])*(?:[^\W_]|[@$]))?")
 _STRETCHED = re.compile(r"(.)\1{2,}")
 _SENTENCE_END = re.compile(r"[.!?;:\n]")
 _LETTERS_APART = 3
