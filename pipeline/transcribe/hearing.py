@@ -74,8 +74,10 @@ class Hearing:
         known = (*self._said, *stable) if self._model.continues else ()
         self._quick_from = context.beginning(known, self._quick_from, context.REACH)
         first, prefix = self._opening(run, start, known, self._quick_from)
-        text = self._prompt(known or self._said, prefix)
-        hypothesis = await self._ask(run, first, end, prefix, text, QUICK_BEAM, language, silence=QUICK_SILENCE, expected=tuple(tentative))
+        prompt = self._prompt(known or self._said, prefix)
+        hypothesis = await self._ask(
+            run, first, end, prefix, prompt, QUICK_BEAM, language, silence=QUICK_SILENCE, expected=tuple(tentative)
+        )
         if len(prefix) > len(stable) and self._is_deaf(hypothesis, prefix, speech):
             alone = await self._ask(run, start, end, tuple(stable), "", QUICK_BEAM, language, silence=QUICK_SILENCE)
             if _is_better(alone, hypothesis):
@@ -96,8 +98,8 @@ class Hearing:
         known = self._said if self._model.continues else ()
         self._careful_from = context.beginning(known, self._careful_from, context.REACH)
         first, prefix = self._opening(run, start, known, self._careful_from)
-        text = self._prompt(self._said, prefix)
-        hypothesis = await self._ask(run, first, end, prefix, text, CAREFUL_BEAM, language, expected=tuple(stable))
+        prompt = self._prompt(self._said, prefix)
+        hypothesis = await self._ask(run, first, end, prefix, prompt, CAREFUL_BEAM, language, expected=tuple(stable))
         admitted = _admitted(hypothesis, _known_to(prefix, first), end, speech)
         self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
         refused = Counter(admitted.refused)
