@@ -58,6 +58,8 @@ _POLL_MS = 100
 _POLL_WHILE_FULL_MS = 10
 _CALL_TIMEOUT_MS = 3_000
 _CHECK_EVERY_S = 2.0
+_RETRY_S = 0.1
+"""Between attempts to read that fail: some fail at once, and would keep a core busy."""
 _RELEASE_TIMEOUT_S = 10.0
 """How long a step may take to let go of revoked partitions; the next owner waits for it."""
 _CLOSE_TIMEOUT_S = 5.0
@@ -259,6 +261,7 @@ class _KafkaSubscription:
         self._released = threading.Event()
         self._closing = threading.Event()
         self._alive_at = self._checked_at = time.monotonic()
+        self._failing_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"watchword-read-{topic.name}", daemon=True)
         self._thread.start()
 
@@ -332,13 +335,25 @@ class _KafkaSubscription:
                     for record in records:
                         self._line.put(self._decode(record), len(record.value or b""))
             self._begin(consumer)
+            self._failing_since = None
         except KafkaError as error:
             if not error.retriable:
                 raise
+            self._endure(error)
         self._hold_back(consumer)
         if self._offsets:
             self.commit_offsets(consumer)
         self._check_alive(consumer, bool(batches))
+
+    def _endure(self, error: KafkaError) -> None:
+        """Wait a little before the next attempt; raise `BrokerUnavailable` where none has worked for as long as is borne."""
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+            log.warning("reading_fails", topic=self._name, group=self._group, cause=repr(error))
+        if now - self._failing_since > self._bus._patience_s:
+            raise self._bus._unavailable(f"{self._name} cannot be read", error) from error
+        self._closing.wait(_RETRY_S)
 
     def _hold_back(self, consumer: KafkaConsumer) -> None:
         """Stop fetching while the line is full; `poll` goes on, so that the group does not take this member for dead."""

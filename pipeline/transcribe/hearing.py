@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pipeline.timeline import NANOS, MediaTime
 from pipeline.transcribe import context, guards, segmentation
@@ -15,12 +15,23 @@ from pipeline.transcribe.segmentation import RATE, Rules, Stretch
 from pipeline.transcribe.stability import continuation
 from pipeline.transcribe.words import HeardWord, Hypothesis
 
-QUICK_BEAM = 3
+
+@dataclass(frozen=True)
+class Manner:
+    """How a passage is heard."""
+
+    beam: int
+    """Hypotheses at once."""
+    silence: int
+    """Samples of silence that are heard anew behind the audio."""
+
+
+QUICK = Manner(3, RATE * 2)
 """Greedy partials erred three points more often and were taken back twice as much; 5 hypotheses cost more and gained nothing."""
-CAREFUL_BEAM = 8
-"""Over three speeds of six readers 5 hypotheses gave half a point more errors, within luck, and cost 4 % less."""
-QUICK_SILENCE, CAREFUL_SILENCE, ALL_SILENCE = RATE * 2, RATE * 5, RATE * 15
-"""Silence that is heard anew behind the audio: finals of five readers were 13.4 % wrong with 2 s of it and 12.6 % with all 15."""
+CAREFUL = Manner(8, RATE * 5)
+"""Finals heard with 5 hypotheses erred as often, and corrected a third more of what was promised; with less silence, they erred more."""
+_ALONE = Manner(8, RATE * 15)
+"""What led the model astray is left away, and nothing else is spared."""
 _BEFORE = MediaTime(NANOS // 10)
 """How long before a known word hearing begins: its first sound may be earlier than its alignment says."""
 _HEARINGS = 4
@@ -43,7 +54,8 @@ class Hearing:
         """Nothing was said before."""
         self._said: tuple[HeardWord, ...] = ()
         self._quick_from: MediaTime | None = None
-        self._careful_from: MediaTime | None = None
+        self._trial_from: MediaTime | None = None
+        self._final_from: MediaTime | None = None
         self._prompted = True
 
     def keep(self, words: Sequence[HeardWord]) -> None:
@@ -53,9 +65,12 @@ class Hearing:
     @property
     def needed_from(self) -> int | None:
         """The sample from which audio may be heard again; `None` if only what is open is."""
-        begin = context.beginning(self._said, self._careful_from, context.REACH)
-        quick = context.beginning(self._said, self._quick_from, context.REACH)
-        return None if begin is None or quick is None else sample_at(min(begin, quick) - _BEFORE)
+        begins = [
+            context.beginning(self._said, self._quick_from, context.QUICK_REACH),
+            context.beginning(self._said, self._trial_from, context.QUICK_REACH),
+            context.beginning(self._said, self._final_from, context.FINAL_REACH),
+        ]
+        return min((sample_at(begin - _BEFORE) for begin in begins if begin is not None), default=None)
 
     async def quickly(
         self,
@@ -72,39 +87,62 @@ class Hearing:
         They are the `tentative` ones, which are on the screen, where these are as likely as others.
         """
         known = (*self._said, *stable) if self._model.continues else ()
-        self._quick_from = context.beginning(known, self._quick_from, context.REACH)
+        self._quick_from = context.beginning(known, self._quick_from, context.QUICK_REACH)
         first, prefix = self._opening(run, start, known, self._quick_from)
         prompt = self._prompt(known or self._said, prefix)
-        hypothesis = await self._ask(
-            run, first, end, prefix, prompt, QUICK_BEAM, language, silence=QUICK_SILENCE, expected=tuple(tentative)
-        )
+        hypothesis = await self._ask(run, first, end, prefix, prompt, QUICK, language, expected=tuple(tentative))
         if len(prefix) > len(stable) and self._is_deaf(hypothesis, prefix, speech):
-            alone = await self._ask(run, start, end, tuple(stable), "", QUICK_BEAM, language, silence=QUICK_SILENCE)
+            alone = await self._ask(run, start, end, tuple(stable), "", QUICK, language)
             if _is_better(alone, hypothesis):
                 first, prefix, hypothesis = start, tuple(stable), alone
         if not self._model.continues:
             hypothesis = replace(hypothesis, words=hypothesis.words[continuation(stable, hypothesis.words) :])
         return _admitted(hypothesis, _known_to(prefix, first), end, speech)
 
+    async def on_trial(
+        self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str
+    ) -> Admitted:
+        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; to see if it can be closed."""
+        known = self._said if self._model.continues else ()
+        begin = self._trial_from = context.beginning(known, self._trial_from, context.QUICK_REACH)
+        return await self._whole(run, start, end, stable, speech, language, begin, QUICK)
+
     async def carefully(
         self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str
     ) -> Admitted:
-        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; for a final.
+        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; for a final."""
+        known = self._said if self._model.continues else ()
+        begin = self._final_from = context.beginning(known, self._final_from, context.FINAL_REACH)
+        if begin is not None and end - sample_at(begin - _BEFORE) > LONGEST:
+            begin = context.beginning(known, None, context.QUICK_REACH)
+        return await self._whole(run, start, end, stable, speech, language, begin, CAREFUL)
+
+    async def _whole(
+        self,
+        run: Run,
+        start: int,
+        end: int,
+        stable: Sequence[HeardWord],
+        speech: Sequence[Stretch],
+        language: str,
+        begin: MediaTime | None,
+        manner: Manner,
+    ) -> Admitted:
+        """All words of the segment, heard from `begin` on.
 
         A hypothesis that goes round in circles, or says next to nothing although someone speaks, is heard once more by itself,
         and what was said before is forgotten, so that it leads no other one astray. What the model leaves out because it stops
         early is heard again.
         """
         known = self._said if self._model.continues else ()
-        self._careful_from = context.beginning(known, self._careful_from, context.REACH)
-        first, prefix = self._opening(run, start, known, self._careful_from)
+        first, prefix = self._opening(run, start, known, begin)
         prompt = self._prompt(self._said, prefix)
-        hypothesis = await self._ask(run, first, end, prefix, prompt, CAREFUL_BEAM, language, expected=tuple(stable))
+        hypothesis = await self._ask(run, first, end, prefix, prompt, manner, language, expected=tuple(stable))
         admitted = _admitted(hypothesis, _known_to(prefix, first), end, speech)
         self._prompted = not guards.is_looping(hypothesis) and "too_fast" not in admitted.refused
         refused = Counter(admitted.refused)
         if not self._prompted or self._is_deaf(hypothesis, prefix, speech):
-            alone = await self._ask(run, start, end, (), None, CAREFUL_BEAM, language, silence=ALL_SILENCE)
+            alone = await self._ask(run, start, end, (), None, _ALONE, language)
             found = _admitted(alone, start, end, speech)
             loops = not self._prompted
             if _is_better(alone, hypothesis) or (loops and (not guards.is_looping(alone) or len(found.words) > len(admitted.words))):
@@ -116,7 +154,7 @@ class Hearing:
             again = segmentation.unheard_from(sample_at(words[-1].end), speech, self._rules) if words else None
             if again is None or end - again < self._rules.minimum_speech:
                 break
-            more = _admitted(await self._ask(run, again, end, (), None, CAREFUL_BEAM, language), again, end, speech)
+            more = _admitted(await self._ask(run, again, end, (), None, manner, language), again, end, speech)
             refused += Counter(more.refused)
             if not more.words:
                 break
@@ -125,7 +163,7 @@ class Hearing:
 
     async def translated(self, run: Run, start: int, end: int, speech: Sequence[Stretch], language: str) -> Admitted:
         """What is said from sample `start` to `end`, in English."""
-        hypothesis = await self._ask(run, start, end, (), None, CAREFUL_BEAM, language, Task.TRANSLATE)
+        hypothesis = await self._ask(run, start, end, (), None, CAREFUL, language, Task.TRANSLATE)
         return _admitted(hypothesis, start, end, speech)
 
     def _opening(self, run: Run, start: int, known: Sequence[HeardWord], begin: MediaTime | None) -> tuple[int, tuple[HeardWord, ...]]:
@@ -155,10 +193,9 @@ class Hearing:
         end: int,
         prefix: tuple[HeardWord, ...],
         prompt: str | None,
-        beam: int,
+        manner: Manner,
         language: str,
         task: Task = Task.TRANSCRIBE,
-        silence: int = CAREFUL_SILENCE,
         expected: tuple[HeardWord, ...] = (),
     ) -> Hypothesis:
         """What the model makes of the audio from sample `start` to `end`; without a prompt no term of the glossary leads it either."""
@@ -176,8 +213,8 @@ class Hearing:
                 prompt or "",
                 language,
                 task,
-                beam,
-                silence=silence,
+                manner.beam,
+                silence=manner.silence,
                 stream=self._stream_id,
             )
         )

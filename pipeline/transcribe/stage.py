@@ -368,24 +368,29 @@ class Transcribe:
         return self._event(segment, end, words, stable)
 
     async def _try_to_close(self, segment: _Open) -> AsyncIterator[events_pb2.TranscriptEvent]:
-        """Hear the segment carefully: its final, if it can be closed, and the partial of what is open then."""
+        """Hear the segment on trial, and carefully if it looks as though it can be closed: its final, and the partial of what is
+        open then.
+        """
         memory = self._memory
         assert memory is not None
         end = self._run.end
         speech = self._speech(segment)
         language = await self._language(segment)
         segment.stepped = segment.tried = end
-        begun = time.monotonic()
-        try:
-            admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
-        except WatchwordError as error:
-            self._fail(error, "closing")
-            return
-        self._spent(time.monotonic() - begun, quickly=False)
-        words = admitted.words
-        covered = continuation(segment.standing.stable, words)
         must = end - segment.start >= self._rules.longest
-        count = closing.place(words, covered, start=media_time(segment.start), now=media_time(end), must=must)
+        for hear in (self._hearing.carefully,) if must else (self._hearing.on_trial, self._hearing.carefully):
+            begun = time.monotonic()
+            try:
+                admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
+            except WatchwordError as error:
+                self._fail(error, "closing")
+                return
+            self._spent(time.monotonic() - begun, quickly=False)
+            words = admitted.words
+            covered = continuation(segment.standing.stable, words)
+            count = closing.place(words, covered, start=media_time(segment.start), now=media_time(end), must=must)
+            if count is None:
+                break
         if count is None and must and not words:
             words = segment.standing.stable
             count = len(words)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import NotLeaderForPartitionError
 from structlog.typing import EventDict
 
 from pipeline.bus import Assigned, Bus, Progress, Revoked, StreamProgress, Subscription, codec, kafka
@@ -224,3 +225,27 @@ def test_progress_that_cannot_be_read_is_not_guessed(broker_address: str, prefix
                 await assignments(member)
 
     asyncio.run(flow())
+
+
+def test_a_reader_that_fails_at_once_again_and_again_gives_up_and_does_not_spin(
+    broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the leader of the progress topic is away while the broker answers all else."""
+    attempts = 0
+
+    def away(*_: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise NotLeaderForPartitionError("leaderless")
+
+    monkeypatch.setattr(kafka._KafkaSubscription, "_recall", away)
+
+    async def flow() -> None:
+        async with connected(broker_address, prefix, patience_s=2.0) as bus:
+            member = await bus.subscribe("audio", "step")
+            with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*leaderless"):
+                async with asyncio.timeout(TIMEOUT_S):
+                    await assignments(member)
+
+    asyncio.run(flow())
+    assert 2 < attempts < 100

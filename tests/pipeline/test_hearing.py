@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.transcribe.audio import Portion, Run, Samples
-from pipeline.transcribe.context import PROMPT_WORDS, REACH
+from pipeline.transcribe.context import FINAL_REACH, PROMPT_WORDS, QUICK_REACH
 from pipeline.transcribe.guards import POOR, Admitted
-from pipeline.transcribe.hearing import CAREFUL_BEAM, QUICK_BEAM, Hearing
+from pipeline.transcribe.hearing import CAREFUL, QUICK, Hearing
 from pipeline.transcribe.model import Passage, Task
 from pipeline.transcribe.options import Options
 from pipeline.transcribe.segmentation import RATE, RULES, Stretch
@@ -25,6 +25,8 @@ def at(seconds: float) -> int:
 
 EARLIER = words("We were here. Then the rain came and we left", 0, 0.5)
 """Five seconds."""
+LONG_BEFORE = words("We were here. Then the rain came and we left", 0, 2)
+"""Twenty seconds."""
 LOOP = words("round and round and round and round and round", 6, 0.1)
 """It is cut after 0.2 s."""
 AT_ONCE = [Stretch(at(5.9), at(6.2) + RULES.unheard - 1)]
@@ -89,7 +91,7 @@ def test_where_nothing_was_said_the_segment_is_heard_alone(quickly: bool) -> Non
     assert written(heard.words) == "so it goes"
     assert (begin(listener.asked), end(listener.asked)) == (1, 3)
     assert (listener.asked.prefix, listener.asked.prompt, listener.asked.stream) == ((), "", "s")
-    assert listener.asked.beam == (QUICK_BEAM if quickly else CAREFUL_BEAM)
+    assert listener.asked.beam == (QUICK.beam if quickly else CAREFUL.beam)
     assert listener.asked.task is Task.TRANSCRIBE
 
 
@@ -117,7 +119,7 @@ def test_partials_begin_with_known_words_and_go_on_after_them() -> None:
     prefix = listener.asked.prefix
     assert written((*EARLIER, *stable)).endswith(written(prefix))
     assert prefix[-1] == stable[-1]
-    assert REACH.least <= stable[-1].end - prefix[0].start <= REACH.most
+    assert QUICK_REACH.least <= stable[-1].end - prefix[0].start <= QUICK_REACH.most
     assert prefix[0].start.seconds - 0.2 <= begin(listener.asked) < prefix[0].start.seconds, "its first sound may be earlier"
     assert end(listener.asked) == 8.5
     assert f"{listener.asked.prompt} {written(prefix)}".strip() == written((*EARLIER, *stable)), "what is not heard again is in the prompt"
@@ -135,21 +137,41 @@ def test_what_is_shown_is_expected_of_the_next_hearing() -> None:
 
 def test_a_short_word_before_what_is_heard_again_is_in_the_prompt() -> None:
     listener = Listener()
-    listener.hearing.keep((*words("We left a", 0, 0.05), *words("house then and so it went on from there", 0.15, 0.5)))
-    listener.carefully(5, 7)
+    listener.hearing.keep((*words("We left a", 0, 0.05), *words("house then and so it went on from there", 0.15, 1.4)))
+    listener.carefully(13, 15)
     prefix = listener.asked.prefix
     assert prefix
     assert f"{listener.asked.prompt} {written(prefix)}" == "We left a house then and so it went on from there"
 
 
 def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
-    listener = Listener(words("and so it went", 6, 0.4))
-    listener.hearing.keep(EARLIER)
-    assert written(listener.carefully(5.9, 8).words) == "and so it went"
+    listener = Listener(words("and so it went", 21, 0.4))
+    listener.hearing.keep(LONG_BEFORE)
+    assert written(listener.carefully(20.9, 23).words) == "and so it went"
     prefix = listener.asked.prefix
-    assert prefix == EARLIER[-len(prefix) :]
-    assert REACH.least <= EARLIER[-1].end - prefix[0].start <= REACH.most
-    assert f"{listener.asked.prompt} {written(prefix)}" == written(EARLIER)
+    assert prefix == LONG_BEFORE[-len(prefix) :]
+    assert FINAL_REACH.least <= LONG_BEFORE[-1].end - prefix[0].start <= FINAL_REACH.most
+    assert f"{listener.asked.prompt} {written(prefix)}" == written(LONG_BEFORE)
+
+
+def test_a_segment_too_long_for_all_that_a_final_is_led_by_is_led_by_less() -> None:
+    listener = Listener(words("and so it went", 21, 0.4))
+    listener.hearing.keep(LONG_BEFORE)
+    listener.carefully(20.9, 42)
+    first = listener.model.asked[0]
+    assert end(first) == 42
+    assert first.prefix == LONG_BEFORE[-len(first.prefix) :]
+    assert LONG_BEFORE[-1].end - first.prefix[0].start <= QUICK_REACH.most
+
+
+def test_on_trial_a_segment_is_heard_whole_and_led_by_little() -> None:
+    listener = Listener(words("and so it went", 21, 0.4))
+    listener.hearing.keep(LONG_BEFORE)
+    stable, speech = words("and", 21), [Stretch(at(20.9), at(23))]
+    heard = asyncio.run(listener.hearing.on_trial(listener.run, at(20.9), at(23), stable, speech, "en"))
+    assert written(heard.words) == "and so it went"
+    assert (listener.asked.beam, listener.asked.expected) == (QUICK.beam, stable)
+    assert LONG_BEFORE[-1].end - listener.asked.prefix[0].start <= QUICK_REACH.most
 
 
 def test_no_word_that_was_known_is_told_again() -> None:
@@ -186,16 +208,15 @@ def test_audio_that_may_be_heard_again_is_needed() -> None:
         listener.quickly(n + 2, n + 3)
         listener.carefully(n + 2, n + 3)
         assert all(needed <= round(passage.start.seconds * RATE) for passage in listener.model.asked[-2:])
-        assert needed >= at(n + 2 - REACH.most.seconds - 0.2)
+        assert needed >= at(n + 2 - FINAL_REACH.most.seconds - 0.2)
 
 
 def test_no_more_than_needed_is_remembered_of_what_was_said() -> None:
     listener = Listener()
     for n in range(300):
         listener.hearing.keep(words(f"w{n}", n / 10, 0.1))
-    kept = words("end", 31, 0.5)
-    listener.hearing.keep(kept)
-    listener.carefully(32, 34)
+    listener.hearing.keep(words("end", 43, 0.5))
+    listener.carefully(44, 46)
     assert len(listener.asked.prompt.split()) == PROMPT_WORDS
     assert sum(len(value) for value in vars(listener.hearing).values() if isinstance(value, tuple)) <= 4 * PROMPT_WORDS
 
@@ -242,15 +263,16 @@ def test_its_finals_have_all_words_and_the_text_before_as_a_prompt() -> None:
 
 
 def test_a_loop_is_heard_once_more_without_what_led_it() -> None:
-    listener = Listener(LOOP, words("round it went", 6))
-    listener.hearing.keep(EARLIER)
-    heard = listener.carefully(5.9, 8)
+    loop = words("round and round and round and round and round", 21, 0.1)
+    listener = Listener(loop, words("round it went", 21))
+    listener.hearing.keep(LONG_BEFORE)
+    heard = listener.carefully(20.9, 23)
     assert written(heard.words) == "round it went"
-    assert heard.refused == {"loop": len(LOOP) - 2}
+    assert heard.refused == {"loop": len(loop) - 2}
     first, again = listener.model.asked
     assert first.prompt
     assert first.prefix
-    assert (begin(again), end(again), again.prefix, again.leading) == (pytest.approx(5.9), 8, (), "")
+    assert (begin(again), end(again), again.prefix, again.leading) == (pytest.approx(20.9), 23, (), "")
 
 
 def test_a_loop_that_stays_is_cut_and_not_heard_a_third_time() -> None:
@@ -273,13 +295,13 @@ def test_what_was_said_before_a_loop_leads_nothing_more() -> None:
 
 
 def test_after_a_loop_that_stays_text_leads_no_final_until_one_is_well() -> None:
-    loop = words("round and round and round and round", 6, 0.1)
-    listener = Listener(loop, loop, words("and so", 16), words("and so", 26), words("and so", 36))
+    loop = words("round and round and round and round", 15.5, 0.1)
+    listener = Listener(loop, loop, words("and so", 35.5), words("and so", 55.5), words("and so", 75.5))
     prompted = []
     for n in range(3):
-        listener.hearing.keep(words("We were here. Then the rain came and we left", n * 10, 0.5))
+        listener.hearing.keep(words("We were here. Then the rain came and we left", n * 20, 1.5))
         before = len(listener.model.asked)
-        listener.carefully(n * 10 + 5.9, n * 10 + 7)
+        listener.carefully(n * 20 + 15.4, n * 20 + 16.5)
         prompted.append(bool(listener.model.asked[before].prompt))
     assert prompted == [True, False, True]
 
@@ -296,8 +318,8 @@ def test_a_loop_is_forgotten_with_what_was_said() -> None:
     listener = Listener(LOOP, words("and so", 6))
     listener.carefully(5.9, 7)
     listener.hearing.forget()
-    listener.hearing.keep(EARLIER)
-    listener.carefully(5.9, 7)
+    listener.hearing.keep(LONG_BEFORE)
+    listener.carefully(20.9, 22)
     assert listener.asked.prompt
 
 

@@ -12,7 +12,7 @@ from watchword.v1.transcript_pb2 import TranscriptSegment, TranscriptStatistics
 
 from pipeline.errors import SettingInvalid
 from pipeline.timeline import MediaTime
-from pipeline.transcribe.hearing import CAREFUL_BEAM, QUICK_BEAM
+from pipeline.transcribe.hearing import CAREFUL, QUICK
 from pipeline.transcribe.language import AGAIN, ENOUGH, FIRST
 from pipeline.transcribe.model import LanguageGuess, Passage, Task
 from pipeline.transcribe.options import OPTIONS, Options
@@ -274,8 +274,15 @@ def test_without_partials_less_is_heard() -> None:
     with_partials, without = MultilingualTranscriber(script), MultilingualTranscriber(script)
     Heard(items, with_partials)
     Heard(items, without, Options(interim=False, recorded=True))
-    assert QUICK_BEAM not in {passage.beam for passage in without.asked}
     assert len(without.asked) <= 0.6 * len(with_partials.asked)
+
+
+def test_only_what_becomes_final_is_heard_carefully() -> None:
+    script = talk(0.5, 30)
+    model = MultilingualTranscriber(script)
+    spoken = Heard(events(packets(hum(31, {"en": script}))), model)
+    assert len(spoken.finals) > 3
+    assert sum(passage.beam == CAREFUL.beam for passage in model.asked) == len(spoken.finals)
 
 
 # Terms
@@ -340,7 +347,7 @@ def test_what_the_last_final_takes_back_was_taken_back() -> None:
     class Inventive(MultilingualTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
             known = await super().transcribe(passage)
-            if passage.beam == CAREFUL_BEAM or written(known.words[-1:]) != "then":
+            if passage.beam == CAREFUL.beam or written(known.words[-1:]) != "then":
                 return known
             end = known.words[-1].end
             return replace(known, words=(*known.words, HeardWord("um", end, end + MediaTime.of(0.1), 0.05)))
@@ -366,7 +373,7 @@ def test_a_final_has_at_least_as_many_words_as_were_promised() -> None:
     class Deaf(MultilingualTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
             known = await super().transcribe(passage)
-            return known if passage.beam == QUICK_BEAM else Hypothesis()
+            return known if passage.beam == QUICK.beam else Hypothesis()
 
     found = Heard(events(packets(hum(4, {"en": script}))), Deaf(script))
     promised = max(segment.stable for segment in found.segments if not segment.is_final)

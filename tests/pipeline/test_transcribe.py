@@ -32,7 +32,7 @@ from pipeline.media.chunks import cut
 from pipeline.media.decode import AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
-from pipeline.transcribe.hearing import CAREFUL_BEAM
+from pipeline.transcribe.hearing import CAREFUL
 from pipeline.transcribe.model import LanguageGuess, Passage, Transcriber, load
 from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.stage import Transcribe
@@ -481,7 +481,7 @@ def test_a_careful_hearing_that_fails_leaves_what_was_promised_and_is_told() -> 
 
     class Away(ScriptedTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
-            if passage.beam == CAREFUL_BEAM:
+            if passage.beam == CAREFUL.beam:
                 raise ServiceUnavailable("a server is away")
             return await super().transcribe(passage)
 
