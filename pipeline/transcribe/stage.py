@@ -378,7 +378,8 @@ class Transcribe:
         language = await self._language(segment)
         segment.stepped = segment.tried = end
         must = end - segment.start >= self._rules.longest
-        for hear in (self._hearing.carefully,) if must else (self._hearing.on_trial, self._hearing.carefully):
+        on_trial = self._rules.on_trial and not must
+        for hear in (self._hearing.on_trial, self._hearing.carefully) if on_trial else (self._hearing.carefully,):
             begun = time.monotonic()
             try:
                 admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
