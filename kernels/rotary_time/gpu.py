@@ -31,10 +31,7 @@ def _rotary_kernel(  # type: ignore[no-untyped-def]
     axis = tl.load(axes + dimension, mask=real, other=0)
     position = tl.load(positions + axis * position_axis + batch * position_batch + token * position_token, mask=real, other=0)
     angle = position.to(tl.float32) * tl.load(frequencies + dimension, mask=real, other=0)
-    # The device's own sine is right near zero only, and positions go into tens of thousands: whole turns are taken off first, 2 pi
-    # in three pieces of which the first has so few bits that its multiples are exact (Cody and Waite 1980).
-    turns = tl.floor(angle * 0.15915494309189535 + 0.5)
-    angle = ((angle - turns * 6.28125) - turns * 0.0019350051879882812) - turns * 3.0199159819e-07
+    # Positions go into tens of thousands: this is right for them, since Triton takes NVIDIA's libdevice for it and not the fast instruction.
     cosine, sine = (tl.cos(angle) * scaling)[None, :], (tl.sin(angle) * scaling)[None, :]
     _turn(queries + batch * query_batch + token * query_token, query_head, query_heads, half, cosine, sine, dimension, HEADS)
     _turn(keys + batch * key_batch + token * key_token, key_head, key_heads, half, cosine, sine, dimension, HEADS)
