@@ -39,7 +39,8 @@ class Measured(NamedTuple):
 
 def luma_difference(before: Thumbnails, after: Thumbnails) -> Differences:
     """Mean absolute difference of the pixels."""
-    return _for(before).luma_difference(before, after)
+    found: Differences = _for(before).luma_difference(before, after)
+    return found
 
 
 def block_difference(before: Thumbnails, after: Thumbnails) -> Differences:
@@ -47,7 +48,8 @@ def block_difference(before: Thumbnails, after: Thumbnails) -> Differences:
 
     Blocks of a picture whose sides are no multiples of 8 and 6 differ in size by at most one pixel each way.
     """
-    return _for(before).block_difference(before, after)
+    found: Differences = _for(before).block_difference(before, after)
+    return found
 
 
 def histogram_distance(before: Thumbnails, after: Thumbnails) -> Differences:
@@ -55,13 +57,15 @@ def histogram_distance(before: Thumbnails, after: Thumbnails) -> Differences:
 
     Blind to where things are, and so to motion.
     """
-    return _for(before).histogram_distance(before, after)
+    found: Differences = _for(before).histogram_distance(before, after)
+    return found
 
 
 def frame_difference(before: Any, after: Any) -> FrameDifference:
     """All three. Torch tensors are taken as well, of bytes, and give tensors."""
     if not is_tensor(before):
-        return _for(before).frame_difference(before, after)
+        differences: FrameDifference = _for(before).frame_difference(before, after)
+        return differences
     import torch
 
     if before.dtype != torch.uint8 or after.dtype != torch.uint8:
@@ -84,19 +88,20 @@ def successive_differences(frames: Any) -> FrameDifference:
         raise ValueError(f"pictures in a shape (N, height, width) with N of at least 1 are needed, not {tuple(frames.shape)}")
     if is_tensor(frames):
         return frame_difference(frames[:-1], frames[1:])
-    return _for(frames).successive_differences(frames)
+    differences: FrameDifference = _for(frames).successive_differences(frames)
+    return differences
 
 
 def measure(luma: Any, before: Any = None, *, size: tuple[int, int] = THUMBNAIL) -> Measured:
     """Thumbnails of a batch of frames, and how much each differs from the one before: the large pictures are read once.
 
-    `luma` is `uint8` of shape (N, height, width), in order of time, of any strides: decoded frames' first planes. `before` is the thumbnail of
-    the frame before them, shape `size`, as an earlier call gave it. A thumbnail's pixel is the mean of the pixels under it, halves
-    rounded up, the same on every device. Numpy arrays give numpy arrays, torch tensors give tensors on their device.
+    `luma` is `uint8` of shape (N, height, width), in order of time, of any strides: decoded frames' first planes. `before` is the
+    thumbnail of the frame before them, shape `size`, as an earlier call gave it. A thumbnail's pixel is the mean of the pixels under
+    it, halves rounded up, the same on every device. Numpy arrays give numpy arrays, torch tensors give tensors on their device.
 
-    On a CPU this is no faster than scaling with libswscale while the frame is there, which is what the sampler does (see the log); it is for
-    frames that a GPU has decoded. Raises `TypeError` for other dtypes, and `ValueError` for other shapes, or for pictures smaller than
-    their thumbnails, or thumbnails smaller than 8x6.
+    On a CPU this is slower than scaling with libswscale while the frame is there, which is what the sampler does (see the log); it is
+    for frames that a GPU has decoded. Raises `TypeError` for other dtypes, and `ValueError` for other shapes, or for pictures smaller
+    than their thumbnails, or thumbnails smaller than 8x6.
     """
     if str(luma.dtype).removeprefix("torch.") != "uint8":
         raise TypeError(f"decoded luma is uint8, not {luma.dtype}")

@@ -8,7 +8,7 @@ from kernels.frame_difference.reference import BINS, COLUMNS, ROWS, FrameDiffere
 
 
 @triton.jit
-def _thumbnail_kernel(  # type: ignore[no-untyped-def]
+def _thumbnail_kernel(
     luma, out, height, width, rows, columns, frame_stride, row_stride, column_stride, COLUMN: tl.constexpr, REACH: tl.constexpr
 ):
     """One row of one thumbnail: the boxes of all its pixels, a line of the picture at a time."""
@@ -29,7 +29,7 @@ def _thumbnail_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _difference_kernel(  # type: ignore[no-untyped-def]
+def _difference_kernel(
     before, after, luma, block, distance, height, width,
     ROW: tl.constexpr, COLUMN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BINS: tl.constexpr,
 ):  # fmt: skip
@@ -37,7 +37,7 @@ def _difference_kernel(  # type: ignore[no-untyped-def]
     pair = tl.program_id(0).to(tl.int64)
     bins = tl.arange(0, BINS)
     counts = tl.zeros((BINS,), tl.int32)
-    total = 0
+    total = tl.full((), 0, tl.int32)
     largest = 0.0
     for number in range(ROWS * COLUMNS):
         top, bottom = number // COLUMNS * height // ROWS, (number // COLUMNS + 1) * height // ROWS

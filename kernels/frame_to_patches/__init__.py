@@ -38,11 +38,11 @@ def frame_to_patches(
     (N, ceil(height / 2), ceil(width / 2), 2), or YUV420P's pair of planes of the same shape without the 2. Any strides do. Numpy arrays
     and torch tensors are taken, all of one kind and on one device; on a GPU a Triton kernel does the work.
 
-    The upright picture is resized to `size` (height, width), or to what `smart_resize` makes of it and of `min_pixels` and `max_pixels`, with
-    Pillow's antialiased bicubic filter. `rotation` is by how many degrees it has to be turned against the clock to be upright, as
-    PyAV's `VideoFrame.rotation` and `Image.rotate` count. `matrix`, `full_range` and `siting` (where chroma was sampled:
-    "left" for MPEG-2 to HEVC, "center" for JPEG, "topleft" for BT.2020) are the stream's. Colours are clipped to what RGB can hold,
-    and normalised to (value / 255 - `mean`) / `std`.
+    The upright picture is resized to `size` (height, width), or to what `smart_resize` makes of it and of `min_pixels` and
+    `max_pixels`, with Pillow's antialiased bicubic filter. `rotation` is by how many degrees it has to be turned against the clock to
+    be upright, as PyAV's `VideoFrame.rotation` and `Image.rotate` count. `matrix`, `full_range` and `siting` (where chroma was sampled:
+    "left" for MPEG-2 to HEVC, "center" for JPEG, "topleft" for BT.2020) are the stream's. Colours are clipped to what RGB can hold, and
+    normalised to (value / 255 - `mean`) / `std`.
 
     Returns rows of `dtype` in the order that `patch_rows` describes, of the kind of array that came in, and the grid (temporal
     patches, rows, columns). `temporal` frames share a patch; the last frame is repeated where N is no multiple.
@@ -106,7 +106,6 @@ def _planes(luma: Any, chroma: Any) -> tuple[Any, Any, Any]:
     expected = (first.shape[0], (first.shape[1] + 1) // 2, (first.shape[2] + 1) // 2)
     for plane in (second, third):
         if tuple(plane.shape) != expected:
-            raise ValueError(
-                f"of {first.shape[0]} frames of {first.shape[2]}x{first.shape[1]} the chroma planes have the shape {expected}, not {tuple(plane.shape)}"
-            )
+            frames, height, width = first.shape
+            raise ValueError(f"chroma of {frames} frames of {width}x{height} has the shape {expected}, not {tuple(plane.shape)}")
     return first, second, third

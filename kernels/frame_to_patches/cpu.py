@@ -20,7 +20,6 @@ second-level cache. Fewer outputs multiply fewer zeros, more call the library le
 Floats = NDArray[np.float32]
 
 
-
 @functools.lru_cache(maxsize=128)
 def _bands(axis: Axis, outputs: int, *, upright: bool) -> list[tuple[int, int, int, Floats]]:
     """An axis as dense blocks of `outputs` each, (begin, low, high, block): those from `begin` on are `block @ samples[low:high]`."""

@@ -18,7 +18,7 @@ _SQUARE = 32
 
 
 @triton.jit
-def _weights(table, first, taps, outputs, count, samples):  # type: ignore[no-untyped-def]
+def _weights(table, first, taps, outputs, count, samples):
     """Weights of `samples` for `outputs`, (outputs, samples): zero beyond the axis and outside of a filter."""
     real = outputs < count
     tap = samples[None, :] - tl.load(first + outputs, mask=real, other=0)[:, None]
@@ -27,7 +27,7 @@ def _weights(table, first, taps, outputs, count, samples):  # type: ignore[no-un
 
 
 @triton.jit
-def _resized(  # type: ignore[no-untyped-def]
+def _resized(
     plane, row_stride, column_stride, height, width,
     down, down_first, down_taps, down_count, down_outputs,
     across, across_first, across_taps, across_count, across_outputs,
@@ -53,7 +53,7 @@ def _resized(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _patch_kernel(  # type: ignore[no-untyped-def]
+def _patch_kernel(
     luma, blue, red, out, mix, limits,
     frames, height, width, chroma_height, chroma_width,
     luma_frame, luma_row, luma_column, blue_frame, blue_row, blue_column, red_frame, red_row, red_column,

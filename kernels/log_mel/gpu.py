@@ -20,7 +20,7 @@ _SAMPLES, _BINS = 416, 224
 
 
 @triton.jit
-def _frames_kernel(  # type: ignore[no-untyped-def]
+def _frames_kernel(
     samples, count, stride, cosines, sines, filters, out, first, end, mels, frame_stride,
     HOP: tl.constexpr, REACH: tl.constexpr, SAMPLES: tl.constexpr, BINS: tl.constexpr, MELS: tl.constexpr, FRAMES: tl.constexpr,
     STEP: tl.constexpr,

@@ -32,8 +32,8 @@ def rotary_time(
     `frequencies`, float32 of shape (D / 2,), of a scaled variant, whose attention scaling is `scaling`. Value i of the first half of D is
     turned together with value i of the second half.
 
-    The definition is multimodal rotary position embedding of "Qwen2-VL" (Wang et al. 2024, section 2.1) and the interleaved one of "Qwen3-VL"
-    (2025, section 2). It is equal to transformers' `Qwen2_5_VLRotaryEmbedding` and `Qwen3VLTextRotaryEmbedding` with
+    The definition is multimodal rotary position embedding of "Qwen2-VL" (Wang et al. 2024, section 2.1) and the interleaved one of
+    "Qwen3-VL" (2025, section 2). It is equal to transformers' `Qwen2_5_VLRotaryEmbedding` and `Qwen3VLTextRotaryEmbedding` with
     `apply_rotary_pos_emb`: of values up to 1 within 2e-6 in float32, and, since they round after each step, within 2e-2 in bfloat16 and
     3e-3 in float16. For one token at a time on a CPU theirs costs as much or less: they keep the tables from layer to layer.
 
@@ -48,9 +48,8 @@ def rotary_time(
     if positions.dtype == torch.bool or positions.dtype in (torch.bfloat16, torch.float16):
         raise TypeError(f"positions are float32 or whole numbers, not {positions.dtype}: half precision cannot count past 2048")
     if queries.ndim != 4 or keys.ndim != 4 or (queries.shape[0], *queries.shape[2:]) != (keys.shape[0], *keys.shape[2:]):
-        raise ValueError(
-            f"queries and keys have shapes (batch, heads, length, D) that agree but in heads, not {tuple(queries.shape)} and {tuple(keys.shape)}"
-        )
+        shapes = f"{tuple(queries.shape)} and {tuple(keys.shape)}"
+        raise ValueError(f"queries and keys have shapes (batch, heads, length, D) that agree but in heads, not {shapes}")
     batch, _, length, width = queries.shape
     if positions.ndim != 3 or tuple(positions.shape) not in ((3, batch, length), (3, 1, length)):
         raise ValueError(f"positions have the shape {(3, batch, length)} or {(3, 1, length)}, not {tuple(positions.shape)}")

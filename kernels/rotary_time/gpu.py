@@ -8,7 +8,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _turn(values, head_stride, heads, half, cosine, sine, dimension, HEADS: tl.constexpr):  # type: ignore[no-untyped-def]
+def _turn(values, head_stride, heads, half, cosine, sine, dimension, HEADS: tl.constexpr):
     for start in range(0, heads, HEADS):
         head = start + tl.arange(0, HEADS)
         inside = (head < heads)[:, None] & (dimension < half)[None, :]
@@ -20,7 +20,7 @@ def _turn(values, head_stride, heads, half, cosine, sine, dimension, HEADS: tl.c
 
 
 @triton.jit
-def _rotary_kernel(  # type: ignore[no-untyped-def]
+def _rotary_kernel(
     queries, keys, positions, axes, frequencies, scaling, length, half, query_heads, key_heads,
     query_batch, query_head, query_token, key_batch, key_head, key_token, position_axis, position_batch, position_token,
     HALF: tl.constexpr, HEADS: tl.constexpr,
@@ -31,7 +31,7 @@ def _rotary_kernel(  # type: ignore[no-untyped-def]
     axis = tl.load(axes + dimension, mask=real, other=0)
     position = tl.load(positions + axis * position_axis + batch * position_batch + token * position_token, mask=real, other=0)
     angle = position.to(tl.float32) * tl.load(frequencies + dimension, mask=real, other=0)
-    # Positions go into tens of thousands: this is right for them, since Triton takes NVIDIA's libdevice for it and not the fast instruction.
+    # Positions go into tens of thousands. This is right for them: Triton takes libdevice's cosine, not the processor's fast one.
     cosine, sine = (tl.cos(angle) * scaling)[None, :], (tl.sin(angle) * scaling)[None, :]
     _turn(queries + batch * query_batch + token * query_token, query_head, query_heads, half, cosine, sine, dimension, HEADS)
     _turn(keys + batch * key_batch + token * key_token, key_head, key_heads, half, cosine, sine, dimension, HEADS)

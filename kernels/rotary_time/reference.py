@@ -15,9 +15,9 @@ Layout = Literal["sectioned", "interleaved"]
 def axes_of(sections: Sequence[int], layout: Layout) -> NDArray[np.int32]:
     """Which of time (0), height (1) and width (2) turns each frequency, shape (sum of `sections`,), highest frequency first.
 
-    "sectioned" gives time the highest frequencies, then height, then width (Qwen2-VL and Qwen2.5-VL). "interleaved" deals them out in turn: of the
-    first three times `sections[1]` frequencies every third, beginning with the second, is height's, of the first
-    three times `sections[2]` every third from the third is width's, all others are time's (Qwen3-VL).
+    "sectioned" gives time the highest frequencies, then height, then width (Qwen2-VL and Qwen2.5-VL). "interleaved" deals them out in
+    turn: of the first 3 * `sections[1]` frequencies every third, beginning with the second, is height's, of the first
+    3 * `sections[2]` every third from the third is width's, all others are time's (Qwen3-VL).
     """
     time, height, width = sections
     if layout == "sectioned":

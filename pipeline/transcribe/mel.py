@@ -1,8 +1,8 @@
 """The log-mel spectrogram that a Whisper encoder hears, made of a stream's new samples only.
 
-`kernels.log_mel` says what it is and reckons it; here is remembered what each stream has heard. A window that has grown at its end, or lost a
-whole number of hops at its start, takes the earlier frames over. What has not been heard unchanged is computed: the answer is that
-of the direct computation (the tests allow 1e-5, and 1e-4 to other implementations, of values that span 2).
+`kernels.log_mel` says what it is and reckons it; here is remembered what each stream has heard. A window that has grown at its end,
+or lost a whole number of hops at its start, takes the earlier frames over. What has not been heard unchanged is computed: the
+answer is that of the direct computation (the tests allow 1e-5, and 1e-4 to other implementations, of values that span 2).
 """
 
 import threading

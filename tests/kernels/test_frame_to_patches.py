@@ -199,7 +199,9 @@ class TestTransformers:
         assert colours.min() > 0
         assert colours.max() < 255
         theirs = processor(
-            Image.fromarray(colours.round().astype(np.uint8)), size={"shortest_edge": 3136, "longest_edge": 28 * 28 * 128}, return_tensors="np"
+            Image.fromarray(colours.round().astype(np.uint8)),
+            size={"shortest_edge": 3136, "longest_edge": 28 * 28 * 128},
+            return_tensors="np",
         )
         rows, grid = frame_to_patches(luma, chroma, max_pixels=28 * 28 * 128, matrix=matrix, full_range=full_range, siting="center")
         assert grid == tuple(theirs["image_grid_thw"][0])
@@ -242,7 +244,7 @@ class TestRefusals:
 
     def test_planes_that_do_not_belong_together(self) -> None:
         luma, (blue, red) = noise(1, 28, 28)
-        with pytest.raises(ValueError, match=r"have the shape \(1, 14, 14\), not \(1, 13, 14\)"):
+        with pytest.raises(ValueError, match=r"has the shape \(1, 14, 14\), not \(1, 13, 14\)"):
             frame_to_patches(luma, (blue, red[:, 1:]))
         with pytest.raises(ValueError, match="without zeros"):
             frame_to_patches(luma[:0], (blue[:0], red[:0]))

@@ -18,7 +18,7 @@ LAYOUTS = {"sectioned": (16, 24, 24), "interleaved": (24, 20, 20)}
 
 
 def some(length: int, dtype: str, heads: int = 5, key_heads: int = 2, batch: int = 2, width: int = 128) -> tuple[Any, Any, Any]:
-    """Queries and keys as an attention has them, (batch, heads, length, width) of (batch, length, heads, width), and fractions as positions."""
+    """Queries and keys as an attention has them, tokens before heads in memory, and fractions as positions."""
     torch.manual_seed(length)
     values = [torch.rand(batch, length, count, width).mul(2).sub(1).to(getattr(torch, dtype)) for count in (heads, key_heads)]
     return values[0].transpose(1, 2), values[1].transpose(1, 2), torch.rand(3, batch, length) * 30_000
@@ -87,7 +87,9 @@ def _transformers(layout: str) -> tuple[Any, Any]:
 
 def test_it_compiles_for_a_gpu(compiled: Callable[..., list[str]]) -> None:
     queries, keys = np.zeros((1, 4, 3, 128)), np.zeros((1, 1, 3, 128))
-    (assembler,) = compiled("rotary_time", "rotary_time", queries, keys, np.zeros((3, 1, 3), np.float32), sections=(16, 24, 24), floats="bfloat16")
+    (assembler,) = compiled(
+        "rotary_time", "rotary_time", queries, keys, np.zeros((3, 1, 3), np.float32), sections=(16, 24, 24), floats="bfloat16"
+    )
     assert "cos.approx" not in assembler  # which is wrong for positions of thousands
 
 
@@ -126,9 +128,7 @@ class TestMeaning:
 
     def test_frequencies_and_scaling_of_a_variant(self) -> None:
         queries, keys = torch.ones(1, 1, 1, 4), torch.ones(1, 1, 1, 4)
-        rotary_time(
-            queries, keys, torch.ones(3, 1, 1), sections=(1, 1, 0), frequencies=torch.tensor([torch.pi / 2, 0.0]), scaling=2.0
-        )
+        rotary_time(queries, keys, torch.ones(3, 1, 1), sections=(1, 1, 0), frequencies=torch.tensor([torch.pi / 2, 0.0]), scaling=2.0)
         np.testing.assert_allclose(queries.flatten(), [-2, 2, 2, 2], atol=1e-6)
 
     def test_positions_may_be_the_same_for_a_batch(self) -> None:

@@ -39,7 +39,7 @@ def compile_ahead(cache: str) -> None:
 
 
 def call(name: str, function: str, args: tuple[Any, ...], options: dict[str, Any], floats: str) -> tuple[Any, tuple[Any, ...]]:
-    """Call `kernels.<name>.<function>` with arrays as tensors, those of float64 as `floats`: the result, and the arguments as they are then."""
+    """Call `kernels.<name>.<function>` with arrays as tensors, those of float64 as `floats`: the result, and what became of `args`."""
     passed = tuple(to_tensors(argument, floats) for argument in args)
     result = getattr(importlib.import_module(f"kernels.{name}"), function)(*passed, **to_tensors(options, floats))
     return to_arrays(result), to_arrays(passed)
