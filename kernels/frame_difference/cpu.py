@@ -60,6 +60,8 @@ def successive_differences(frames: Bytes) -> FrameDifference:
 
 def counts(frames: Bytes) -> NDArray[np.int64]:
     """How many pixels are in each bin of brightness, shape (..., 32)."""
+    if frames.ndim == 2:
+        return np.bincount((frames >> 3).ravel(), minlength=BINS)
     flat = frames.reshape(-1, frames.shape[-2] * frames.shape[-1])
     bins = (flat >> 3).astype(np.int64)
     bins += np.arange(0, len(flat) * BINS, BINS)[:, None]

@@ -1,6 +1,7 @@
 """Rotary position embeddings whose positions are times, rows and columns."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kernels.arrays import is_tensor, on_gpu
@@ -57,12 +58,10 @@ def rotary_time(
         raise ValueError(f"three sections that add up to half of D = {width} are needed, not {tuple(sections)}")
     if layout not in ("sectioned", "interleaved"):
         raise ValueError(f"the layout is sectioned or interleaved, not {layout!r}")
-    if frequencies is None:
-        frequencies = frequencies_of(width // 2, theta)
+    axes, usual = _tables(tuple(sections), layout, theta, str(queries.device))
+    frequencies = usual if frequencies is None else frequencies.to(queries.device, torch.float32)
     if tuple(frequencies.shape) != (width // 2,):
         raise ValueError(f"{width // 2} frequencies are needed, not {tuple(frequencies.shape)}")
-    axes = torch.from_numpy(axes_of(sections, layout)).to(queries.device)
-    frequencies = frequencies.to(queries.device, torch.float32)
     positions = positions.expand(3, batch, length)
     if on_gpu(queries):
         from kernels.rotary_time import gpu
@@ -72,3 +71,11 @@ def rotary_time(
         from kernels.rotary_time import cpu
 
         cpu.rotary_time(queries, keys, positions, axes, frequencies, scaling)
+
+
+@lru_cache(maxsize=16)
+def _tables(sections: tuple[int, ...], layout: Layout, theta: float, device: str) -> "tuple[Tensor, Tensor]":
+    """The axis and the frequency of each pair of values."""
+    import torch
+
+    return torch.from_numpy(axes_of(sections, layout)).to(device), frequencies_of(sum(sections), theta).to(device)

@@ -18,7 +18,9 @@ def rotary_time(queries: "Tensor", keys: "Tensor", positions: "Tensor", axes: "T
     import torch
 
     angles = (positions.float()[axes.long()].permute(1, 2, 0) * frequencies)[:, None]
-    cosine, sine = angles.cos() * scaling, angles.sin() * scaling
+    cosine, sine = angles.cos(), angles.sin()
+    if scaling != 1:
+        cosine, sine = cosine * scaling, sine * scaling
     cosine, sine = torch.cat([cosine, cosine], dim=-1).to(queries.dtype), torch.cat([-sine, sine], dim=-1).to(queries.dtype)
     for values in (queries, keys):
         batch, heads, length, width = values.shape
