@@ -92,6 +92,8 @@ def frame_to_patches(
 
 def _planes(luma: Any, chroma: Any) -> tuple[Any, Any, Any]:
     """The three planes, each with its axis of frames; a view where they came interleaved."""
+    if not isinstance(chroma, tuple | list) and (chroma.ndim < 3 or chroma.shape[-1] != 2):
+        raise ValueError(f"interleaved chroma has a shape (..., height, width, 2), not {tuple(chroma.shape)}")
     planes = (luma, *chroma) if isinstance(chroma, tuple | list) else (luma, chroma[..., 0], chroma[..., 1])
     if len(planes) != 3:
         raise ValueError(f"chroma is one interleaved plane or a pair of planes, not {len(planes) - 1}")

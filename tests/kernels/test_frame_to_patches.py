@@ -248,6 +248,8 @@ class TestRefusals:
             frame_to_patches(luma, (blue, red[:, 1:]))
         with pytest.raises(ValueError, match="without zeros"):
             frame_to_patches(luma[:0], (blue[:0], red[:0]))
+        with pytest.raises(ValueError, match=r"height, width, 2\), not \(1, 14, 28\)"):
+            frame_to_patches(luma, np.zeros((1, 14, 28), np.uint8))
         with pytest.raises(ValueError, match="pair of planes, not 1"):
             frame_to_patches(luma, (blue,))
 
