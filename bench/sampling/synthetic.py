@@ -340,7 +340,7 @@ def plan(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Plan:
             while made.seconds < 22:
                 how = "dissolve" if rng.random() < 0.25 else "cut"
                 mix = length(0.5, 1.5) if how == "dissolve" else 0.0
-                take = [left, right, shot(rng, size, 5)][len(made.shots) % 3 if len(made.shots) > 2 else len(made.shots) % 2]
+                take = (left, right, left, right, shot(rng, size, 5))[len(made.shots) % 5]
                 made.add(take, mix + length(2, 5), mix, how)
     return made
 

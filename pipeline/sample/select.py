@@ -13,6 +13,8 @@ What is remembered is chosen so that a reader who starts in the middle, as after
 from dataclasses import dataclass
 from typing import Generic
 
+import numpy as np
+from numpy.typing import NDArray
 from watchword.v1 import scene_pb2
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
@@ -97,14 +99,22 @@ class Selector(Generic[Payload]):
         self._allowed = 0.0
         self._allowed_at = ZERO
 
-    def push(self, time: MediaTime, luma: Thumbnails, payload: Payload, *, restart: bool = False) -> list[Chosen[Payload] | Closed]:
-        """Take the next frame and its `uint8` thumbnail; what is decided now, in order of time.
+    def push(
+        self,
+        time: MediaTime,
+        luma: Thumbnails,
+        payload: Payload,
+        *,
+        chroma: NDArray[np.uint8] | None = None,
+        restart: bool = False,
+    ) -> list[Chosen[Payload] | Closed]:
+        """Take the next frame and its `uint8` thumbnails; what is decided now, in order of time.
 
-        `restart` says that decoding can start with this frame. A frame that looks like a cut is decided about when two
+        `chroma` holds Cb and Cr, shape (2, ...); without it cuts are judged by brightness alone. `restart` says that decoding can start with this frame. A frame that looks like a cut is decided about when two
         more frames have come, or one after `cuts.NEAR`.
         """
         decisions = []
-        for frame, cut in self._cuts.push(time, luma, payload):
+        for frame, cut in self._cuts.push(time, luma, payload, chroma):
             decisions += self._decide(frame, cut, restart=restart and frame.time == time)
         return decisions
 
@@ -118,7 +128,7 @@ class Selector(Generic[Payload]):
 
     def _decide(self, frame: Seen[Payload], cut: bool, *, restart: bool) -> list[Chosen[Payload] | Closed]:
         self._latest = frame.time
-        dissolved = self._dissolves.push(frame.time, frame.luma, cut=cut)
+        dissolved = self._dissolves.push(frame.time, frame.luma, cut=cut, chroma=frame.look.chroma)
         if not cut:
             self._steps.append(frame.step)
         if self._scene is None:
@@ -139,8 +149,8 @@ class Selector(Generic[Payload]):
     def _forget(self, frame: Seen[Payload]) -> None:
         """Go on as if the stream began with this frame, the latest that was taken."""
         self._cuts, self._dissolves = CutFinder(), DissolveFinder()
-        self._cuts.push(frame.time, frame.luma, frame.payload)
-        self._dissolves.push(frame.time, frame.luma, cut=False)
+        self._cuts.push(frame.time, frame.luma, frame.payload, frame.look.chroma)
+        self._dissolves.push(frame.time, frame.luma, cut=False, chroma=frame.look.chroma)
 
     def _open(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, *, anew: bool) -> Chosen[Payload]:
         """Begin a scene with its first keyframe."""
