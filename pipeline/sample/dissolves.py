@@ -33,7 +33,6 @@ REPEATS = MediaTime.of(0.6)
 REACH = SPANS[-1] + REPEATS + MediaTime.of(0.4)
 """How far back the frames lie on which a decision depends."""
 
-DEBUG=False
 _PERIOD = MediaTime.of(0.1)
 """Frames are looked at ten times a second, at the first after each tenth of a second, however many there are."""
 _COLOUR = 1.5
@@ -112,9 +111,8 @@ class DissolveFinder:
         looks = list(self._looks)
         if len(looks) < 5:
             return False
-        if any(each.contrast < _BLANK for each in looks) and _faded(looks):
-            return True
-        return looks[-1].contrast >= _BLANK and _dissolved(looks)
+        # After a picture of nothing only the end of the fade is looked for: on its way it is a mixture, too.
+        return _faded(looks) if any(each.contrast < _BLANK for each in looks) else _dissolved(looks)
 
 
 def _faded(looks: list[_Look]) -> bool:
@@ -125,7 +123,7 @@ def _faded(looks: list[_Look]) -> bool:
         return shown is not None and now.nanos - shown >= _BLANK_FOR.nanos > looks[-2].nanos - shown
     blank = max(index for index, each in enumerate(looks) if each.contrast < _BLANK)
     since = [each.contrast for each in looks[blank + 1 :]]
-    if len(since) < 3 or now.contrast < _SHOWS or now.contrast > _STEADY * since[-3] or min(since[-3:]) < max(since) / _STEADY:
+    if len(since) < 3 or now.contrast < _SHOWS or now.contrast > _STEADY * since[-3]:
         return False
     if sum(0.15 * now.contrast < each < 0.85 * now.contrast for each in since) < _IN_STEPS:
         return False
@@ -162,7 +160,6 @@ def _dissolved(looks: list[_Look]) -> bool:
         middle = looks[start + 1 + int(np.argmin(np.abs(shares - 0.5)))].contrast
         doubt += _DIP_COUNTS * max(0.0, middle / math.sqrt((first.contrast**2 + now.contrast**2) / 2) - _NO_DIP)
         doubt += _LIKENESS_COUNTS * max(0.0, _correlation(first.picture, now.picture) - _UNRELATED)
-        if DEBUG: print('doubt',now.nanos/1e9,(now.nanos-first.nanos)/1e9,round(doubt,3),first.contrast,middle,now.contrast,_correlation(first.picture,now.picture),float(np.sqrt((off_line * off_line).sum(axis=1) / length).mean()),length/line.size)
         if doubt < _DOUBT:
             return True
     return False
