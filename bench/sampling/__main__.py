@@ -1,96 +1,134 @@
-"""Cuts found, missed and false, and what sampling costs, on given clips.
+"""Cuts, dissolves, events and costs, side by side: `PYTHONPATH=. python -m bench.sampling --media DIR --clips DIR [--seed 1] [--peers ENVIRONMENT]`.
 
-    python bench/sampling.py samples/demo.mp4
-    python bench/sampling.py --truth clips/manifest.json
+"ours" is the Sample stage as it runs, fed chunk by chunk from what a publisher sends. "adaptive" and "content" are PySceneDetect's detectors over OpenCV, in the
+environment that `peers/setup.sh` made, each once with every length of shot allowed and once with its defaults. "decode" is
+PyAV's decoder alone, one thread, nothing looked at. Costs are processor seconds. Prints a table of borders found for each set
+of clips, one of events and keyframes, and with `--costs` one of costs by codec and size.
 
-A clip's cuts are read from the JSON file beside it (`cuts`: seconds), or from a manifest whose `entries` name `file` and
-`cuts`. Costs are CPU time of this process on one thread: of decoding alone, and of the luma thumbnail and the selection
-that come on top; the JPEGs of the keyframes are counted apart.
+    python -m bench.sampling --media shared/media --clips /tmp/clips --peers /tmp/scenedetect
+    python -m bench.sampling --costs --clips /tmp/clips --peers /tmp/scenedetect
+    python -m bench.sampling --still 3600 --clips /tmp/clips
 """
 
 import argparse
-import json
 import platform
-import time
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-import av
-import numpy as np
-from watchword.v1 import scene_pb2
+from bench.sampling import costs, synthetic, truth
+from bench.sampling.metrics import Borders, Count, borders, covered, uniform
+from bench.sampling.runs import Run, ours, peers
+from bench.sampling.truth import Clip
+from bench.transcription.__main__ import processor
 
-from pipeline.sample.pictures import Shrinker
-from pipeline.sample.select import DEFAULTS, Chosen, Closed, Selector
-from pipeline.timeline import ZERO, MediaTime
-
-NEAR_S = 0.04
-"""A cut counts as found when it is told within this time of the true one: one frame at 25 a second."""
-
-
-def clips(files: list[Path], manifest: Path | None) -> Iterator[tuple[Path, list[float]]]:
-    """Each clip with the times of its cuts in seconds."""
-    for file in files:
-        yield file, json.loads(file.with_suffix(".json").read_text())["cuts"]
-    if manifest is not None:
-        for entry in json.loads(manifest.read_text())["entries"]:
-            if entry.get("cuts") is not None:
-                yield manifest.parent / entry["file"], entry["cuts"]
+DETECTORS = {
+    "adaptive": ("adaptive",),
+    "adaptive, its defaults": ("adaptive", "--defaults"),
+    "content": ("content",),
+    "content, its defaults": ("content", "--defaults"),
+}
 
 
-def measure(path: Path, cuts: list[float]) -> np.ndarray:
-    """Print a line about the clip; returns how many cuts were found, missed and false."""
-    shrinker, selector = Shrinker(), Selector[av.VideoFrame](DEFAULTS)
-    decisions: list[Chosen[av.VideoFrame] | Closed] = []
-    spent = np.zeros(3)
-    frames, last = 0, ZERO
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        decoded = container.decode(stream)
-        while True:
-            start = time.process_time()
-            frame = next(decoded, None)
-            spent[0] += time.process_time() - start
-            if frame is None or frame.time is None:
-                break
-            start, last = time.process_time(), MediaTime.of(frame.time)
-            new = selector.push(last, shrinker.luma(frame), frame)
-            spent[1] += time.process_time() - start
-            start = time.process_time()
-            for each in new:
-                if isinstance(each, Chosen):
-                    shrinker.picture(each.payload)
-            spent[2] += time.process_time() - start
-            decisions += new
-            frames += 1
-    decisions += selector.finish(last)
-    chosen = [each for each in decisions if isinstance(each, Chosen)]
-    told = [each.time.seconds for each in chosen if each.reason == scene_pb2.KEYFRAME_REASON_CUT]
-    missed = [cut for cut in cuts if not any(abs(cut - at) <= NEAR_S for at in told)]
-    false = [at for at in told if not any(abs(cut - at) <= NEAR_S for cut in cuts)]
-    decode, select, picture = spent / max(frames, 1) * 1000
-    print(
-        f"{path.name}: {frames} frames, {len(cuts) - len(missed)} of {len(cuts)} cuts, missed {missed}, false {false}; "
-        f"{len(chosen)} keyframes, {len(decisions) - len(chosen)} scenes; "
-        f"ms/frame: decode {decode:.3f}, thumbnail and selection {select:.3f}, JPEG {picture:.3f}"
-    )
-    return np.array([len(cuts) - len(missed), len(missed), len(false)])
+def figure(count: Count) -> str:
+    """F1 and what it is made of."""
+    return "" if count.f1 is None else f"{count.f1:.3f} ({count.found}/{count.missed}/{count.false})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
+
+
+def borders_table(clips: Sequence[Clip], runs: dict[str, list[Run]], *, notes: bool) -> None:
+    """F1 of each system in each set of clips."""
+    totals: dict[str, dict[str, Borders]] = {name: defaultdict(Borders) for name in runs}
+    for name, each in runs.items():
+        for clip, run in zip(clips, each, strict=True):
+            found = borders(clip, run.borders)
+            totals[name][clip.group] += found
+            totals[name]["all"] += found
+    groups = [*dict.fromkeys(clip.group for clip in clips), "all"]
+    for title, which in (("hard cuts", "cuts"), ("dissolves and fades", "gradual")):
+        print(f"\n{title}: F1 (found/missed/false)\n")
+        rows = []
+        for group in groups:
+            counts = [getattr(totals[name][group], which) for name in runs]
+            if any(count.found + count.missed for count in counts):
+                rows.append([group, *(figure(count) for count in counts)])
+        print(table(["set", *runs], rows))
+    quiet = [g for g in groups[:-1] if not any(c.found + c.missed for c in (totals["ours"][g].cuts, totals["ours"][g].gradual))]
+    for group in quiet:
+        print(f"\n{group}: no borders; told {', '.join(f'{name} {totals[name][group].cuts.false}' for name in runs)}")
+    if notes:
+        print("\n" + "\n".join(totals["ours"]["all"].notes))
+
+
+def events_table(clips: Sequence[Clip], runs: Sequence[Run]) -> None:
+    """How many of the described events have a keyframe, and how many keyframes that takes."""
+    rows = []
+    for group in dict.fromkeys(clip.group for clip in clips):
+        kinds: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        keyframes, opening, evenly = 0, 0, 0
+        for clip, run in zip(clips, runs, strict=True):
+            if clip.group != group or not clip.events:
+                continue
+            even = uniform(clip, run.keyframes[0][0] if run.keyframes else 0.0)
+            found, found_evenly = covered(clip.events, [at for at, _ in run.keyframes]), covered(clip.events, even)
+            for event in clip.events:
+                kinds[event.kind][0] += event in found
+                kinds[event.kind][1] += event in found_evenly
+                kinds[event.kind][2] += 1
+            keyframes, evenly, opening = keyframes + len(run.keyframes), evenly + len(even), opening + 1 + len(run.borders)
+        if kinds:
+            of = "; ".join(f"{kind} {a}/{c} (evenly {b})" for kind, (a, b, c) in kinds.items())
+            share = sum(a for a, _, _ in kinds.values()) / sum(c for _, _, c in kinds.values())
+            rows.append([group, f"{100 * share:.1f}", of, str(keyframes), str(opening), str(evenly), f"{keyframes / evenly:.2f}"])
+    if rows:
+        head = ["set", "covered %", "events with a keyframe", "keyframes", "of them opening a scene", "one a second", "ratio"]
+        print("\nevents\n")
+        print(table(head, rows))
+    reasons = Counter(reason for run in runs for _, reason in run.keyframes)
+    minutes = sum(clip.seconds for clip in clips) / 60
+    print(f"\nkeyframes a minute over all: {sum(reasons.values()) / minutes:.1f}; {dict(reasons)}")
 
 
 def main() -> None:
-    """Measure what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--truth", type=Path, help="a manifest of clips")
+    """Run, and print the tables."""
+    parser = argparse.ArgumentParser(prog="bench.sampling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--media", type=Path, help="directory with manifest.json")
+    parser.add_argument("--sample", type=Path, default=Path("samples/demo.mp4"))
+    parser.add_argument("--clips", type=Path, required=True, help="directory for the clips that are made, kept there")
+    parser.add_argument("--seed", type=int, action="append", help="of the sixty synthetic clips; may be repeated")
+    parser.add_argument("--peers", type=Path, help="environment that peers/setup.sh made")
+    parser.add_argument("--costs", action="store_true", help="costs by codec and size")
+    parser.add_argument("--still", type=float, help="seconds of a still picture to sample")
+    parser.add_argument("--notes", action="store_true", help="name what ours missed and told wrongly")
     arguments = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, PyAV {av.__version__}, numpy {np.__version__}"
-    )
-    if cpu := [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]:
-        print(f"{len(cpu)} x {cpu[0].split(':')[1].strip()}")
-    found, missed, false = sum((measure(*clip) for clip in clips(arguments.files, arguments.truth)), np.zeros(3))
-    precision, recall = found / max(found + false, 1), found / max(found + missed, 1)
-    print(f"all: precision {precision:.3f}, recall {recall:.3f}, F1 {2 * precision * recall / max(precision + recall, 1e-9):.3f}")
+    print(f"{processor()}; Python {platform.python_version()}, PyAV {version('av')}, numpy {version('numpy')}; one thread")
+    if arguments.still:
+        print(costs.still(arguments.clips, arguments.still))
+        return
+    if arguments.costs:
+        print(costs.table(arguments.clips, arguments.peers))
+        return
+    clips = truth.media(arguments.media / "manifest.json") if arguments.media else []
+    if arguments.media and arguments.sample.exists():
+        clips.append(truth.sample(arguments.sample))
+    for seed in arguments.seed or ([] if arguments.media else [1]):
+        clips += synthetic.make(arguments.clips, seed)
+    runs = {"ours": ours(clips)}
+    if arguments.peers:
+        runs |= {name: peers(arguments.peers, clips, *options) for name, options in DETECTORS.items()}
+    for name, each in runs.items():
+        first = next((run.versions for run in each if run.versions), {})
+        seconds = sum(run.cpu_s for run in each)
+        frames = sum(run.frames for run in each)
+        of = ", ".join(f"{package} {number}" for package, number in first.items())
+        print(f"{name}: {1000 * seconds / max(frames, 1):.3f} ms a frame, at most {max(run.peak_mib for run in each):.0f} MiB {of}".rstrip())
+    borders_table(clips, runs, notes=arguments.notes)
+    events_table(clips, runs["ours"])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ class Event:
     end: float
     what: str
     kind: str
-    """event, text or motion."""
+    """event, text, state or motion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,6 @@ DISSOLVES = {("video/nasa_13013.mp4", 5.28): Span(5.0, 5.7)}
 """What the manifest lists as cuts and says in words to be dissolves."""
 UNSURE = {"video/psd_fades.mp4": (Span(0, 10),)}
 """A clip of slow fades all through, whose places nobody wrote down."""
-READ_FOR_S = 2.0
-"""A text counts as shown by a keyframe at any time that it is there."""
 
 
 def media(manifest: Path) -> list[Clip]:
@@ -75,6 +73,8 @@ def media(manifest: Path) -> list[Clip]:
         name = entry["file"]
         events = [Event(*event["t"], event["what"], "event") for event in entry.get("events", ())]
         events += [Event(*text["t"], text["text"], "text") for text in entry.get("on_screen_text", ())]
+        counts = entry.get("counts") or entry.get("bottle_counts") or ()
+        events += [Event(start, end, f"{count} are there", "state") for start, end, count in counts]
         clips.append(
             Clip(
                 path=path,

@@ -124,7 +124,7 @@ class Selector(Generic[Payload]):
     def _open(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, *, anew: bool) -> Chosen[Payload]:
         """Begin a scene with its first keyframe."""
         self._scene = frame.time
-        self._watch = SceneWatch(self._options, frame)
+        self._watch = SceneWatch(self._options, frame, anew=anew)
         return self._choose(frame, reason, novelty(self._reference, frame.look), anew=anew)
 
     def _choose(

@@ -123,8 +123,9 @@ class Sample:
             if self._latest is not None:
                 self._interval = decoded.time - self._latest
             self._latest = decoded.time
-            luma = self._shrinker.luma(decoded.frame)
-            decisions += self._selector.push(decoded.time, luma, decoded, restart=decoded.time in self._starts)
+            small = self._shrinker.small(decoded.frame)
+            restart = decoded.time in self._starts
+            decisions += self._selector.push(decoded.time, small.luma, decoded, chroma=small.chroma, restart=restart)
         return decisions
 
     def _tell(self, decisions: Iterable[Chosen[DecodedFrame] | Closed]) -> list[events_pb2.KeyframeEvent]:

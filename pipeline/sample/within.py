@@ -32,10 +32,13 @@ from pipeline.timeline import MediaTime
 _PERIOD = MediaTime.of(0.1)
 _WRITING_PERIOD = MediaTime.of(0.2)
 _WRITING_BEFORE = MediaTime.of(0.5)
-_SOON = 0.5
-"""Keyframes in a new scene's budget."""
-_LEAST_CHANGE = 0.3
-"""With a full budget this part of `Options.change` is enough."""
+_SOON = 0.25
+_SOON_OF_FIRST = 0.5
+"""Keyframes in the budget of a new scene, and of one that nothing was chosen before."""
+_LEAST_CHANGE = 0.45
+_EASIER = 0.12
+"""Of `Options.change` so much less is enough for each second that is waited, down to the least part."""
+_FULLER = 0.8
 _ROWS, _COLUMNS = 6, 8
 _MUCH = 4.0
 """Unrelated pictures differ by about a quarter in mean luma."""
@@ -46,11 +49,17 @@ _GLOBAL = 0.6
 """Share of the blocks that must have changed before a pan is looked for."""
 _EXPLAINED = 0.5
 """A shift is a pan when it leaves less than this part of the difference."""
-_MOTION = 0.1
-_FAST = 0.18
-"""Largest change of a block in a tenth of a second: a peak has more than the one, and is a burst from the other on."""
-_ABOVE_MEAN = 1.5
+_MOTION = 0.05
+_FAST = 0.1
+_MOVING_BLOCKS = 6
+"""Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
+_ABOVE_MEAN = 1.25
 _MOTION_LOOKS = 40
+_LATELY = 10
+_STIRRED = 0.04
+_CALM = 0.6
+_SETTLED_NEEDS = 0.5
+"""When six blocks moved more than the one within a second, and now less than that part of it, less novelty is needed."""
 _BURST = 4
 
 
@@ -75,12 +84,12 @@ class _Moving(Generic[Payload]):
 class SceneWatch(Generic[Payload]):
     """Watches one scene, from its first keyframe."""
 
-    def __init__(self, options: Options, first: Seen[Payload]) -> None:
+    def __init__(self, options: Options, first: Seen[Payload], *, anew: bool) -> None:
         self._options = options
         self._reference: Look = first.look
         self._reference_at = first.time
         self._reference_strokes = strokes(first.luma)
-        self._tokens, self._tokens_at = _SOON, first.time
+        self._tokens, self._tokens_at = _SOON_OF_FIRST if anew else _SOON, first.time
         self._slot = first.time.nanos // _PERIOD.nanos
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
         self._moving: deque[_Moving[Payload]] = deque(maxlen=4)
@@ -107,9 +116,11 @@ class SceneWatch(Generic[Payload]):
         if tokens < 1:
             self._was_new = False
             return []
-        needed = self._needed(tokens)
+        needed = self._needed(tokens, frame.time)
         if burst := self._burst(tokens, needed):
             return burst
+        if self._has_settled():
+            needed *= _SETTLED_NEEDS
         new = frame.time - self._reference_at >= self._options.minimum_gap and self._is_new(frame.look, needed)
         was_new, self._was_new = self._was_new, new
         return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)] if new and (was_new or not close) else []
@@ -129,10 +140,11 @@ class SceneWatch(Generic[Payload]):
         earned = max(0, (time - self._tokens_at).nanos) * self._options.keyframes_a_minute / 60e9
         return min(self._tokens + earned, float(self._options.at_once))
 
-    def _needed(self, tokens: float) -> float:
-        """The novelty that is needed: with one keyframe left all of `Options.change`, with a full budget a part of it."""
-        full = max(self._options.at_once - 1, 1)
-        return self._options.change * (1 - (1 - _LEAST_CHANGE) * min(1.0, (tokens - 1) / full))
+    def _needed(self, tokens: float, time: MediaTime) -> float:
+        """The novelty that is needed: the less, the longer the last keyframe is past and the more may still be chosen."""
+        waited = max(0.0, (time - self._reference_at - self._options.minimum_gap).seconds)
+        fuller = _FULLER if tokens >= 2 else 1.0
+        return self._options.change * max(_LEAST_CHANGE, 1 - _EASIER * waited) * fuller
 
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
@@ -154,7 +166,8 @@ class SceneWatch(Generic[Payload]):
         if not close:
             self._moving.clear()
             return
-        motion = float(block_differences(last, frame.look, light=False).max())
+        blocks = block_differences(last, frame.look, light=False).ravel()
+        motion = float(np.partition(blocks, -_MOVING_BLOCKS)[-_MOVING_BLOCKS:].mean())
         self._moving.append(_Moving(motion, frame if motion > _MOTION / 2 else None))
         self._motions.append(motion)
 
@@ -175,6 +188,13 @@ class SceneWatch(Generic[Payload]):
         frames = [looks[index].frame for index in around]
         self._moving.clear()
         return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in frames if frame is not None]
+
+    def _has_settled(self) -> bool:
+        """Whether much moved a moment ago and little does now: what came of it can be seen, and nothing blurs it."""
+        if len(self._motions) < 3:
+            return False
+        lately = list(self._motions)[-_LATELY:]
+        return max(lately) > _STIRRED and max(lately[-2:]) < _CALM * max(lately)
 
     def _has_writing(self, frame: Seen[Payload]) -> bool:
         """Whether writing has appeared that the last keyframe does not show."""

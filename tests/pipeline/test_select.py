@@ -285,7 +285,7 @@ def test_after_a_scene_that_begins_anew_nothing_from_before_matters() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"maximum_gap": ZERO}, {"longest_scene": MediaTime.of(-1)}, {"change": 0.0}, {"change": 1.5}, {"changes_at_once": 0}],
+    [{"maximum_gap": ZERO}, {"longest_scene": MediaTime.of(-1)}, {"change": 0.0}, {"change": 1.5}, {"at_once": 0}, {"keyframes_a_minute": 0}],
 )
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):

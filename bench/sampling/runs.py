@@ -1,0 +1,111 @@
+"""Runs over clips: of the Sample stage and of the peers, in processes of their own."""
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from watchword.v1 import events_pb2, scene_pb2
+
+from bench.sampling.truth import Clip
+from pipeline.media.publish import publish
+from pipeline.sample.stage import Sample
+from pipeline.timeline import MediaTime
+
+PEER = Path(__file__).parent / "peers" / "pyscenedetect.py"
+OPENING = (scene_pb2.KEYFRAME_REASON_CUT, scene_pb2.KEYFRAME_REASON_CHANGE)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was found in one clip, and what it cost."""
+
+    borders: list[float]
+    """When shots begin, in seconds, the first left out."""
+    cpu_s: float
+    frames: int
+    peak_mib: float
+    """Largest resident memory of the process so far."""
+    keyframes: list[tuple[float, str]] = field(default_factory=list)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Tape:
+    """Takes what a publisher sends."""
+
+    def __init__(self) -> None:
+        self.video: list[events_pb2.VideoEvent] = []
+
+    async def publish(self, topic: str, stream_id: str, value: Any, **_: Any) -> None:
+        """Keep the video chunks, and what is missing between them."""
+        if topic == "video" and value.WhichOneof("event") in ("chunk", "gap"):
+            self.video.append(value)
+
+
+async def record(path: Path) -> list[events_pb2.VideoEvent]:
+    """The file's video as a publisher sends it."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    tape = Tape()
+    await publish(str(path), tape, stream_id="bench", speed=None)
+    return tape.video
+
+
+async def sample(events: Sequence[events_pb2.VideoEvent]) -> Run:
+    """The Sample stage over the chunks; its processor time is that of all threads of this process."""
+    stage = Sample("bench")
+    told: list[events_pb2.KeyframeEvent] = []
+    frames = sum(len(event.chunk.packets) for event in events)
+    begun = time.process_time()
+    for event in events:
+        told += [each async for each in stage.process(event)]
+    told += [each async for each in stage.flush()]
+    spent = time.process_time() - begun
+    stage.close()
+    found = [each.keyframe for each in told if each.WhichOneof("event") == "keyframe"]
+    starts = {each.scene.scene_id: MediaTime.from_proto(each.scene.media_start).seconds for each in told if each.WhichOneof("event") == "scene"}
+    times = [MediaTime.from_proto(each.media_time).seconds for each in found]
+    borders = [at for at, each in zip(times, found, strict=True) if at == starts.get(each.scene_id) and each.reason in OPENING]
+    reasons = [scene_pb2.KeyframeReason.Name(each.reason).removeprefix("KEYFRAME_REASON_").lower() for each in found]
+    return Run(borders, spent, frames, peak_mib(), list(zip(times, reasons, strict=True)))
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def ours(clips: Sequence[Clip]) -> list[Run]:
+    """One process for all clips; publishing is not counted."""
+    lines = _lines([sys.executable, "-m", "bench.sampling.runs", *(str(clip.path) for clip in clips)])
+    return [Run(**{**line, "keyframes": [tuple(each) for each in line["keyframes"]]}) for line in lines]
+
+
+def peers(environment: Path, clips: Sequence[Clip], *options: str) -> list[Run]:
+    """PySceneDetect over the clips."""
+    lines = _lines([str(environment / "bin" / "python"), str(PEER), *options, *(str(clip.path) for clip in clips)])
+    return [Run(line["borders"], line["cpu_s"], line["frames"], line["peak_mib"], [], line["versions"]) for line in lines]
+
+
+def _lines(command: list[str]) -> list[dict[str, Any]]:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, env=os.environ)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+async def main(paths: Sequence[str]) -> None:
+    """A JSON line a clip."""
+    for path in paths:
+        run = await sample(await record(Path(path)))
+        print(json.dumps({name: getattr(run, name) for name in ("borders", "cpu_s", "frames", "peak_mib", "keyframes")}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))
