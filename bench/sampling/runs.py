@@ -61,6 +61,8 @@ async def record(path: Path) -> list[events_pb2.VideoEvent]:
 
 async def sample(events: Sequence[events_pb2.VideoEvent]) -> Run:
     """The Sample stage over the chunks; its processor time is that of all threads of this process."""
+    import PIL.JpegImagePlugin  # noqa: F401  Loaded once a process, not for each stream.
+
     stage = Sample("bench")
     told: list[events_pb2.KeyframeEvent] = []
     frames = sum(len(event.chunk.packets) for event in events)

@@ -108,7 +108,7 @@ class CutFinder(Generic[Payload]):
         if before is None:
             return Seen(time, luma, now, payload, 0.0, 0.0, 0.0, stands_out=False)
         light, unlike, colour = step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now)
-        sparse = time - before.time > SPARSE
+        sparse = time.nanos - before.time.nanos > SPARSE.nanos
         steps = self._steps[sparse]
         stands_out = False
         if max(light, colour) > _LEAST and (unlike > _UNLIKE or colour > _COLOUR or light > _STEP_OF_EVEN):

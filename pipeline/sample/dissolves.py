@@ -17,13 +17,12 @@ Like a cut, the end of a dissolve is judged by the frames of the last `REACH` al
 """
 
 import math
-from collections import deque
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.frame_difference import Thumbnails
+from pipeline.sample.looks import Look
 from pipeline.timeline import MediaTime
 
 SPANS = tuple(MediaTime.of(span) for span in (0.6, 1, 1.5, 2, 2.6))
@@ -70,115 +69,159 @@ _SAME = 0.8
 
 _Pixels = NDArray[np.float32]
 
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    nanos: int
-    picture: _Pixels
-    """Luma and, where known, weighted colour, 0 to 1."""
-    contrast: float
+_LUMA = 16 * 9
+_ROOM = 64
+"""Looks that there is room for; fewer than 32 are within reach."""
 
 
 class DissolveFinder:
     """Takes the frames of one uninterrupted stretch in order of time and says of each whether a dissolve has ended with it."""
 
     def __init__(self) -> None:
-        self._looks: deque[_Look] = deque()
+        self._pictures: _Pixels | None = None
+        """Of the looks from `_first` to `_end`: luma and, where known, weighted colour, 0 to 1."""
+        self._products = np.zeros((_ROOM, _ROOM))
+        """The scalar products of the pictures: all that is asked about lines between them follows from these."""
+        self._nanos: list[int] = [0] * _ROOM
+        self._contrasts: list[float] = [0.0] * _ROOM
+        self._first = self._end = 0
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
 
-    def push(self, time: MediaTime, luma: Thumbnails, *, cut: bool, chroma: NDArray[np.uint8] | None = None) -> bool:
-        """Take a frame, `uint8`, with Cb and Cr where they are known; nothing before a cut is mixed with what follows."""
+    def push(self, time: MediaTime, look: Look, *, cut: bool) -> bool:
+        """Take a frame; nothing before a cut is mixed with what follows."""
         if cut:
-            self._looks.clear()
+            self._first = self._end
         slot, self._slot = self._slot, time.nanos // _PERIOD.nanos
         if slot == self._slot and not cut:
             return False
-        picture = _coarse(luma)
-        contrast = float(picture.std())
-        if chroma is not None:
-            picture = np.concatenate([picture, *(np.float32(_COLOUR) * _coarse(plane) for plane in chroma)])
-        self._looks.append(_Look(time.nanos, picture, contrast))
-        oldest = (time - SPANS[-1] - _PERIOD - _PERIOD).nanos
-        while self._looks[0].nanos < oldest:
-            self._looks.popleft()
+        self._append(time.nanos, look)
         if not self._has_ended():
             return False
         ended_at, self._ended_at = self._ended_at, time
         return ended_at is None or time - ended_at > REPEATS
 
+    def _append(self, nanos: int, look: Look) -> None:
+        picture = _coarse(look)
+        if self._pictures is None:
+            self._pictures = np.zeros((_ROOM, picture.size), np.float32)
+        if self._end == _ROOM:
+            kept, count = slice(self._first, self._end), self._end - self._first
+            self._pictures[:count] = self._pictures[kept].copy()
+            self._products[:count, :count] = self._products[kept, kept].copy()
+            self._nanos[:count], self._contrasts[:count] = self._nanos[kept], self._contrasts[kept]
+            self._first, self._end = 0, count
+        at, self._end = self._end, self._end + 1
+        self._pictures[at] = picture
+        self._nanos[at] = nanos
+        luma = picture[:_LUMA]
+        self._contrasts[at] = math.sqrt(max(float(luma @ luma) / _LUMA - (float(np.add.reduce(luma)) / _LUMA) ** 2, 0.0))
+        oldest = nanos - (SPANS[-1] + _PERIOD + _PERIOD).nanos
+        while self._nanos[self._first] < oldest:
+            self._first += 1
+        products = self._pictures[self._first : self._end] @ picture
+        self._products[at, self._first : self._end] = products
+        self._products[self._first : self._end, at] = products
+
     def _has_ended(self) -> bool:
-        looks = list(self._looks)
-        if len(looks) < 5:
+        if self._end - self._first < 5:
             return False
         # After a picture of nothing only the end of the fade is looked for: on its way it is a mixture, too.
-        return _faded(looks) if any(each.contrast < _BLANK for each in looks) else _dissolved(looks)
+        if min(self._contrasts[self._first : self._end]) < _BLANK:
+            return self._has_faded()
+        return self._has_dissolved()
 
+    def _has_faded(self) -> bool:
+        """Whether a fade has ended just now, in a picture or in none."""
+        contrasts, nanos = self._contrasts[self._first : self._end], self._nanos[self._first : self._end]
+        now = contrasts[-1]
+        if now < _BLANK:
+            shown = max((at for at, each in zip(nanos, contrasts, strict=True) if each >= _BLANK), default=None)
+            return shown is not None and nanos[-1] - shown >= _BLANK_FOR.nanos > nanos[-2] - shown
+        blank = max(index for index, each in enumerate(contrasts) if each < _BLANK)
+        since = contrasts[blank + 1 :]
+        if len(since) < 3 or now < _SHOWS or now > _STEADY * since[-3]:
+            return False
+        if sum(0.15 * now < each < 0.85 * now for each in since) < _IN_STEPS:
+            return False
+        before = next((index for index in reversed(range(blank)) if contrasts[index] >= _SHOWS), None)
+        return before is None or self._likeness(self._first + before) < _SAME
 
-def _faded(looks: list[_Look]) -> bool:
-    """Whether a fade has ended just now, in a picture or in none."""
-    now = looks[-1]
-    if now.contrast < _BLANK:
-        shown = max((each.nanos for each in looks if each.contrast >= _BLANK), default=None)
-        return shown is not None and now.nanos - shown >= _BLANK_FOR.nanos > looks[-2].nanos - shown
-    blank = max(index for index, each in enumerate(looks) if each.contrast < _BLANK)
-    since = [each.contrast for each in looks[blank + 1 :]]
-    if len(since) < 3 or now.contrast < _SHOWS or now.contrast > _STEADY * since[-3]:
+    def _has_dissolved(self) -> bool:
+        """Whether a dissolve has ended just now."""
+        now = self._end - 1
+        nanos = self._nanos[now]
+        early = now
+        while early >= self._first and nanos - self._nanos[early] <= _BEFORE.nanos:
+            early -= 1
+        start = now
+        for span in SPANS:
+            begin = nanos - span.nanos
+            if self._nanos[self._first] > begin:
+                return False
+            before = start
+            while self._nanos[start] > begin:
+                start -= 1
+            if start != before and start + 4 <= now and start < early and self._is_dissolve(start, early):
+                return True
         return False
-    if sum(0.15 * now.contrast < each < 0.85 * now.contrast for each in since) < _IN_STEPS:
-        return False
-    before = next((each for each in reversed(looks[:blank]) if each.contrast >= _SHOWS), None)
-    return before is None or _correlation(before.picture, now.picture) < _SAME
+
+    def _is_dissolve(self, start: int, early: int) -> bool:
+        """Whether what was seen since `start` is a dissolve that has ended now and had not at `early`."""
+        now = self._end - 1
+        to_now, to_first = self._products[now], self._products[start]
+        square, cross = float(to_first[start]), float(to_first[now])
+        length = float(to_now[now]) - 2 * cross + square
+        assert self._pictures is not None
+        if length < self._pictures.shape[1] * _DIFFERENT * _DIFFERENT:
+            return False
+        if to_now[now - 1] - to_first[now - 1] - cross + square < _DONE * length:
+            return False
+        if to_now[early] - to_first[early] - cross + square > _NOT_YET * length:
+            return False
+        shares = ((to_now[start + 1 : now] - to_first[start + 1 : now] - (cross - square)) / length).tolist()
+        rises = [after - before for before, after in pairwise([0.0, *shares, 1.0])]
+        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
+        if max(rises) > _AT_ONCE or min(rises) < _BACK or len(mixed) < _IN_STEPS:
+            return False
+        if rises[-1] > _STOPPED * sum(rises[index] for index in mixed) / len(mixed):
+            return False
+        off = 0.0
+        for index in mixed:
+            at = start + 1 + index
+            away = float(self._products[at, at] - 2 * to_first[at]) + square
+            off += math.sqrt(max(away / length - shares[index] ** 2, 0.0))
+        doubt = off / len(mixed)
+        if doubt >= _DOUBT:
+            return False
+        middle = self._contrasts[start + 1 + min(range(len(shares)), key=lambda index: abs(shares[index] - 0.5))]
+        alone = math.sqrt((self._contrasts[start] ** 2 + self._contrasts[now] ** 2) / 2)
+        doubt += _DIP_COUNTS * max(0.0, middle / alone - _NO_DIP)
+        return doubt + _LIKENESS_COUNTS * max(0.0, self._likeness(start) - _UNRELATED) < _DOUBT
+
+    def _likeness(self, before: int) -> float:
+        """Correlation of the luma of a look and of the latest, -1 to 1; 0 where one of them is of one brightness."""
+        assert self._pictures is not None
+        left, right = self._pictures[before, :_LUMA], self._pictures[self._end - 1, :_LUMA]
+        left, right = left - left.mean(), right - right.mean()
+        scale = math.sqrt(float(left @ left) * float(right @ right))
+        return float(left @ right) / scale if scale > 1e-3 else 0.0
 
 
-def _dissolved(looks: list[_Look]) -> bool:
-    """Whether a dissolve has ended just now."""
-    now = looks[-1]
-    nanos = np.array([each.nanos for each in looks])
-    starts = {int(np.searchsorted(nanos, now.nanos - span.nanos, side="right")) - 1 for span in SPANS}
-    pictures: _Pixels | None = None
-    for start in sorted(start for start in starts if 0 <= start <= len(looks) - 5):
-        first = looks[start]
-        line = now.picture - first.picture
-        length = float(line @ line)
-        if length < line.size * _DIFFERENT * _DIFFERENT or first.contrast < _BLANK:
-            continue
-        if pictures is None:
-            pictures = np.stack([each.picture for each in looks])
-        offsets = pictures[start + 1 : -1] - first.picture
-        shares = offsets @ line / length
-        rises = np.diff(shares, prepend=0, append=1)
-        mixed = (shares > _MIXED[0]) & (shares < _MIXED[1])
-        if rises.max() > _AT_ONCE or rises.min() < _BACK or np.count_nonzero(mixed) < _IN_STEPS:
-            continue
-        ago = now.nanos - nanos[start + 1 : -1]
-        early = shares[ago > _BEFORE.nanos]
-        if shares[-1] < _DONE or not early.size or early[-1] > _NOT_YET or rises[-1] > _STOPPED * float(rises[:-1][mixed].mean()):
-            continue
-        off_line = offsets[mixed] - shares[mixed, None] * line
-        doubt = float(np.sqrt((off_line * off_line).sum(axis=1) / length).mean())
-        middle = looks[start + 1 + int(np.argmin(np.abs(shares - 0.5)))].contrast
-        doubt += _DIP_COUNTS * max(0.0, middle / math.sqrt((first.contrast**2 + now.contrast**2) / 2) - _NO_DIP)
-        doubt += _LIKENESS_COUNTS * max(0.0, _correlation(first.picture, now.picture) - _UNRELATED)
-        if doubt < _DOUBT:
-            return True
-    return False
+def _coarse(look: Look) -> _Pixels:
+    """The picture in 16x9 means, flat, 0 to 1: luma, and Cb and Cr times their weight where they are known."""
+    luma = np.add.reduce(look.luma.reshape(9, 4, 64), axis=1) @ _LUMA_MEANS
+    if look.chroma is None:
+        return luma.ravel()
+    chroma = look.chroma.reshape(2, 9, 2, 32)
+    colour = np.add(chroma[:, :, 0], chroma[:, :, 1], dtype=np.float32) @ _CHROMA_MEANS
+    return np.concatenate([luma.ravel(), colour.ravel()])
 
 
-def _coarse(plane: NDArray[np.uint8]) -> _Pixels:
-    """A plane as 16x9 means, flat, 0 to 1; as it is where it cannot be divided so."""
-    height, width = plane.shape
-    down, across = height // 9, width // 16
-    if down < 1 or across < 1 or height % 9 or width % 16:
-        return plane.ravel().astype(np.float32) / np.float32(255)
-    rows = np.add.reduce(plane.reshape(9, down, width), axis=1, dtype=np.uint16)
-    sums = np.add.reduce(rows.reshape(9, 16, across), axis=2, dtype=np.uint16)
-    return sums.ravel().astype(np.float32) * np.float32(1 / (255 * down * across))
+def _means(across: int, scale: float) -> _Pixels:
+    """The matrix that sums `across` neighbouring columns and scales the sums."""
+    return np.kron(np.eye(16), np.full((across, 1), scale)).astype(np.float32)
 
 
-def _correlation(left: _Pixels, right: _Pixels) -> float:
-    """Correlation of the luma of two pictures, -1 to 1; 0 where one of them is of one brightness."""
-    left, right = left[:144], right[:144]
-    left, right = left - left.mean(), right - right.mean()
-    scale = float(np.sqrt((left @ left) * (right @ right)))
-    return float(left @ right) / scale if scale > 1e-3 else 0.0
+_LUMA_MEANS = _means(4, 1 / (255 * 16))
+_CHROMA_MEANS = _means(2, _COLOUR / (255 * 4))

@@ -63,9 +63,8 @@ def colour_step(before: Look, after: Look) -> float:
     """Mean absolute difference of Cb and Cr, 0 to 1; 0 where no colour is known."""
     if before.chroma is None or after.chroma is None:
         return 0.0
-    difference = after.chroma.astype(np.int16) - before.chroma
-    np.abs(difference, out=difference)
-    return float(np.add.reduce(difference, axis=None)) / (255 * difference.size)
+    higher, lower = np.maximum(before.chroma, after.chroma), np.minimum(before.chroma, after.chroma)
+    return float(np.add.reduce((higher - lower).ravel(), dtype=np.uint32)) / (255 * higher.size)
 
 
 def colour_distance(before: Look, after: Look) -> float:

@@ -97,7 +97,7 @@ class Selector(Generic[Payload]):
 
     def _decide(self, frame: Seen[Payload], cut: bool, *, restart: bool) -> list[Chosen[Payload] | Closed]:
         self._latest = frame.time
-        dissolved = self._dissolves.push(frame.time, frame.luma, cut=cut, chroma=frame.look.chroma)
+        dissolved = self._dissolves.push(frame.time, frame.look, cut=cut)
         if not cut:
             self._steps.append(frame.step)
         if self._scene is None:
@@ -119,7 +119,7 @@ class Selector(Generic[Payload]):
         """Go on as if the stream began with this frame, the latest that was taken."""
         self._cuts, self._dissolves = CutFinder(), DissolveFinder()
         self._cuts.push(frame.time, frame.luma, frame.payload, frame.look.chroma)
-        self._dissolves.push(frame.time, frame.luma, cut=False, chroma=frame.look.chroma)
+        self._dissolves.push(frame.time, frame.look, cut=False)
 
     def _open(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, *, anew: bool) -> Chosen[Payload]:
         """Begin a scene with its first keyframe."""

@@ -167,7 +167,7 @@ class SceneWatch(Generic[Payload]):
             self._moving.clear()
             return
         blocks = block_differences(last, frame.look, light=False).ravel()
-        motion = float(np.partition(blocks, -_MOVING_BLOCKS)[-_MOVING_BLOCKS:].mean())
+        motion = sum(sorted(blocks.tolist())[-_MOVING_BLOCKS:]) / _MOVING_BLOCKS
         self._moving.append(_Moving(motion, frame if motion > _MOTION / 2 else None))
         self._motions.append(motion)
 
@@ -220,15 +220,16 @@ def novelty(before: Look | None, now: Look) -> float:
 
 
 def _novelty(blocks: NDArray[np.float32]) -> float:
-    return min(1.0, max(_MUCH * float(blocks.mean()), float(blocks.max())))
+    return min(1.0, max(_MUCH * float(np.add.reduce(blocks, axis=None)) / blocks.size, float(np.maximum.reduce(blocks, axis=None))))
 
 
 def block_differences(before: Look, after: Look, *, light: bool = True) -> NDArray[np.float32]:
     """Mean absolute luma difference of each of 6x8 blocks, 0 to 1; without the difference of the means unless `light`."""
     difference = after.luma - before.luma
     if not light:
-        difference -= difference.mean()
+        difference -= np.float32(float(np.add.reduce(difference)) / difference.size)
     np.abs(difference, out=difference)
-    rows = np.add.reduce(difference.reshape(_ROWS, -1, 64), axis=1)
-    sums: NDArray[np.float32] = np.add.reduce(rows.reshape(_ROWS, _COLUMNS, -1), axis=2)
-    return sums / np.float32(255 * difference.size / (_ROWS * _COLUMNS))
+    return np.add.reduce(difference.reshape(_ROWS, 6, 64), axis=1) @ _MEANS
+
+
+_MEANS = np.kron(np.eye(_COLUMNS), np.full((8, 1), 1 / (255 * 48))).astype(np.float32)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kernels.frame_difference import Thumbnails
 
-Strokes = NDArray[np.int64]
+Strokes = NDArray[np.float32]
 """How many pixels of each cell are strokes, shape (12, 8)."""
 
 ROWS, COLUMNS = 12, 8
@@ -25,8 +25,9 @@ _CHANGED = 0.25
 
 def strokes(luma: Thumbnails) -> Strokes:
     """Count the strokes of a `uint8` thumbnail of shape (36, 64)."""
-    steps = np.diff(luma.astype(np.int16), axis=1)
-    found = np.zeros(luma.shape, np.int8)
+    levels = luma.astype(np.int16)
+    steps = levels[:, 1:] - levels[:, :-1]
+    found = np.zeros(luma.shape, np.float32)
     np.less(steps[:, :-1] * steps[:, 1:], -_STEEP, out=found[:, 1:-1], casting="unsafe")
     return _cells(found)
 
@@ -45,10 +46,12 @@ def appeared(now: Strokes, lately: Strokes, before: Strokes, *, moved: NDArray[n
 
 def cell_differences(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean absolute difference of each cell of two flat thumbnails, in levels, shape (12, 8)."""
-    sums: NDArray[np.float32] = _cells(np.abs(after - before).reshape(36, 64)) / np.float32(24)
-    return sums
+    return _cells(np.abs(after - before).reshape(36, 64)) / np.float32(24)
 
 
-def _cells(picture: NDArray[np.generic]) -> NDArray[np.generic]:
-    rows = np.add.reduce(picture.reshape(ROWS, 3, 64), axis=1, dtype=np.float32)
-    return np.add.reduce(rows.reshape(ROWS, COLUMNS, 8), axis=2)
+def _cells(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sums over the cells."""
+    return np.add.reduce(picture.reshape(ROWS, 3, 64), axis=1) @ _SUMS
+
+
+_SUMS = np.kron(np.eye(COLUMNS), np.ones((8, 1))).astype(np.float32)
