@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="directory for the clips that are made, kept there")
     parser.add_argument("--seed", type=int, action="append", help="of the sixty synthetic clips; may be repeated")
     parser.add_argument("--peers", type=Path, help="environment that peers/setup.sh made")
+    parser.add_argument("--keep", type=Path, help="directory for what the peers found; what is there is not run again")
     parser.add_argument("--costs", action="store_true", help="costs by codec and size")
     parser.add_argument("--still", type=float, help="seconds of a still picture to sample")
     parser.add_argument("--notes", action="store_true", help="name what ours missed and told wrongly")
@@ -120,7 +121,7 @@ def main() -> None:
         clips += synthetic.make(arguments.clips, seed)
     runs = {"ours": ours(clips)}
     if arguments.peers:
-        runs |= {name: peers(arguments.peers, clips, *options) for name, options in DETECTORS.items()}
+        runs |= {name: peers(arguments.peers, clips, *options, keep=arguments.keep) for name, options in DETECTORS.items()}
     for name, each in runs.items():
         first = next((run.versions for run in each if run.versions), {})
         seconds = sum(run.cpu_s for run in each)

@@ -91,10 +91,20 @@ def ours(clips: Sequence[Clip]) -> list[Run]:
     return [Run(**{**line, "keyframes": [tuple(each) for each in line["keyframes"]]}) for line in lines]
 
 
-def peers(environment: Path, clips: Sequence[Clip], *options: str) -> list[Run]:
-    """PySceneDetect over the clips."""
-    lines = _lines([str(environment / "bin" / "python"), str(PEER), *options, *(str(clip.path) for clip in clips)])
-    return [Run(line["borders"], line["cpu_s"], line["frames"], line["peak_mib"], [], line["versions"]) for line in lines]
+def peers(environment: Path, clips: Sequence[Clip], *options: str, keep: Path | None = None) -> list[Run]:
+    """PySceneDetect over the clips; what is in `keep` already is not run again."""
+    runs = []
+    for clip in clips:
+        kept = None if keep is None else keep / f"{'-'.join(options)}.{clip.path.parent.name}.{clip.path.name}.json"
+        if kept is not None and kept.exists():
+            line = json.loads(kept.read_text())
+        else:
+            (line,) = _lines([str(environment / "bin" / "python"), str(PEER), *options, str(clip.path)])
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_text(json.dumps(line))
+        runs.append(Run(line["borders"], line["cpu_s"], line["frames"], line["peak_mib"], [], line["versions"]))
+    return runs
 
 
 def _lines(command: list[str]) -> list[dict[str, Any]]:

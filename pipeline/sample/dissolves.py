@@ -45,7 +45,9 @@ _AT_ONCE = 0.5
 _BACK = -0.15
 """How much the share of B may rise or fall between two looks."""
 _STOPPED = 0.35
-"""A dissolve has ended when the share of B rose less in the last look than this part of what it rose in its middle."""
+_SLOWED = 0.8
+"""A dissolve has ended when the share of B rose in the last look and in the one before less than these parts of what it rose
+in its middle."""
 _DONE = 0.85
 _NOT_YET = 0.93
 _BEFORE = MediaTime.of(0.35)
@@ -63,6 +65,10 @@ _BLANK_FOR = MediaTime.of(1)
 """Less of it belongs to the fade on either side."""
 _STEADY = 1.06
 """A fade has ended when the contrast grew by less than this factor in the last two looks."""
+_RISES = 1.03
+_ROSE = 7
+_GREW = 1.25
+"""It grew by this factor within so many looks, where a fade has ended just now."""
 _SHOWS = 0.04
 _SAME = 0.8
 """Correlation from which a picture is the one from before the fade."""
@@ -142,10 +148,14 @@ class DissolveFinder:
         since = contrasts[blank + 1 :]
         if len(since) < 3 or now < _SHOWS or now > _STEADY * since[-3]:
             return False
-        if sum(0.15 * now < each < 0.85 * now for each in since) < _IN_STEPS:
+        # In several steps: writing that appears on an empty slide comes at once.
+        if sum(0.15 * now < after < 0.85 * now and after > _RISES * before for before, after in pairwise(since)) < _IN_STEPS:
             return False
         before = next((index for index in reversed(range(blank)) if contrasts[index] >= _SHOWS), None)
-        return before is None or self._likeness(self._first + before) < _SAME
+        if before is None:
+            # What was before is out of reach: it must have ended just now, or it has been judged already.
+            return now >= _GREW * min(since[-_ROSE:])
+        return self._likeness(self._first + before) < _SAME
 
     def _has_dissolved(self) -> bool:
         """Whether a dissolve has ended just now."""
@@ -184,7 +194,8 @@ class DissolveFinder:
         mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
         if max(rises) > _AT_ONCE or min(rises) < _BACK or len(mixed) < _IN_STEPS:
             return False
-        if rises[-1] > _STOPPED * sum(rises[index] for index in mixed) / len(mixed):
+        usual = sum(rises[index] for index in mixed) / len(mixed)
+        if rises[-1] > _STOPPED * usual or rises[-2] > _SLOWED * usual:
             return False
         off = 0.0
         for index in mixed:

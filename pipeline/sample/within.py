@@ -53,6 +53,11 @@ _MOTION = 0.05
 _FAST = 0.1
 _MOVING_BLOCKS = 6
 """Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
+_LASTS = 0.3
+"""What moves is seen to move in a look before or after the peak, too, by this part of it; what appears is not."""
+_LOCAL = 3.0
+_WAIT_FOR_PEAK = 10
+"""While a part moves fast, by so many times the mean of the picture, a change waits for the peak, for so many looks."""
 _ABOVE_MEAN = 1.25
 _MOTION_LOOKS = 40
 _LATELY = 10
@@ -94,6 +99,7 @@ class SceneWatch(Generic[Payload]):
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
         self._moving: deque[_Moving[Payload]] = deque(maxlen=4)
         self._motions: deque[float] = deque(maxlen=_MOTION_LOOKS)
+        self._fast_for = 0
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
         self._was_new = False
         self._writing: deque[tuple[MediaTime, Look, Strokes]] = deque([(first.time, first.look, self._reference_strokes)], maxlen=6)
@@ -123,7 +129,10 @@ class SceneWatch(Generic[Payload]):
             needed *= _SETTLED_NEEDS
         new = frame.time - self._reference_at >= self._options.minimum_gap and self._is_new(frame.look, needed)
         was_new, self._was_new = self._was_new, new
-        return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)] if new and (was_new or not close) else []
+        if not new or (close and not was_new) or 0 < self._fast_for <= _WAIT_FOR_PEAK:
+            return []
+        writing = close and self._shows_writing(frame, last)
+        return [self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT if writing else scene_pb2.KEYFRAME_REASON_CHANGE)]
 
     def _pick(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason) -> Pick[Payload]:
         """Choose the frame, and pay for it."""
@@ -165,11 +174,14 @@ class SceneWatch(Generic[Payload]):
     def _note_motion(self, frame: Seen[Payload], last: Look, close: bool) -> None:
         if not close:
             self._moving.clear()
+            self._fast_for = 0
             return
-        blocks = block_differences(last, frame.look, light=False).ravel()
-        motion = sum(sorted(blocks.tolist())[-_MOVING_BLOCKS:]) / _MOVING_BLOCKS
+        blocks = block_differences(last, frame.look, light=False).ravel().tolist()
+        motion = sum(sorted(blocks)[-_MOVING_BLOCKS:]) / _MOVING_BLOCKS
+        local = motion > _LOCAL * sum(blocks) / len(blocks)
         self._moving.append(_Moving(motion, frame if motion > _MOTION / 2 else None))
         self._motions.append(motion)
+        self._fast_for = self._fast_for + 1 if local and motion >= _FAST else 0
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
         """The frames around a peak of motion two looks ago, as many as it is fast and the budget allows."""
@@ -178,6 +190,8 @@ class SceneWatch(Generic[Payload]):
         looks = list(self._moving)
         peak = looks[1]
         if peak.frame is None or peak.motion < _MOTION or peak.motion < max(each.motion for each in looks):
+            return []
+        if max(looks[0].motion, looks[2].motion) < _LASTS * peak.motion:
             return []
         if peak.motion < _ABOVE_MEAN * sum(self._motions) / len(self._motions):
             return []
@@ -188,6 +202,12 @@ class SceneWatch(Generic[Payload]):
         frames = [looks[index].frame for index in around]
         self._moving.clear()
         return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in frames if frame is not None]
+
+    def _shows_writing(self, frame: Seen[Payload], last: Look) -> bool:
+        """Whether what is new against the last keyframe is writing."""
+        now = strokes(frame.luma)
+        changed = cell_differences(self._reference, frame.look)
+        return appeared(now, now, self._reference_strokes, moved=cell_differences(last, frame.look), changed=changed)
 
     def _has_settled(self) -> bool:
         """Whether much moved a moment ago and little does now: what came of it can be seen, and nothing blurs it."""
@@ -209,8 +229,8 @@ class SceneWatch(Generic[Payload]):
         before = np.maximum(self._reference_strokes, np.maximum.reduce([each[2] for each in earlier[-2:]]))
         if int((now - before).max()) < 4:
             return False
-        moved = cell_differences(latest.luma, frame.look.luma)
-        changed = cell_differences(earlier[-1][1].luma, frame.look.luma)
+        moved = cell_differences(latest, frame.look)
+        changed = cell_differences(earlier[-1][1], frame.look)
         return appeared(now, lately, before, moved=moved, changed=changed)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.frame_difference import Thumbnails
+from pipeline.sample.looks import Look
 
 Strokes = NDArray[np.float32]
 """How many pixels of each cell are strokes, shape (12, 8)."""
@@ -25,7 +26,7 @@ _CHANGED = 0.25
 
 def strokes(luma: Thumbnails) -> Strokes:
     """Count the strokes of a `uint8` thumbnail of shape (36, 64)."""
-    levels = luma.astype(np.int16)
+    levels = luma.astype(np.int32)
     steps = levels[:, 1:] - levels[:, :-1]
     found = np.zeros(luma.shape, np.float32)
     np.less(steps[:, :-1] * steps[:, 1:], -_STEEP, out=found[:, 1:-1], casting="unsafe")
@@ -44,9 +45,9 @@ def appeared(now: Strokes, lately: Strokes, before: Strokes, *, moved: NDArray[n
     return int((rise[:, :-1] + rise[:, 1:]).max()) >= _RISEN
 
 
-def cell_differences(before: NDArray[np.float32], after: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean absolute difference of each cell of two flat thumbnails, in levels, shape (12, 8)."""
-    return _cells(np.abs(after - before).reshape(36, 64)) / np.float32(24)
+def cell_differences(before: Look, after: Look) -> NDArray[np.float32]:
+    """Mean absolute luma difference of each cell, in levels, shape (12, 8)."""
+    return _cells(np.abs(after.luma - before.luma).reshape(36, 64)) / np.float32(24)
 
 
 def _cells(picture: NDArray[np.float32]) -> NDArray[np.float32]:
