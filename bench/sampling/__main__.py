@@ -1,9 +1,10 @@
-"""Cuts, dissolves, events and costs, side by side: `PYTHONPATH=. python -m bench.sampling --media DIR --clips DIR [--seed 1] [--peers ENVIRONMENT]`.
+"""Cuts, dissolves, events and costs, side by side: `PYTHONPATH=. python -m bench.sampling --media DIR --clips DIR [--peers DIR]`.
 
-"ours" is the Sample stage as it runs, fed chunk by chunk from what a publisher sends. "adaptive" and "content" are PySceneDetect's detectors over OpenCV, in the
-environment that `peers/setup.sh` made, each once with every length of shot allowed and once with its defaults. "decode" is
-PyAV's decoder alone, one thread, nothing looked at. Costs are processor seconds. Prints a table of borders found for each set
-of clips, one of events and keyframes, and with `--costs` one of costs by codec and size.
+"ours" is the Sample stage as it runs, fed chunk by chunk from what a publisher sends. "adaptive" and "content" are
+PySceneDetect's detectors over OpenCV, in the environment that `peers/setup.sh` made, each once with every length of shot
+allowed and once with its defaults. "decode" is PyAV's decoder alone, one thread, nothing looked at. Costs are processor
+seconds. Prints a table of borders found for each set of clips, one of events and keyframes, and with `--costs` one of costs by
+codec and size. Synthetic clips are named by a seed; the rules were tuned on the media and on seed 1.
 
     python -m bench.sampling --media shared/media --clips /tmp/clips --peers /tmp/scenedetect
     python -m bench.sampling --costs --clips /tmp/clips --peers /tmp/scenedetect
@@ -127,7 +128,9 @@ def main() -> None:
         seconds = sum(run.cpu_s for run in each)
         frames = sum(run.frames for run in each)
         of = ", ".join(f"{package} {number}" for package, number in first.items())
-        print(f"{name}: {1000 * seconds / max(frames, 1):.3f} ms a frame, at most {max(run.peak_mib for run in each):.0f} MiB {of}".rstrip())
+        print(
+            f"{name}: {1000 * seconds / max(frames, 1):.3f} ms a frame, at most {max(run.peak_mib for run in each):.0f} MiB {of}".rstrip()
+        )
     borders_table(clips, runs, notes=arguments.notes)
     events_table(clips, runs["ours"])
 

@@ -13,7 +13,7 @@ import numpy as np
 from watchword.v1 import events_pb2
 
 from bench.sampling import synthetic
-from bench.sampling.runs import PEER, peak_mib, record, sample
+from bench.sampling.runs import PEER, Run, peak_mib, record, sample
 from pipeline.timeline import MediaTime
 
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
@@ -70,7 +70,7 @@ def measure(path: Path, what: str) -> dict[str, float]:
     return {"cpu_s": run.cpu_s, "frames": run.frames, "peak_mib": run.peak_mib}
 
 
-async def _sampled(path: Path):  # noqa: ANN202
+async def _sampled(path: Path) -> Run:
     return await sample(await record(path))
 
 
@@ -91,7 +91,14 @@ def table(folder: Path, peers: Path | None, best_of: int = 3) -> str:
             path = lively(folder, codec, size)
             mine = {what: _fresh([sys.executable, "-m", "bench.sampling.costs", what, str(path)], best_of) for what in ("decode", "ours")}
             ms = {what: 1000 * run["cpu_s"] / run["frames"] for what, run in mine.items()}
-            cells = [codec, size, f"{ms['decode']:.2f}", f"{ms['ours']:.2f}", f"{ms['ours'] / ms['decode']:.2f}", f"{mine['ours']['peak_mib']:.0f}"]
+            cells = [
+                codec,
+                size,
+                f"{ms['decode']:.2f}",
+                f"{ms['ours']:.2f}",
+                f"{ms['ours'] / ms['decode']:.2f}",
+                f"{mine['ours']['peak_mib']:.0f}",
+            ]
             if peers is not None:
                 others = []
                 for detector in ("adaptive", "content"):

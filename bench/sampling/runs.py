@@ -73,7 +73,9 @@ async def sample(events: Sequence[events_pb2.VideoEvent]) -> Run:
     spent = time.process_time() - begun
     stage.close()
     found = [each.keyframe for each in told if each.WhichOneof("event") == "keyframe"]
-    starts = {each.scene.scene_id: MediaTime.from_proto(each.scene.media_start).seconds for each in told if each.WhichOneof("event") == "scene"}
+    starts = {
+        each.scene.scene_id: MediaTime.from_proto(each.scene.media_start).seconds for each in told if each.WhichOneof("event") == "scene"
+    }
     times = [MediaTime.from_proto(each.media_time).seconds for each in found]
     borders = [at for at, each in zip(times, found, strict=True) if at == starts.get(each.scene_id) and each.reason in OPENING]
     reasons = [scene_pb2.KeyframeReason.Name(each.reason).removeprefix("KEYFRAME_REASON_").lower() for each in found]

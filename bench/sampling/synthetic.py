@@ -39,7 +39,24 @@ VERSION = 1
 
 RATES = tuple(Fraction(rate) for rate in ("10", "15", "24", "25", "30000/1001", "30", "50", "60"))
 SIZES = ((320, 180), (320, 180), (426, 240), (640, 360), (240, 240), (180, 320), (320, 240))
-WORDS = "WATCH RIVER STATION NEWS MARKET LIGHT HARBOUR SEVEN GARDEN LONDON MUSIC WINTER TODAY REPORT OPEN WATER".split()
+WORDS = (
+    "WATCH",
+    "RIVER",
+    "STATION",
+    "NEWS",
+    "MARKET",
+    "LIGHT",
+    "HARBOUR",
+    "SEVEN",
+    "GARDEN",
+    "LONDON",
+    "MUSIC",
+    "WINTER",
+    "TODAY",
+    "REPORT",
+    "OPEN",
+    "WATER",
+)
 
 Pixels = NDArray[np.float32]
 """RGB, shape (height, width, 3), 0 to 255."""
@@ -109,7 +126,12 @@ def write(image: Image.Image, words: str, place: tuple[float, float], high: int)
     points = max(9, image.height * high // 100)
     font = ImageFont.load_default(points)
     ImageDraw.Draw(image).text(
-        (place[0] * image.width, place[1] * image.height), words, fill="white", font=font, stroke_width=max(1, points // 12), stroke_fill="black"
+        (place[0] * image.width, place[1] * image.height),
+        words,
+        fill="white",
+        font=font,
+        stroke_width=max(1, points // 12),
+        stroke_fill="black",
     )
 
 
@@ -223,7 +245,7 @@ def crosser(rng: np.random.Generator, size: tuple[int, int], begin: float, lengt
 def speaker(rng: np.random.Generator, size: tuple[int, int]) -> Shot:
     """Head and shoulders that nod, before a backdrop that rests."""
     take = shot(rng, size, 10, "rest", 0)
-    width, height = size
+    height = size[1]
     body, head = thing(rng, int(height * 0.9)), thing(rng, int(height * 0.42))
     across, phase = float(rng.uniform(0.35, 0.65)), float(rng.uniform(0, 6))
     sway = lambda t: 0.012 * math.sin(2.1 * t + phase) + 0.006 * math.sin(7 * t)  # noqa: E731

@@ -118,10 +118,20 @@ class CutFinder(Generic[Payload]):
             few = sparse and len(recent) < _ENOUGH
             contrasts = sorted((before.look.contrast, now.contrast))
             contrast = contrasts[1]
-            least = _UNLIKE_OF_DARK if contrast < _DARK and 2 * contrasts[0] < contrast else _UNLIKE_OF_FEW if sparse or len(recent) < _ENOUGH else _UNLIKE
+            least = (
+                _UNLIKE_OF_DARK
+                if contrast < _DARK and 2 * contrasts[0] < contrast
+                else _UNLIKE_OF_FEW
+                if sparse or len(recent) < _ENOUGH
+                else _UNLIKE
+            )
             in_shape = unlike > least and unlike - usual[1] > _ABOVE_USUAL and (not few or light > _STEP_OF_FEW)
             in_colour = colour > max(_COLOUR, _TIMES_USUAL * usual[2]) and colour_distance(before.look, now) > _OTHER_COLOUR
-            stands_out = in_shape or (in_colour and unlike > _UNLIKE / 2) or (contrast < _EVEN and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
+            stands_out = (
+                in_shape
+                or (in_colour and unlike > _UNLIKE / 2)
+                or (contrast < _EVEN and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
+            )
         steps.append((time.nanos, light, unlike, colour))
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out)
 

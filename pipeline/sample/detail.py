@@ -9,6 +9,7 @@ so that short clips are thinned as well as long ones. Pure; who has features ada
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -135,5 +136,5 @@ def _likeness(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
 
 def _to_neighbours(unit: NDArray[np.float32], kept: Sequence[int]) -> dict[int, float]:
     """How like each kept keyframe is to the more alike of its neighbours."""
-    pairs = [_likeness(unit[before], unit[after]) for before, after in zip(kept, kept[1:], strict=False)]
+    pairs = [_likeness(unit[before], unit[after]) for before, after in pairwise(kept)]
     return {index: max([*pairs[max(at - 1, 0) : at], *pairs[at : at + 1]], default=-1.0) for at, index in enumerate(kept)}

@@ -221,7 +221,7 @@ class DissolveFinder:
 
 def _coarse(look: Look) -> _Pixels:
     """The picture in 16x9 means, flat, 0 to 1: luma, and Cb and Cr times their weight where they are known."""
-    luma = np.add.reduce(look.luma.reshape(9, 4, 64), axis=1) @ _LUMA_MEANS
+    luma: _Pixels = np.add.reduce(look.luma.reshape(9, 4, 64), axis=1) @ _LUMA_MEANS
     if look.chroma is None:
         return luma.ravel()
     chroma = look.chroma.reshape(2, 9, 2, 32)

@@ -75,7 +75,7 @@ def colour_distance(before: Look, after: Look) -> float:
     if before.chroma is None or after.chroma is None:
         return 0.0
     difference = _histogram(after.chroma) - _histogram(before.chroma)
-    return float(np.abs(difference).sum()) / (2 * before.chroma[0].size)
+    return float(np.abs(difference).sum() / (2 * before.chroma[0].size))
 
 
 def spread(before: Look, after: Look) -> float:

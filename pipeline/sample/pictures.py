@@ -61,7 +61,7 @@ class Shrinker:
             interpolation=self._fast,
             threads=1,
         )
-        planes = np.array(small.to_ndarray())
+        planes: NDArray[np.uint8] = np.array(small.to_ndarray(), np.uint8)
         return Small(planes[:LUMA_HEIGHT], planes[LUMA_HEIGHT:].reshape(2, LUMA_HEIGHT // 2, LUMA_WIDTH // 2))
 
     def luma(self, frame: "VideoFrame") -> Thumbnails:

@@ -22,12 +22,13 @@ from pipeline.sample import cuts, dissolves
 from pipeline.sample.cuts import CutFinder, Payload, Seen
 from pipeline.sample.dissolves import DissolveFinder
 from pipeline.sample.looks import Look
-from pipeline.sample.options import DEFAULTS, Options
+from pipeline.sample.options import Options
 from pipeline.sample.within import SceneWatch, novelty
 from pipeline.timeline import ZERO, MediaTime
 
 MEMORY = cuts.REACH + cuts.NEAR + cuts.NEAR + dissolves.REACH
 """How far back the frames lie that decide whether a frame is a cut or the end of a dissolve."""
+
 
 @dataclass(frozen=True)
 class Chosen(Generic[Payload]):
@@ -79,8 +80,9 @@ class Selector(Generic[Payload]):
     ) -> list[Chosen[Payload] | Closed]:
         """Take the next frame and its `uint8` thumbnails; what is decided now, in order of time.
 
-        `chroma` holds Cb and Cr, shape (2, ...); without it cuts are judged by brightness alone. `restart` says that decoding can start with this frame. A frame that looks like a cut is decided about when two
-        more frames have come, or one after `cuts.NEAR`.
+        `chroma` holds Cb and Cr, shape (2, 18, 32); without it cuts are judged by brightness alone. `restart` says that
+        decoding can start with this frame. A frame that looks like a cut is decided about when two more frames have come,
+        or one after `cuts.NEAR`.
         """
         decisions = []
         for frame, cut in self._cuts.push(time, luma, payload, chroma):
@@ -127,9 +129,7 @@ class Selector(Generic[Payload]):
         self._watch = SceneWatch(self._options, frame, anew=anew)
         return self._choose(frame, reason, novelty(self._reference, frame.look), anew=anew)
 
-    def _choose(
-        self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, score: float, *, anew: bool = False
-    ) -> Chosen[Payload]:
+    def _choose(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, score: float, *, anew: bool = False) -> Chosen[Payload]:
         assert self._scene is not None
         motion = sum(self._steps) / len(self._steps) if self._steps else 0.0
         self._reference, self._steps = frame.look, []

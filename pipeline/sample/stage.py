@@ -18,8 +18,9 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame, VideoDecoder
+from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Shrinker
-from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
+from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
 from pipeline.timeline import ZERO, MediaTime
 
 

@@ -249,7 +249,8 @@ def block_differences(before: Look, after: Look, *, light: bool = True) -> NDArr
     if not light:
         difference -= np.float32(float(np.add.reduce(difference)) / difference.size)
     np.abs(difference, out=difference)
-    return np.add.reduce(difference.reshape(_ROWS, 6, 64), axis=1) @ _MEANS
+    means: NDArray[np.float32] = np.add.reduce(difference.reshape(_ROWS, 6, 64), axis=1) @ _MEANS
+    return means
 
 
 _MEANS = np.kron(np.eye(_COLUMNS), np.full((8, 1), 1 / (255 * 48))).astype(np.float32)

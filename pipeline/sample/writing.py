@@ -52,7 +52,8 @@ def cell_differences(before: Look, after: Look) -> NDArray[np.float32]:
 
 def _cells(picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sums over the cells."""
-    return np.add.reduce(picture.reshape(ROWS, 3, 64), axis=1) @ _SUMS
+    sums: NDArray[np.float32] = np.add.reduce(picture.reshape(ROWS, 3, 64), axis=1) @ _SUMS
+    return sums
 
 
 _SUMS = np.kron(np.eye(COLUMNS), np.ones((8, 1))).astype(np.float32)

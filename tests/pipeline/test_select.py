@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from watchword.v1 import scene_pb2
 
-from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
+from pipeline.sample.options import DEFAULTS, Options
+from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
 from pipeline.timeline import ZERO, MediaTime
 
 pytestmark = pytest.mark.unit
@@ -330,7 +331,7 @@ def test_fast_motion_gives_a_burst_around_its_peak() -> None:
     steps = np.diff(burst) / RATE
     assert steps.min() >= 0.08
     assert steps.max() <= 0.16
-    assert [each.time for each in decisions if isinstance(each, Chosen)] == sorted(each.time for each in decisions if isinstance(each, Chosen))
+    assert chosen(decisions) == sorted(chosen(decisions))
 
 
 def test_slow_motion_gives_no_burst() -> None:
@@ -473,7 +474,14 @@ def test_after_a_scene_that_begins_anew_nothing_from_before_matters() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"maximum_gap": ZERO}, {"longest_scene": MediaTime.of(-1)}, {"change": 0.0}, {"change": 1.5}, {"at_once": 0}, {"keyframes_a_minute": 0}],
+    [
+        {"maximum_gap": ZERO},
+        {"longest_scene": MediaTime.of(-1)},
+        {"change": 0.0},
+        {"change": 1.5},
+        {"at_once": 0},
+        {"keyframes_a_minute": 0},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
