@@ -113,7 +113,8 @@ def main() -> None:
         print(costs.still(arguments.clips, arguments.still))
         return
     if arguments.costs:
-        print(costs.table(arguments.clips, arguments.peers))
+        for line in costs.table(arguments.clips, arguments.peers):
+            print(line, flush=True)
         return
     clips = truth.media(arguments.media / "manifest.json") if arguments.media else []
     if arguments.media and arguments.sample.exists():
@@ -128,9 +129,7 @@ def main() -> None:
         seconds = sum(run.cpu_s for run in each)
         frames = sum(run.frames for run in each)
         of = ", ".join(f"{package} {number}" for package, number in first.items())
-        print(
-            f"{name}: {1000 * seconds / max(frames, 1):.3f} ms a frame, at most {max(run.peak_mib for run in each):.0f} MiB {of}".rstrip()
-        )
+        print(f"{name}: {1000 * seconds / max(frames, 1):.3f} ms a frame; {of}".rstrip("; "))
     borders_table(clips, runs, notes=arguments.notes)
     events_table(clips, runs["ours"])
 

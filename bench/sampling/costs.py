@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,10 +83,11 @@ def _fresh(command: list[str], best_of: int) -> dict[str, float]:
     return min(runs, key=lambda run: run["cpu_s"])
 
 
-def table(folder: Path, peers: Path | None, best_of: int = 3) -> str:
-    """Costs by codec and size, in Markdown. Demuxing and publishing are counted for the peers only, which cannot be fed packets."""
+def table(folder: Path, peers: Path | None, best_of: int = 2) -> Iterator[str]:
+    """Costs by codec and size, a line of Markdown at a time. Demuxing and publishing are counted for the peers only, which cannot be fed packets."""
     head = ["codec", "size", "decode ms", "ours ms", "ours / decode", "ours MiB", "adaptive ms", "content ms", "ours / mean of the two"]
-    lines = [head, ["---"] * len(head)]
+    yield _line(head)
+    yield _line(["---"] * len(head))
     for codec in CODECS:
         for size in SIZES:
             path = lively(folder, codec, size)
@@ -105,8 +107,11 @@ def table(folder: Path, peers: Path | None, best_of: int = 3) -> str:
                     run = _fresh([str(peers / "bin" / "python"), str(PEER), detector, "--defaults", str(path)], best_of - 1 or 1)
                     others.append(1000 * run["cpu_s"] / run["frames"])
                 cells += [*(f"{other:.2f}" for other in others), f"{ms['ours'] / (sum(others) / 2):.2f}"]
-            lines.append(cells + [""] * (len(head) - len(cells)))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+            yield _line(cells + [""] * (len(head) - len(cells)))
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def still(folder: Path, seconds: float) -> str:

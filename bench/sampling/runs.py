@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import av
 import structlog
 from watchword.v1 import events_pb2, scene_pb2
 
@@ -83,8 +83,9 @@ async def sample(events: Sequence[events_pb2.VideoEvent]) -> Run:
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory of this process so far; `getrusage` would tell that of the parent where it was larger."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
 def ours(clips: Sequence[Clip]) -> list[Run]:
@@ -105,8 +106,16 @@ def peers(environment: Path, clips: Sequence[Clip], *options: str, keep: Path | 
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_text(json.dumps(line))
-        runs.append(Run(line["borders"], line["cpu_s"], line["frames"], line["peak_mib"], [], line["versions"]))
+        begin = _begin(clip.path)
+        runs.append(Run([begin + at for at in line["borders"]], line["cpu_s"], line["frames"], line["peak_mib"], [], line["versions"]))
     return runs
+
+
+def _begin(path: Path) -> float:
+    """When the video begins, in seconds of its presentation times; PySceneDetect counts from there."""
+    with av.open(str(path)) as container:
+        stream = container.streams.best("video")
+        return float((stream.start_time or 0) * stream.time_base) if stream is not None and stream.time_base else 0.0
 
 
 def _lines(command: list[str]) -> list[dict[str, Any]]:

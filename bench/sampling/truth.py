@@ -59,6 +59,8 @@ class Clip:
 
 DISSOLVES = {("video/nasa_13013.mp4", 5.28): Span(5.0, 5.7)}
 """What the manifest lists as cuts and says in words to be dissolves."""
+TRACKS = {("video/nasa_13013.mp4", 8.08): 8.044}
+"""A cut that is at 8.08 s in one video track and at 8.008 s in another, of which readers choose one: within a frame of both."""
 UNSURE = {"video/psd_fades.mp4": (Span(0, 10),)}
 """A clip of slow fades all through, whose places nobody wrote down."""
 
@@ -81,7 +83,7 @@ def media(manifest: Path) -> list[Clip]:
                 group="media",
                 seconds=entry["duration"],
                 rate=_rate(path),
-                cuts=tuple(cut for cut in entry["cuts"] if (name, cut) not in DISSOLVES),
+                cuts=tuple(TRACKS.get((name, cut), cut) for cut in entry["cuts"] if (name, cut) not in DISSOLVES),
                 gradual=(
                     *(Span(*fade) for fade in entry.get("fades", ()) if not isinstance(fade, str)),
                     *(span for (file, _), span in DISSOLVES.items() if file == name),
