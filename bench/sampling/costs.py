@@ -84,8 +84,11 @@ def _fresh(command: list[str], best_of: int) -> dict[str, float]:
 
 
 def table(folder: Path, peers: Path | None, best_of: int = 2) -> Iterator[str]:
-    """Costs by codec and size, a line of Markdown at a time. Demuxing and publishing are counted for the peers only, which cannot be fed packets."""
-    head = ["codec", "size", "decode ms", "ours ms", "ours / decode", "ours MiB", "adaptive ms", "content ms", "ours / mean of the two"]
+    """Costs by codec and size, a line of Markdown at a time.
+
+    Demuxing and publishing are counted for the peers only, which cannot be fed packets.
+    """
+    head = ["codec", "size", "decode ms", "ours ms", "ours / decode", "ours MiB", "adaptive ms", "content ms", "ours / their mean"]
     yield _line(head)
     yield _line(["---"] * len(head))
     for codec in CODECS:

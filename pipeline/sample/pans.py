@@ -4,6 +4,7 @@ Phase correlation: C. D. Kuglin, D. C. Hines, "The phase correlation image align
 Society (1975). About 0.1 ms, so it is asked only when it matters.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ def pan(before: NDArray[np.float32], after: NDArray[np.float32]) -> Pan | None:
     return Pan(right, down, residual.size / (height * width), residual)
 
 
+@functools.cache
 def _window(height: int, width: int) -> NDArray[np.float32]:
     """Fades the edges out, where a shifted picture differs."""
     return np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(np.float32)
