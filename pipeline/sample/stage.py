@@ -18,8 +18,9 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame, VideoDecoder
+from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Shrinker
-from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
+from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
 from pipeline.timeline import ZERO, MediaTime
 
 
@@ -123,8 +124,9 @@ class Sample:
             if self._latest is not None:
                 self._interval = decoded.time - self._latest
             self._latest = decoded.time
-            luma = self._shrinker.luma(decoded.frame)
-            decisions += self._selector.push(decoded.time, luma, decoded, restart=decoded.time in self._starts)
+            small = self._shrinker.small(decoded.frame)
+            restart = decoded.time in self._starts
+            decisions += self._selector.push(decoded.time, small.luma, decoded, chroma=small.chroma, restart=restart)
         return decisions
 
     def _tell(self, decisions: Iterable[Chosen[DecodedFrame] | Closed]) -> list[events_pb2.KeyframeEvent]:
