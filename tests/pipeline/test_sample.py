@@ -410,7 +410,7 @@ def with_cuts() -> list[tuple[str, list[float]]]:
     return [(entry["file"], entry["cuts"]) for entry in entries if entry.get("cuts") is not None]
 
 
-NOT_HARD = {("video/nasa_13013.mp4", 5.28): "a dissolve", ("video/psd_counter.mp4", 2.0): "a digit on grey that changes shade by 4 levels"}
+NOT_HARD = {("video/nasa_13013.mp4", 5.28): "a dissolve"}
 
 
 @pytest.mark.parametrize(("file", "cuts"), with_cuts() or [pytest.param("", [], marks=pytest.mark.skip(reason="no shared media here"))])
