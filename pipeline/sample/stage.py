@@ -123,7 +123,7 @@ class Sample:
             if self._latest is not None:
                 self._interval = decoded.time - self._latest
             self._latest = decoded.time
-            luma = self._shrinker.luma(decoded.frame)
+            luma = self._shrinker.luma(decoded.surface)
             decisions += self._selector.push(decoded.time, luma, decoded, restart=decoded.time in self._starts)
         return decisions
 
@@ -153,7 +153,7 @@ class Sample:
             del self._starts[time]
 
     def _keyframe(self, chosen: Chosen[DecodedFrame]) -> scene_pb2.Keyframe:
-        picture = self._shrinker.picture(chosen.payload.frame, chosen.payload.pixel_aspect)
+        picture = self._shrinker.picture(chosen.payload.surface, chosen.payload.pixel_aspect, chosen.payload.rotation)
         return scene_pb2.Keyframe(
             stream_id=self._stream_id,
             id=f"keyframe-{chosen.time.millis}",
