@@ -86,14 +86,15 @@ class VideoDecoder:
         frames = self.follow(chunk) + self.feed(coded(chunk), alone=chunk.thinned)
         return self.raise_if_lost(chunk, frames)
 
-    def require(self, chunk: MediaChunk) -> None:
-        """Raise `MessageInvalid` or `TimeReversed` unless the chunk can come now."""
+    def require(self, chunk: MediaChunk, latest: MediaTime = MediaTime(-1)) -> None:
+        """Raise `MessageInvalid` or `TimeReversed` unless the chunk can come now; `latest` is a picture that came but was not shown."""
         codecs.require(chunk, "video")
         chunks.validate(chunk, self._stream_id)
-        if chunks.media_end(chunk) < self._last - MAX_REVERSAL:
+        last = max(self._last, latest)
+        if chunks.media_end(chunk) < last - MAX_REVERSAL:
             raise TimeReversed(
                 f"stream {self._stream_id}: a chunk at {chunks.media_start(chunk).seconds:.3f} s came after a frame at "
-                f"{self._last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
+                f"{last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
             )
 
     def follows(self, chunk: MediaChunk) -> bool:
@@ -164,6 +165,10 @@ class VideoDecoder:
         frames = self._drain()
         self._await_keyframe = True
         return frames
+
+    def reach(self, time: MediaTime) -> None:
+        """A picture of this time was shown that another decoder made: none that is not later follows."""
+        self._last = max(self._last, time)
 
     def flush(self) -> list[DecodedFrame]:
         """The frames that the codec still held back; decoding goes on at the next keyframe."""

@@ -287,11 +287,11 @@ REPLAYED = {
         Options(longest_scene=MediaTime.of(4), maximum_gap=MediaTime.of(1.5)),
     ),
     "no keyframe packet for long": (
-        Spec(seconds=24, frame_rate=10, cuts=(25, 190), gop=95, audio=None, still=True),
+        Spec(seconds=33, frame_rate=10, cuts=(25, 285), gop=95, audio=None, still=True),
         Options(longest_scene=MediaTime.of(3), maximum_gap=MediaTime.of(2)),
     ),
     "a scene that a replay reaches with one keyframe more in the same chunk": (
-        Spec(seconds=16, frame_rate=10, cuts=(122,), gop=10, b_frames=0, audio=None, still=True),
+        Spec(seconds=20, frame_rate=10, cuts=(162,), gop=10, b_frames=0, audio=None, still=True),
         Options(maximum_gap=MediaTime.of(2.7)),
     ),
     "keyframe packets only": (
