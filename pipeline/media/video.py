@@ -230,8 +230,8 @@ class VideoDecoder:
 def coded(chunk: MediaChunk) -> list[CodedPacket]:
     """The chunk's packets in media time."""
     return [
-        CodedPacket(chunks.packet_time(chunk, packet).nanos, chunks.decoding_time(chunk, packet).nanos, packet.keyframe, packet.data)
-        for packet in chunk.packets
+        CodedPacket(pts, dts, packet.keyframe, packet.data)
+        for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ from enum import IntEnum
 from statistics import median
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
-from pipeline.timeline import MediaTime
+from pipeline.timeline import ZERO, MediaTime
 
 
 class State(IntEnum):
@@ -46,6 +46,8 @@ _CALM_LUMA, _CALM_BLOCK = 0.04, 0.2
 """How far pictures may be from the first of a look: mean luma, and the block that changed most, 0 to 1. Talking heads, noise
 and repeated keyframes were measured at 0.010 and 0.065 and less, people who walk through a picture at 0.11, slow pans at
 0.06 and 0.1, a dog that leaps at 0.27."""
+_EVERY = MediaTime.of(0.15)
+"""Within a look, pictures nearer to each other than this are not compared one by one."""
 _HYSTERESIS = 0.8
 """A state that is to fall needs pictures that are nearer than this share of what would keep it."""
 _SPIKE = 3.0
@@ -70,14 +72,15 @@ class _Sizes:
 
     def stands_out(self, size: int, least: float, new: float) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
+        latest = [*self.latest, size][-_RISING:]
+        together = median(latest) if len(latest) == _RISING else 0
+        if max(size, together) <= _RISE * least:
+            return False
         if len(self.seen) < _ENOUGH:
             return size > _SPIKE * least
         sizes = sorted(seen for _, seen in self.seen)
         usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
-        if size > _SPIKE * usual or size > max(new, _RISE * usual):
-            return True
-        latest = [*self.latest, size][-_RISING:]
-        return len(latest) == _RISING and median(latest) > _RISE * usual
+        return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
 
     def add(self, time: MediaTime, size: int) -> None:
         self.seen.append((time.nanos, size))
@@ -97,19 +100,28 @@ class Liveliness:
         self._highest: MediaTime | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
         self._farthest = State.STILL
+        self._compared = ZERO
         self._seen: Thumbnails | None = None
         self._from = MediaTime(-(1 << 62))
         self._new = 0.0
+        self._mends = False
 
     def packet(self, time: MediaTime, size: int, *, keyframe: bool) -> bool:
         """Note a packet, in the order of decoding, before it is decoded; whether it ends a still or calm state, which is then lively."""
         leads = self._highest is None or time > self._highest
         if leads:
             self._highest = time
+        mends, self._mends = self._mends and leads, keyframe or (self._mends and not leads)
         if keyframe:
             self._new = _NEW * size
         if keyframe or time < self._from:
             return False
+        if mends:
+            # The first picture after a keyframe corrects what that left coarse, also where nothing moves.
+            if self.state is State.LIVELY or size <= max(self._new, _RISE * self._least):
+                return False
+            self.wake()
+            return True
         sizes = self._leading if leads else self._others
         wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new)
         sizes.add(time, size)
@@ -126,10 +138,11 @@ class Liveliness:
         """Note a picture that was decoded, in the order of showing: `uint8`, shape (36, 64)."""
         self._seen = luma
         if self._first is None:
-            self._first, self._farthest = (time, luma), State.STILL
+            self._first, self._farthest, self._compared = (time, luma), State.STILL, time
             return
         start, first = self._first
-        if self._farthest is not State.LIVELY:
+        if self._farthest is not State.LIVELY and (time - self._compared >= _EVERY or time - start >= LOOK):
+            self._compared = time
             distance = _distance(first, luma)
             self._farthest = max(self._farthest, _verdict(distance, _HYSTERESIS))
             if _verdict(distance) > self.state:
@@ -138,7 +151,7 @@ class Liveliness:
                 return
         if time - start >= LOOK:
             self.state = self._farthest
-            self._first, self._farthest = (time, luma), State.STILL
+            self._first, self._farthest, self._compared = (time, luma), State.STILL, time
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""

@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 
@@ -27,7 +26,7 @@ from pipeline.sample.liveliness import REACH
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
 from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
-from pipeline.timeline import ZERO, MediaTime
+from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,9 @@ class Sample:
         """Where decoding can start: the time of the first keyframe packet of a chunk, and the number of the item."""
         self._held_from: int | None = None
         self._next_held: _NextHeld | None = None
-        self._interval = ZERO
-        self._durations: dict[MediaTime, MediaTime] = {}
+        self._interval = 0
+        self._durations: dict[int, int] = {}
+        """How long the latest packets' frames are shown, by when, from themselves or the frame rate; in nanoseconds, as `_interval`."""
 
     @property
     def held(self) -> int:
@@ -143,7 +143,7 @@ class Sample:
         with self._lock:
             self._decoder.finish()
             reached = self._decoder.reached
-            end = ZERO if reached is None else reached + self._durations.get(reached, self._interval)
+            end = ZERO if reached is None else MediaTime(reached.nanos + self._durations.get(reached.nanos, self._interval))
             self._decisions += self._selector.finish(end)
             return self._tell()
 
@@ -166,15 +166,18 @@ class Sample:
             self._held_from = None
 
     def _note_durations(self, chunk: media_pb2.MediaChunk) -> None:
+        """Remember how long the last picture would be shown, for the stream may end with it."""
         reached = self._decoder.reached
         if reached is not None:
-            self._durations = {time: duration for time, duration in self._durations.items() if time >= reached}
-        for packet in chunk.packets:
-            if (duration := _duration(chunk, packet)) is not None:
-                self._durations[chunks.packet_time(chunk, packet)] = duration
-        times = sorted(packet.pts for packet in chunk.packets)
-        if apart := [later - sooner for sooner, later in pairwise(times) if later > sooner]:
-            self._interval = MediaTime.from_pts(min(apart), chunks.time_base(chunk))
+            self._durations = {nanos: duration for nanos, duration in self._durations.items() if nanos >= reached.nanos}
+        unit, rate = chunk.time_base, chunk.video.frame_rate
+        usual = nanos_of(1, rate.denominator, rate.numerator) if rate.numerator > 0 and rate.denominator > 0 else 0
+        times = [pts for pts, _ in chunks.clocks(chunk)]
+        for nanos, packet in zip(times, chunk.packets, strict=True):
+            if duration := nanos_of(packet.duration, unit.numerator, unit.denominator) if packet.duration > 0 else usual:
+                self._durations[nanos] = duration
+        times.sort()
+        self._interval = min((later - sooner for sooner, later in pairwise(times) if later > sooner), default=self._interval)
 
     def _show(self, decoded: DecodedFrame, luma: Thumbnails, due: bool) -> Outcome:
         """Let the selector see a picture."""
@@ -201,7 +204,12 @@ class Sample:
         return events
 
     def _hold_from(self, opening: Chosen[DecodedFrame]) -> None:
-        """Find the chunk from which the scene that opens now can be found again, if there is one that is later than before."""
+        """Find the chunk from which the scene that opens now can be found again, if there is one that is later than before.
+
+        A scene that got too long where decoding cannot start is found again only by who knows where it began.
+        """
+        if opening.reason == scene_pb2.KEYFRAME_REASON_INTERVAL and not opening.anew:
+            return
         if opening.anew:
             self._starts = {time: item for time, item in self._starts.items() if time >= opening.time}
         latest = opening.time if opening.anew else opening.time - MEMORY - REACH
@@ -239,10 +247,3 @@ class Sample:
 def _scene_id(start: MediaTime) -> str:
     return f"scene-{start.millis}"
 
-
-def _duration(chunk: media_pb2.MediaChunk, packet: media_pb2.Packet) -> MediaTime | None:
-    """How long the packet's frame is shown, from itself or the frame rate; `None` where neither tells."""
-    if packet.duration > 0:
-        return MediaTime.from_pts(packet.duration, chunks.time_base(chunk))
-    rate = chunk.video.frame_rate
-    return MediaTime.of(Fraction(rate.denominator, rate.numerator)) if rate.numerator > 0 and rate.denominator > 0 else None

@@ -74,6 +74,7 @@ class AvDecoder:
         self._context = context
         self._scaler = Scaler()
         self._skip = Skip.NOTHING
+        self._aspect, self._rotation = Fraction(1), 0
         self.name = name
 
     def decode(self, packet: CodedPacket, skip: Skip = Skip.NOTHING) -> list[Frame]:
@@ -108,15 +109,18 @@ class AvDecoder:
         """Nothing to do: the context is freed with the last reference."""
 
     def _frame(self, frame: "VideoFrame") -> Frame:
-        aspect = self._context.sample_aspect_ratio
+        if frame.key_frame:
+            # Both change with what is coded, if at all, and asking each frame costs as much as its thumbnail.
+            self._aspect = self._context.sample_aspect_ratio or Fraction(1)
+            self._rotation = frame.rotation
         return Frame(
             pts=frame.pts,
             dts=frame.dts,
             keyframe=bool(frame.key_frame),
             corrupt=bool(frame.is_corrupt),
             surface=AvSurface(frame, self._scaler),
-            pixel_aspect=aspect if aspect else Fraction(1),
-            rotation=frame.rotation,
+            pixel_aspect=self._aspect,
+            rotation=self._rotation,
         )
 
 
