@@ -6,7 +6,7 @@ Pictures tell what a state may be, packets tell at once when it must end:
   anything the picture is *still*, where it is a little it is *calm*, else it is *lively*. Sizes of packets would not tell:
   a camera of constant bit rate spends as much on noise as another on a crowd, and a slow pan costs hardly more than a wall.
 - While little is decoded, sizes do tell that something is new: what changes in the picture has to be sent. A packet of
-  several times the usual size, or four of twice the size, ends a still or calm state there and then. What is usual is
+  several times the usual size, or three of four of twice the size, ends a still or calm state there and then. What is usual is
   learnt from the packets of the last seconds, for pictures that others refer to and the rest apart.
 - What grows so slowly that no packet stands out is seen in the next picture that is decoded anyway (`probe`).
 
@@ -53,8 +53,10 @@ _HYSTERESIS = 0.8
 _SPIKE = 3.0
 _NEW = 0.4
 """A packet of more than this share of the latest keyframe's bytes holds much of a new picture, where it is above twice the usual."""
+_ALL_NEW = 0.75
+"""The same for the first packet after a keyframe: of noise it was measured to have half of the keyframe's bytes."""
 _RISE, _RISING = 2.0, 4
-"""How many times the usual a packet is that ends the state, and how many times the mean of four together."""
+"""How many times the usual a packet is that ends the state, and how many times three of four are."""
 _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
 _ENOUGH = 6
@@ -118,7 +120,7 @@ class Liveliness:
             return False
         if mends:
             # The first picture after a keyframe corrects what that left coarse, also where nothing moves.
-            if self.state is State.LIVELY or size <= max(self._new, _RISE * self._least):
+            if self.state is State.LIVELY or size <= max(_ALL_NEW / _NEW * self._new, _RISE * self._least):
                 return False
             self.wake()
             return True

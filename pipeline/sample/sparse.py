@@ -192,7 +192,7 @@ class SparseDecoder:
         it, or all that was kept will be seen."""
         latest = next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > self._shown.nanos), None)
         if latest is None:
-            self._decode(self._take_kept(), Skip.UNREFERENCED)
+            self._catch_up(every_from=self._chosen + self._longest_gap if due and self._chosen is not None else self._latest)
             return
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.luma):
