@@ -10,6 +10,7 @@ from watchword.v1.media_pb2 import MediaChunk, VideoParameters
 
 from pipeline.errors import MediaUndecodable, TimeReversed
 from pipeline.media import chunks, codecs
+from pipeline.media.continuity import Continuity, continuity
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFactory, DecoderFailed, DecoderLost, Frame, Skip, Surface, native
 from pipeline.timeline import ZERO, MediaTime
@@ -55,11 +56,14 @@ class VideoDecoder:
         """Packets that could not be decoded so far."""
         self.skipped = 0
         """Packets left out so far because no keyframe had come before them."""
+        self.missing = 0
+        """How often pictures were missing so far that others refer to."""
         self.lost = 0
         """Decoders that had to be replaced so far."""
         self._stream_id = stream_id
         self._open = open_decoder
         self._decoder: Decoder | None = None
+        self._continuity: Continuity | None = None
         self._parameters: VideoParameters | None = None
         self._place: tuple[int, int] | None = None
         self._await_keyframe = True
@@ -114,6 +118,7 @@ class VideoDecoder:
             self._parameters = VideoParameters()
             self._parameters.CopyFrom(chunk.video)
             self._decoder = self._open(self._stream_id, self._parameters)
+            self._continuity = continuity(self._parameters)
             self._await_keyframe = True
             self._order = _Order()
         elif place is not None and place != (chunk.epoch, chunk.sequence - 1):
@@ -131,8 +136,19 @@ class VideoDecoder:
             if self._await_keyframe and not packet.keyframe:
                 self.skipped += 1
                 continue
+            problem = self._problem(packet)
+            if problem == "missing":
+                self.missing += 1
+                _log.warning("pictures missing", stream=self._stream_id, before=MediaTime(packet.pts).seconds)
+                frames += self._drain()
+                self._await_keyframe = True
+                if not packet.keyframe:
+                    self.skipped += 1
+                    continue
             self._tried += 1
             try:
+                if problem == "damaged":
+                    raise DecoderFailed("no part of a picture is in it")
                 frames += self._decode(packet, skip)
                 if alone:
                     frames += self._drain()
@@ -180,6 +196,14 @@ class VideoDecoder:
         if self._decoder is not None:
             self._decoder.close()
         self._decoder = None
+
+    def _problem(self, packet: CodedPacket) -> str | None:
+        """What the bitstream says is wrong with the next packet: "missing", "damaged", or nothing."""
+        if self._continuity is None:
+            return None
+        if self._await_keyframe:
+            self._continuity.restart()
+        return self._continuity.check(packet.data)
 
     def _decode(self, packet: CodedPacket, skip: Skip) -> list[DecodedFrame]:
         assert self._decoder is not None

@@ -97,7 +97,7 @@ class Liveliness:
     def __init__(self, pixels: int) -> None:
         """`pixels` is how many a picture has."""
         self.state = State.LIVELY
-        self._least = max(pixels / _PIXELS_A_BYTE, 16.0)
+        self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
         self._leading, self._others = _Sizes(), _Sizes()
         self._highest: MediaTime | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
