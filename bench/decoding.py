@@ -285,7 +285,10 @@ def main() -> None:
         return
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     print(f"{cpu[0].split(':')[1].strip() if cpu else platform.machine()}, Python {platform.python_version()}, PyAV {av.__version__}")
-    print("| clip | plain, ms a frame | ours, ms a frame | ratio | of a core | decoded | probes | wakes | keyframes | longest gap | MB | RSS |")
+    print(
+        "| clip | plain, ms a frame | ours, ms a frame | ratio | of a core | decoded | probes | wakes | keyframes "
+        "| longest gap | MB more | RSS |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for name, path in _paths(arguments):

@@ -90,11 +90,11 @@ class VideoDecoder:
         frames = self.follow(chunk) + self.feed(coded(chunk), alone=chunk.thinned)
         return self.raise_if_lost(chunk, frames)
 
-    def require(self, chunk: MediaChunk, latest: MediaTime = MediaTime(-1)) -> None:
-        """Raise `MessageInvalid` or `TimeReversed` unless the chunk can come now; `latest` is a picture that came but was not shown."""
+    def require(self, chunk: MediaChunk, latest: MediaTime | None = None) -> None:
+        """Raise `MessageInvalid` or `TimeReversed` unless the chunk can come now; `latest` is that of a picture not shown."""
         codecs.require(chunk, "video")
         chunks.validate(chunk, self._stream_id)
-        last = max(self._last, latest)
+        last = self._last if latest is None else max(self._last, latest)
         if chunks.media_end(chunk) < last - MAX_REVERSAL:
             raise TimeReversed(
                 f"stream {self._stream_id}: a chunk at {chunks.media_start(chunk).seconds:.3f} s came after a frame at "
@@ -254,8 +254,7 @@ class VideoDecoder:
 def coded(chunk: MediaChunk) -> list[CodedPacket]:
     """The chunk's packets in media time."""
     return [
-        CodedPacket(pts, dts, packet.keyframe, packet.data)
-        for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
+        CodedPacket(pts, dts, packet.keyframe, packet.data) for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
     ]
 
 

@@ -58,7 +58,9 @@ class Shrinker:
 
     def _surface(self, picture: "Surface | VideoFrame") -> Surface:
         """The picture itself, or a frame of FFmpeg's as one."""
-        if hasattr(picture, "gray"):
+        from av.video.frame import VideoFrame
+
+        if not isinstance(picture, VideoFrame):
             return picture
         self._scaler = self._scaler or Scaler()
         return AvSurface(picture, self._scaler)

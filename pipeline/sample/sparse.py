@@ -70,7 +70,13 @@ class SparseDecoder:
     """Decodes one stream's video as far as needed, in the calling thread."""
 
     def __init__(
-        self, stream_id: str, open_decoder: DecoderFactory, *, longest_gap: MediaTime, luma: Callable[[DecodedFrame], Thumbnails], show: Show
+        self,
+        stream_id: str,
+        open_decoder: DecoderFactory,
+        *,
+        longest_gap: MediaTime,
+        luma: Callable[[DecodedFrame], Thumbnails],
+        show: Show,
     ) -> None:
         """`luma` makes a frame's thumbnail, `show` is given the pictures in order."""
         self.counts = Counts()
@@ -188,11 +194,14 @@ class SparseDecoder:
         return kept
 
     def _probe(self, *, due: bool) -> None:
-        """Look at a picture: the latest that can be had by itself, else the present one. Either nothing has happened before
-        it, or all that was kept will be seen."""
-        latest = next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > self._shown.nanos), None)
+        """Look at a picture: the latest that can be had by itself, else the present one.
+
+        Either nothing has happened before it, or all that was kept will be seen.
+        """
+        latest = self._latest_keyframe()
         if latest is None:
-            self._catch_up(every_from=self._chosen + self._longest_gap if due and self._chosen is not None else self._latest)
+            wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
+            self._catch_up(every_from=wanted)
             return
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.luma):
@@ -206,6 +215,11 @@ class SparseDecoder:
             rest = self._take_kept()[latest:]
             for packet in rest:
                 self._keep(packet)
+
+    def _latest_keyframe(self) -> int | None:
+        """Which of the packets that are kept is the latest keyframe that was not shown."""
+        shown = self._shown.nanos
+        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > shown), None)
 
     def _scouted(self, packet: CodedPacket) -> _Picture | None:
         """The keyframe's picture; `None` where it cannot be had by itself."""

@@ -246,4 +246,3 @@ class Sample:
 
 def _scene_id(start: MediaTime) -> str:
     return f"scene-{start.millis}"
-

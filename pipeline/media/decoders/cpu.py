@@ -1,13 +1,13 @@
 """FFmpeg's software decoders through PyAV, in the calling thread."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.media import codecs
-from pipeline.media.decoders.port import CodedPacket, DecoderFailed, Frame, Pixels, Skip
+from pipeline.media.decoders.port import CodedPacket, DecoderFailed, Frame, Pixels, Skip, Surface
 from pipeline.timeline import NANOS
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _UNIT = Fraction(1, NANOS)
 """Packets are given to the decoder in media time, so that frames come back in it whatever the chunk's time base."""
-_SKIP = {Skip.NOTHING: "DEFAULT", Skip.UNREFERENCED: "NONREF"}
+_SKIP: dict[Skip, Literal["DEFAULT", "NONREF"]] = {Skip.NOTHING: "DEFAULT", Skip.UNREFERENCED: "NONREF"}
 
 
 class Scaler:
@@ -118,10 +118,14 @@ class AvDecoder:
             dts=frame.dts,
             keyframe=bool(frame.key_frame),
             corrupt=bool(frame.is_corrupt),
-            surface=AvSurface(frame, self._scaler),
+            surface=self._surface(frame),
             pixel_aspect=self._aspect,
             rotation=self._rotation,
         )
+
+    def _surface(self, frame: "VideoFrame") -> Surface:
+        """Where the frame's pixels are."""
+        return AvSurface(frame, self._scaler)
 
 
 def open_cpu(stream_id: str, parameters: VideoParameters) -> AvDecoder:

@@ -1,0 +1,107 @@
+"""Frames that stay where torch has them: NV12 on a GPU, scaled there, so that only small pictures ever come to the CPU.
+
+The same code runs on torch's CPU tensors, which is how it is tested where there is no GPU.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.media.decoders.port import Pixels
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BLACK, _WHITE = 16.0, 235.0
+"""Of luma in limited range (ITU-R BT.601-7, 2.5.3); chroma has 16 to 240."""
+
+
+class Nv12Surface:
+    """One NV12 frame: a plane of luma and one of chroma at half the size, two values side by side."""
+
+    def __init__(self, luma: "Tensor", chroma: "Tensor", *, full_range: bool = False, bt709: bool = False) -> None:
+        """`luma` is `uint8`, shape (height, width); `chroma` `uint8`, shape (height / 2, width / 2, 2) or (height / 2, width).
+
+        `full_range` says that black is 0 and white 255, `bt709` that the colours are those of ITU-R BT.709, not BT.601.
+        """
+        self._luma = luma
+        self._chroma = chroma if chroma.ndim == 3 else chroma.reshape(chroma.shape[0], -1, 2)
+        self._full_range = full_range
+        self._bt709 = bt709
+
+    @property
+    def width(self) -> int:
+        """Coded width in pixels."""
+        return int(self._luma.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Coded height in pixels."""
+        return int(self._luma.shape[0])
+
+    @property
+    def planes(self) -> "tuple[Tensor, Tensor]":
+        """Luma and chroma, for models that take them from the device (both speak DLPack)."""
+        return self._luma, self._chroma
+
+    def gray(self, width: int, height: int) -> Pixels:
+        """See `Surface.gray`."""
+        small = self._light(_sampled(self._luma[None, None], width, height))
+        return _bytes(small[0, 0])
+
+    def rgb(self, width: int, height: int) -> Pixels:
+        """See `Surface.rgb`."""
+        import torch
+
+        light = self._light(_averaged(self._luma[None, None], width, height)) / 255
+        chroma = _averaged(self._chroma.permute(2, 0, 1)[None], width, height) - 128
+        blue, red = (chroma[:, index : index + 1] / (255 if self._full_range else 224) for index in (0, 1))
+        of_red, of_blue = (0.2126, 0.0722) if self._bt709 else (0.299, 0.114)
+        of_green = 1 - of_red - of_blue
+        channels = (
+            light + 2 * (1 - of_red) * red,
+            light - 2 * (1 - of_red) * of_red / of_green * red - 2 * (1 - of_blue) * of_blue / of_green * blue,
+            light + 2 * (1 - of_blue) * blue,
+        )
+        return _bytes(255 * torch.cat(channels, dim=1)[0].permute(1, 2, 0))
+
+    def _light(self, luma: "Tensor") -> "Tensor":
+        """Luma from 0 to 255, whatever its range."""
+        return luma if self._full_range else (luma - _BLACK) * (255 / (_WHITE - _BLACK))
+
+
+def _sampled(picture: "Tensor", width: int, height: int) -> "Tensor":
+    """A picture looked at where the small one's pixels are, as swscale's fast bilinear scaling does."""
+    from torch.nn.functional import interpolate
+
+    return interpolate(picture.float(), size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _averaged(picture: "Tensor", width: int, height: int) -> "Tensor":
+    """A picture scaled so that each pixel is the mean of what it stands for; one that must grow is interpolated."""
+    from torch.nn.functional import interpolate
+
+    if picture.shape[-1] < width or picture.shape[-2] < height:
+        return interpolate(picture.float(), size=(height, width), mode="bilinear", align_corners=False)
+    return interpolate(picture.float(), size=(height, width), mode="area")
+
+
+def _bytes(picture: "Tensor") -> Pixels:
+    return np.ascontiguousarray(picture.round().clamp(0, 255).byte().cpu().numpy())
+
+
+def torch_has_cuda() -> bool:
+    """Whether torch is here and can use a GPU of NVIDIA's."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
+
+
+def as_tensor(exporter: Any) -> "Tensor":
+    """What a DLPack exporter holds, without a copy, on its device."""
+    import torch
+
+    found: Tensor = torch.utils.dlpack.from_dlpack(exporter)
+    return found
