@@ -7,13 +7,16 @@ call, so it is copied, on the GPU.
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.errors import CodecUnsupported
 from pipeline.media.decoders.annexb import AnnexB
-from pipeline.media.decoders.port import CodedPacket, DecoderFailed, Frame, Skip
+from pipeline.media.decoders.cpu import open_cpu
+from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFailed, Frame, Skip, native
 from pipeline.media.decoders.tensor import Nv12Surface, as_tensor, torch_has_cuda
 
 _CODECS = {
@@ -40,7 +43,32 @@ def open_nvidia(stream_id: str, parameters: VideoParameters) -> "NvidiaDecoder":
         raise CodecUnsupported(f"PyNvVideoCodec cannot be used: {str(error).splitlines()[0]}") from error
     if not torch_has_cuda():
         raise CodecUnsupported("PyNvVideoCodec is here, but torch has no CUDA")
-    return NvidiaDecoder(PyNvVideoCodec, codec, AnnexB(parameters.codec, parameters.extradata))
+    annexb = AnnexB(parameters.codec, parameters.extradata)
+    return NvidiaDecoder(PyNvVideoCodec, codec, annexb, lambda packet: colours(open_cpu(stream_id, parameters), packet))
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What NVDEC does not tell of the frames that it gives."""
+
+    full_range: bool = False
+    bt709: bool = False
+    pixel_aspect: Fraction = Fraction(1)
+    rotation: int = 0
+
+
+def colours(decoder: Decoder, packet: CodedPacket) -> Colours:
+    """What a keyframe says of itself when FFmpeg decodes it; what is usual where it cannot."""
+    try:
+        frame = next(iter(decoder.decode(packet) + decoder.drain()), None)
+    except DecoderFailed:
+        frame = None
+    decoder.close()
+    if frame is None:
+        return Colours()
+    picture = native(frame.surface)
+    full = int(picture.color_range) == 2 or picture.format.name.startswith("yuvj")
+    return Colours(full, int(picture.colorspace) == 1, frame.pixel_aspect, frame.rotation)
 
 
 class NvidiaDecoder:
@@ -48,8 +76,20 @@ class NvidiaDecoder:
 
     name = "pynvvideocodec"
 
-    def __init__(self, library: Any, codec: str, annexb: AnnexB, take: Callable[[Any], Any] = as_tensor) -> None:
-        """`library` is PyNvVideoCodec, `codec` the name of its `cudaVideoCodec`; `take` makes a tensor of a frame."""
+    def __init__(
+        self,
+        library: Any,
+        codec: str,
+        annexb: AnnexB,
+        look: Callable[[CodedPacket], Colours],
+        take: Callable[[Any], Any] = as_tensor,
+    ) -> None:
+        """`library` is PyNvVideoCodec, `codec` the name of its `cudaVideoCodec`; `take` makes a tensor of a frame.
+
+        `look` tells what the first keyframe says of itself.
+        """
+        self._look = look
+        self._colours: Colours | None = None
         self._library = library
         self._codec = codec
         self._annexb = annexb
@@ -78,6 +118,7 @@ class NvidiaDecoder:
         given.decode_flag = self._library.VideoPacketFlag.ENDOFPICTURE
         if packet.keyframe:
             self._keyframes.add(packet.pts)
+            self._colours = self._colours or self._look(packet)
         return self._frames(given, packet.dts)
 
     def drain(self) -> list[Frame]:
@@ -107,12 +148,14 @@ class NvidiaDecoder:
             pts = int(each.getPTS())
             keyframe = pts in self._keyframes
             self._keyframes.discard(pts)
-            frames.append(Frame(pts=pts, dts=dts, keyframe=keyframe, corrupt=False, surface=self._surface(each)))
+            said = self._colours or Colours()
+            surface = self._surface(each, said)
+            frames.append(Frame(pts, dts, keyframe, corrupt=False, surface=surface, pixel_aspect=said.pixel_aspect, rotation=said.rotation))
         return frames
 
-    def _surface(self, frame: Any) -> Nv12Surface:
+    def _surface(self, frame: Any, said: Colours) -> Nv12Surface:
         """A copy of the frame: a picture of luma and below it half as many rows of chroma."""
         both = self._take(frame).clone()
         both = both.reshape(both.shape[-2], both.shape[-1]) if both.ndim > 2 else both
         height = both.shape[0] * 2 // 3
-        return Nv12Surface(both[:height], both[height:])
+        return Nv12Surface(both[:height], both[height:], full_range=said.full_range, bt709=said.bt709)
