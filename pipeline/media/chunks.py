@@ -64,11 +64,13 @@ def _problem_of_packets(chunk: MediaChunk) -> str | None:
         if packet.duration < 0:
             return "a packet of negative duration"
         size += len(packet.data)
-    if any(abs(nanos) > MAX_MEDIA_TIME.nanos for times in clocks(chunk) for nanos in times):
+    times = [decoding_pts(packet) for packet in chunk.packets]
+    unit, offset = chunk.time_base, MediaTime.from_proto(chunk.media_offset).nanos
+    extremes = [f(packet.pts for packet in chunk.packets) for f in (min, max)] + [f(times) for f in (min, max)]
+    if any(abs(nanos_of(pts, unit.numerator, unit.denominator) + offset) > MAX_MEDIA_TIME.nanos for pts in extremes):
         return "a packet more than ten years from the stream's start"
     if size > MAX_BYTES:
         return f"{size:,} bytes of packets, more than {MAX_BYTES:,}"
-    times = [decoding_pts(packet) for packet in chunk.packets]
     span = (max(times) - min(times)) * time_base(chunk)
     if span > MAX_SPAN + _ROUNDING:
         return f"packets that span {float(span):.3f} s, more than {float(MAX_SPAN)} s"

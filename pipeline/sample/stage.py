@@ -8,6 +8,7 @@ fewer items are held only once something was said after the item in which the sc
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,9 @@ class _NextHeld:
     item: int
     said_in: int
 
+
+_LATEST = 16
+"""Chunks among which that of the last picture is looked for; a codec holds pictures back for less than their 4 s."""
 
 _Decisions = list[Chosen[DecodedFrame] | Closed]
 
@@ -85,9 +89,7 @@ class Sample:
         """Where decoding can start: the time of the first keyframe packet of a chunk, and the number of the item."""
         self._held_from: int | None = None
         self._next_held: _NextHeld | None = None
-        self._interval = 0
-        self._durations: dict[int, int] = {}
-        """How long the latest packets' frames are shown, by when, from themselves or the frame rate; in nanoseconds, as `_interval`."""
+        self._latest: deque[media_pb2.MediaChunk] = deque(maxlen=_LATEST)
 
     @property
     def held(self) -> int:
@@ -119,7 +121,7 @@ class Sample:
     def _take_chunk(self, chunk: media_pb2.MediaChunk) -> list[events_pb2.KeyframeEvent]:
         with self._lock:
             damaged = self._decoder.video.damaged
-            self._note_durations(chunk)
+            self._latest.append(chunk)
             start = self._note_start(chunk)
             try:
                 self._decoder.take(chunk)
@@ -143,7 +145,7 @@ class Sample:
         with self._lock:
             self._decoder.finish()
             reached = self._decoder.reached
-            end = ZERO if reached is None else MediaTime(reached.nanos + self._durations.get(reached.nanos, self._interval))
+            end = ZERO if reached is None else self._end_of(reached)
             self._decisions += self._selector.finish(end)
             return self._tell()
 
@@ -165,19 +167,19 @@ class Sample:
         if self._held_from == self._items:
             self._held_from = None
 
-    def _note_durations(self, chunk: media_pb2.MediaChunk) -> None:
-        """Remember how long the last picture would be shown, for the stream may end with it."""
-        reached = self._decoder.reached
-        if reached is not None:
-            self._durations = {nanos: duration for nanos, duration in self._durations.items() if nanos >= reached.nanos}
-        unit, rate = chunk.time_base, chunk.video.frame_rate
-        usual = nanos_of(1, rate.denominator, rate.numerator) if rate.numerator > 0 and rate.denominator > 0 else 0
-        times = [pts for pts, _ in chunks.clocks(chunk)]
-        for nanos, packet in zip(times, chunk.packets, strict=True):
-            if duration := nanos_of(packet.duration, unit.numerator, unit.denominator) if packet.duration > 0 else usual:
-                self._durations[nanos] = duration
-        times.sort()
-        self._interval = min((later - sooner for sooner, later in pairwise(times) if later > sooner), default=self._interval)
+    def _end_of(self, time: MediaTime) -> MediaTime:
+        """When the picture of one of the last packets ends, by what its packet or the frame rate says, or by the packets beside it."""
+        for chunk in reversed(self._latest):
+            unit, rate = chunk.time_base, chunk.video.frame_rate
+            for packet, (pts, _) in zip(chunk.packets, chunks.clocks(chunk), strict=True):
+                if pts != time.nanos:
+                    continue
+                if packet.duration > 0:
+                    return time + MediaTime(nanos_of(packet.duration, unit.numerator, unit.denominator))
+                if rate.numerator > 0 and rate.denominator > 0:
+                    return time + MediaTime(nanos_of(1, rate.denominator, rate.numerator))
+        times = sorted({pts for chunk in self._latest for pts, _ in chunks.clocks(chunk)})
+        return time + MediaTime(min((later - sooner for sooner, later in pairwise(times)), default=0))
 
     def _show(self, decoded: DecodedFrame, luma: Thumbnails, due: bool) -> Outcome:
         """Let the selector see a picture."""

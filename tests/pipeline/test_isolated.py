@@ -22,7 +22,14 @@ from tests.synthetic import Spec, chunks, clip
 
 pytestmark = pytest.mark.unit
 
-STUCK = "import sys, time; from multiprocessing.connection import Connection as C; c = C(int(sys.argv[1])); c.recv(); c.send(('done', 'stuck')); time.sleep(60)"
+STUCK = """
+import sys, threading
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+connection.recv()
+connection.send(("done", "stuck"))
+threading.Event().wait()
+"""
 """A process that opens and then answers no more."""
 
 

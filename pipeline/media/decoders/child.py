@@ -11,7 +11,6 @@ from typing import Any
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.errors import WatchwordError
-from pipeline.media.decoders.choose import openers
 from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFailed, Frame, Skip, Surface
 
 THUMBNAIL = (64, 36)
@@ -30,6 +29,8 @@ class Server:
         """Do what is asked; raises what the decoder raises."""
         match what:
             case "open":
+                from pipeline.media.decoders.choose import openers
+
                 name, stream_id, parameters = arguments
                 self._decoder = openers()[name](stream_id, VideoParameters.FromString(parameters))
                 return self._decoder.name

@@ -11,6 +11,7 @@ from pipeline.errors import CodecUnsupported
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.media.decoders.fallback import FallingBack
 from pipeline.media.decoders.hardware import open_hardware
+from pipeline.media.decoders.isolated import isolating
 from pipeline.media.decoders.nvidia import open_nvidia
 from pipeline.media.decoders.port import Decoder, DecoderFactory
 
@@ -73,9 +74,14 @@ def _problem(opener: DecoderFactory) -> str | None:
     return None
 
 
-def factory(choice: Choice, *, known: Openers | None = None) -> DecoderFactory:
-    """Opens decoders as chosen. Behind a device stands the CPU, for codecs it does not know and devices that fail."""
+def factory(choice: Choice, *, apart: bool = False, known: Openers | None = None) -> DecoderFactory:
+    """Opens decoders as chosen. Behind a device stands the CPU, for codecs it does not know and devices that fail.
+
+    `apart` gives each decoder a process of its own.
+    """
     known = known or openers()
+    if apart:
+        known = {name: isolating(name) for name in known}
     cpu, chosen = known["cpu"], known[choice.name]
     if choice.name == "cpu":
         return cpu

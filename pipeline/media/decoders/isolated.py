@@ -51,7 +51,9 @@ class IsolatedDecoder:
         self._dropped: list[int] = []
         self._lost = ""
         try:
-            self.name = f"{self._ask('open', name, stream_id, parameters.SerializeToString(), limit_s=start_limit_s)} in a process of its own"
+            self.name = (
+                f"{self._ask('open', name, stream_id, parameters.SerializeToString(), limit_s=start_limit_s)} in a process of its own"
+            )
         except BaseException:
             self.close()
             raise

@@ -6,16 +6,19 @@ picture that is on the screen at that time: the last that begins no later.
 """
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.errors import SourceInvalid, SourceUnavailable, TrackMissing
 from pipeline.media.decoders.port import Pixels
 from pipeline.timeline import MediaTime
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 
 @dataclass(frozen=True)
@@ -88,20 +91,39 @@ def by_seeking(path: Path, times: Sequence[MediaTime], longest_side: int) -> lis
             for index in sorted(range(len(times)), key=lambda index: times[index]):
                 pts = origin + round(max(times[index].nanos, 0) / 1_000_000_000 / unit)
                 container.seek(pts, stream=stream, backward=True)
-                shown = None
-                for frame in container.decode(stream):
-                    if frame.pts is None:
-                        continue
-                    if shown is not None and frame.pts > pts:
-                        break
-                    shown = frame
+                shown = _on_screen(container.decode(stream), pts)
+                if shown is None or shown.pts is None or shown.pts > pts:
+                    # Without an index FFmpeg may land behind the keyframe that is needed.
+                    shown = _from_the_start(path, pts)
                 if shown is None:
                     raise SourceInvalid(f"{path.name}: no picture can be decoded at {times[index].seconds:.3f} s")
                 width, height = _size(shown.width, shown.height, longest_side)
-                found[index] = Found(MediaTime.from_pts(shown.pts - origin, unit), scaler.rgb(shown, width, height).copy())
+                found[index] = Found(MediaTime.from_pts((shown.pts or 0) - origin, unit), scaler.rgb(shown, width, height).copy())
     except av.FFmpegError as error:
         raise SourceInvalid(f"{path.name} cannot be read: {error}") from error
     return [found[index] for index in range(len(times))]
+
+
+def _from_the_start(path: Path, pts: int) -> "VideoFrame | None":
+    import av
+
+    from pipeline.media.tracks import video_stream
+
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
+        stream = video_stream(container)
+        return None if stream is None else _on_screen(container.decode(stream), pts)
+
+
+def _on_screen(frames: "Iterator[VideoFrame]", pts: int) -> "VideoFrame | None":
+    """The last of the frames that begins no later than `pts`, else the first."""
+    shown = None
+    for frame in frames:
+        if frame.pts is None:
+            continue
+        if shown is not None and frame.pts > pts:
+            break
+        shown = frame
+    return shown
 
 
 def _size(width: int, height: int, longest_side: int) -> tuple[int, int]:
