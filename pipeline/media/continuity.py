@@ -29,7 +29,7 @@ class Continuity(Protocol):
 
 
 def continuity(parameters: VideoParameters) -> Continuity | None:
-    """What watches a track's packets; `None` for codecs whose pictures are not numbered or whose decoder tells itself."""
+    """What watches a track's packets; `None` for codecs whose pictures have no numbers."""
     if parameters.codec == "h264":
         return H264Continuity(parameters.extradata)
     return HevcContinuity(parameters.extradata) if parameters.codec == "hevc" else None

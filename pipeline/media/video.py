@@ -263,7 +263,8 @@ class _Order:
 
     Sources without times of their own, such as bare H.264, can only be stamped in decoding order. Frames then come
     out with times that go back and forth, while the decoding times of the packets that released them still rise. As
-    FFmpeg does for its best-effort time stamp, the clock that has gone backwards less often is believed.
+    FFmpeg does for its best-effort time stamp, the clock that has gone backwards less often is believed; once is a jump of
+    the source's clock among reordered frames.
     """
 
     def __init__(self) -> None:
@@ -278,5 +279,5 @@ class _Order:
             if nanos is not None:
                 self._faults[index] += latest is not None and nanos <= latest
                 self._latest[index] = nanos
-        nanos = frame.dts if frame.pts is None or (frame.dts is not None and self._faults[0] > self._faults[1]) else frame.pts
+        nanos = frame.dts if frame.pts is None or (frame.dts is not None and self._faults[0] > self._faults[1] + 1) else frame.pts
         return None if nanos is None else MediaTime(nanos)
