@@ -73,7 +73,7 @@ def look(pieces: list[MediaChunk]) -> dict[int, NDArray[np.uint8]]:
     return shown
 
 
-NUMBERED = frozenset({"h264", "hevc", "mjpeg", "ffv1"})
+NUMBERED = frozenset({"h264", "hevc", "mjpeg"})
 """Codecs of which a lost packet is noticed, or costs no other: the others say nothing of what came before."""
 AMBIGUOUS = frozenset({"raw_annexb.h264", "res_change.ts"})
 """Of these two pictures can be meant for one time: one has no times of its own, in the other two parts overlap."""
