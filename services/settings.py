@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
+from pipeline.media.decoders.choose import WANTED, Wanted
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
 from services.speech import StreamRule
@@ -62,6 +63,10 @@ class Settings:
     """WATCHWORD_GLOSSARY: terms that may be said, between commas, or the path of a file with one a line."""
     streams: tuple[StreamRule, ...] = ()
     """WATCHWORD_STREAMS: a TOML file that says for streams of a name what differs from the three above."""
+    decoder: Wanted = "auto"
+    """WATCHWORD_DECODER: "auto", "cpu", "cuda", "vaapi", "videotoolbox" or "pynvvideocodec"."""
+    decoder_apart: bool = False
+    """WATCHWORD_DECODER_APART: "true" or "false": whether each stream's decoder has a process of its own."""
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags" or "transformers"."""
     captioner_model: Path | None = None
@@ -105,6 +110,8 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("translate", lambda text: _one_of(text, ("true", "false")) == "true")
     take("glossary", speech.read_glossary)
     take("streams", lambda text: speech.read_rules(Path(text)))
+    take("decoder", lambda text: _one_of(text, WANTED))
+    take("decoder_apart", lambda text: _one_of(text, ("true", "false")) == "true")
     take("captioner", lambda text: _one_of(text, ("tags", "transformers")))
     take("captioner_model", Path)
     certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")

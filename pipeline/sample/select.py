@@ -65,6 +65,7 @@ class Selector(Generic[Payload]):
         self._dissolves = DissolveFinder()
         self._scene: MediaTime | None = None
         self._latest = ZERO
+        self._due: MediaTime | None = None
         self._watch: SceneWatch[Payload] | None = None
         self._reference: Look | None = None
         self._steps: list[float] = []
@@ -77,13 +78,16 @@ class Selector(Generic[Payload]):
         *,
         chroma: NDArray[np.uint8] | None = None,
         restart: bool = False,
+        due: bool = False,
     ) -> list[Chosen[Payload] | Closed]:
         """Take the next frame and its `uint8` thumbnails; what is decided now, in order of time.
 
         `chroma` holds Cb and Cr, shape (2, 18, 32); without it cuts are judged by brightness alone. `restart` says that
-        decoding can start with this frame. A frame that looks like a cut is decided about when two more frames have come,
-        or one after `cuts.NEAR`.
+        decoding can start with this frame, `due` that no later one comes in time for the longest gap. A frame that looks
+        like a cut is decided about when two more frames have come, or one after `cuts.NEAR`.
         """
+        if due:
+            self._due = time
         decisions = []
         for frame, cut in self._cuts.push(time, luma, payload, chroma):
             decisions += self._decide(frame, cut, restart=restart and frame.time == time)
@@ -111,7 +115,7 @@ class Selector(Generic[Payload]):
             opening = scene_pb2.KEYFRAME_REASON_INTERVAL
         else:
             assert self._watch is not None
-            return [self._choose(each.frame, each.reason, each.score) for each in self._watch.take(frame)]
+            return [self._choose(each.frame, each.reason, each.score) for each in self._watch.take(frame, due=frame.time == self._due)]
         anew = restart and opening == scene_pb2.KEYFRAME_REASON_INTERVAL
         if anew:
             self._forget(frame)

@@ -104,11 +104,14 @@ class SceneWatch(Generic[Payload]):
         self._was_new = False
         self._writing: deque[tuple[MediaTime, Look, Strokes]] = deque([(first.time, first.look, self._reference_strokes)], maxlen=6)
 
-    def take(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
-        """Take the scene's next frame; what is chosen now, in order of time, this frame last."""
+    def take(self, frame: Seen[Payload], *, due: bool = False) -> list[Pick[Payload]]:
+        """Take the scene's next frame; what is chosen now, in order of time, this frame last.
+
+        `due` tells that no later frame comes in time for the longest gap.
+        """
         slot, self._slot = self._slot, frame.time.nanos // _PERIOD.nanos
         picks = self._look(frame) if slot != self._slot else []
-        if not picks and frame.time - self._reference_at >= self._options.maximum_gap:
+        if not picks and (due or frame.time - self._reference_at >= self._options.maximum_gap):
             picks = [self._pick(frame, scene_pb2.KEYFRAME_REASON_INTERVAL)]
         return picks
 

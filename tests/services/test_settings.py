@@ -64,6 +64,8 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_TRANSLATE": "true",
             "WATCHWORD_GLOSSARY": "Watchword,  Harbour  Conference ,,Watchword",
             "WATCHWORD_STREAMS": str(streams),
+            "WATCHWORD_DECODER": "vaapi",
+            "WATCHWORD_DECODER_APART": "true",
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
             "SOMETHING_ELSE": "is none of ours",
@@ -87,6 +89,8 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         translate=True,
         glossary=("Watchword", "Harbour Conference"),
         streams=(StreamRule("radio-*", language="de"),),
+        decoder="vaapi",
+        decoder_apart=True,
         captioner="transformers",
         captioner_model=tmp_path,
     )
