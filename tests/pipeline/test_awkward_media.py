@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from watchword.v1.media_pb2 import MediaChunk
 
-from kernels.frame_difference import Thumbnails
 from pipeline.errors import WatchwordError
 from pipeline.media.decode import DecodedFrame, VideoDecoder
+from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.sparse import Outcome, SparseDecoder
 from pipeline.timeline import MediaTime
@@ -55,14 +55,14 @@ def look(pieces: list[MediaChunk]) -> dict[int, NDArray[np.uint8]]:
     shown: dict[int, NDArray[np.uint8]] = {}
     chosen: list[MediaTime] = []
 
-    def show(frame: DecodedFrame, thumbnail: Thumbnails, due: bool) -> Outcome:
-        shown[frame.time.nanos] = thumbnail
+    def show(frame: DecodedFrame, small: Small, due: bool) -> Outcome:
+        shown[frame.time.nanos] = small.luma
         if not chosen or due or frame.time - chosen[-1] >= MediaTime.of(5):
             chosen.append(frame.time)
             return Outcome(frame.time)
         return Outcome()
 
-    decoder = SparseDecoder("s", open_cpu, longest_gap=MediaTime.of(5), luma=lambda frame: luma(frame.surface), show=show)
+    decoder = SparseDecoder("s", open_cpu, longest_gap=MediaTime.of(5), small=lambda frame: frame.surface.small(64, 36), show=show)
     for piece in pieces:
         try:
             decoder.take(piece)
