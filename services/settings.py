@@ -65,8 +65,8 @@ class Settings:
     """WATCHWORD_STREAMS: a TOML file that says for streams of a name what differs from the three above."""
     decoder: Wanted = "auto"
     """WATCHWORD_DECODER: "auto", "cpu", "cuda", "vaapi", "videotoolbox" or "pynvvideocodec"."""
-    decoder_apart: bool = False
-    """WATCHWORD_DECODER_APART: "true" or "false": whether each stream's decoder has a process of its own."""
+    decoder_apart: bool | None = None
+    """WATCHWORD_DECODER_APART: "true" or "false": whether decoders have processes of their own; by default in a service."""
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags" or "transformers"."""
     captioner_model: Path | None = None

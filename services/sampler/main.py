@@ -17,7 +17,7 @@ async def build(settings: Settings, bus: Bus) -> Parts:
     """A decoder and a selector for each stream; no model."""
     choice = await asyncio.to_thread(choose, settings.decoder)
     say(choice)
-    open_decoder = factory(choice, apart=settings.decoder_apart)
+    open_decoder = factory(choice, apart=settings.decoder_apart is not False)
 
     def make_stage(stream_id: str) -> Stage:
         return Sample(stream_id, open_decoder=open_decoder)

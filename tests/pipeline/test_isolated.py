@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from structlog.typing import EventDict
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.errors import CodecUnsupported
-from pipeline.media.decoders import Decoder, DecoderLost, Frame
+from pipeline.media.decoders import Decoder, DecoderLost, Frame, isolated
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.media.decoders.isolated import IsolatedDecoder
 from pipeline.media.video import DecodedFrame, VideoDecoder, coded
@@ -116,6 +117,43 @@ def test_a_decoder_that_hangs_is_replaced(opened: list[IsolatedDecoder], logs: l
     frames += decoder.flush()
     assert [frame.time.millis for frame in frames] == [40 * n for n in range(25, 75)]
     assert [entry["cause"] for entry in logs if entry["event"] == "decoder replaced"] == ["it has not answered for 0.05 s"]
+
+
+SLOW = """
+import sys, threading
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+connection.recv()
+connection.send(("done", "slow"))
+connection.recv()
+threading.Event().wait(0.3)
+connection.send(("done", []))
+threading.Event().wait()
+"""
+"""A process that answers one question after six times the limit."""
+
+
+@pytest.mark.parametrize(
+    ("used", "is_waited_for"), [([0.0] * 99, True), ([0.0, 1.0], False), ([None], False)], ids=["starved", "busy", "idle"]
+)
+def test_a_process_that_wants_a_core_and_gets_none_does_not_hang(
+    used: list[float | None], is_waited_for: bool, monkeypatch: pytest.MonkeyPatch, opened: list[IsolatedDecoder]
+) -> None:
+    readings = iter(used)
+    monkeypatch.setattr(isolated, "processor_time", lambda pid: next(readings))
+    parameters = chunks(clip(CLIPS["b-frames"]), "video")[0].video
+    opened.append(IsolatedDecoder("cpu", "s", parameters, limit_s=0.05, command=[sys.executable, "-c", SLOW]))
+    if is_waited_for:
+        assert opened[0].drain() == []
+    else:
+        with pytest.raises(DecoderLost, match=r"not answered for 0\.05 s"):
+            opened[0].drain()
+
+
+def test_processor_time_is_known_of_what_runs() -> None:
+    here = isolated.processor_time(os.getpid())
+    assert here is None or 0 < here <= time.process_time() + 1
+    assert isolated.processor_time(2**22 + 1) is None
 
 
 def test_what_is_left_of_a_lost_frame_is_its_thumbnail(opened: list[IsolatedDecoder]) -> None:

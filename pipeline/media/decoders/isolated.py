@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ LIMIT_S = 1.5
 """How long a packet may take: a 4K frame takes 0.05 s. With the start of another process a decoder is replaced within 2 s."""
 START_LIMIT_S = 10.0
 """How long a process may take to start and open its decoder."""
+_STARVED = 10
+"""How many times longer an answer may take where the machine is so busy that the process hardly runs."""
 _COMMAND = (sys.executable, "-m", "pipeline.media.decoders.child")
 
 
@@ -97,8 +100,7 @@ class IsolatedDecoder:
             raise DecoderLost(self._lost)
         try:
             self._connection.send(question)
-            if not self._connection.poll(limit_s or self._limit_s):
-                raise self._gone(f"it has not answered for {limit_s or self._limit_s:g} s")
+            self._await_answer(limit_s or self._limit_s)
             kind, answer = self._connection.recv()
         except (EOFError, OSError) as error:
             code = self._wait()
@@ -109,6 +111,20 @@ class IsolatedDecoder:
             assert isinstance(answer, WatchwordError)
             raise answer
         return answer
+
+    def _await_answer(self, limit_s: float) -> None:
+        """Wait for as long as an answer may take; longer while the process wants a core and gets none, for that is no hang."""
+        if self._connection.poll(limit_s / 2):
+            return
+        before = processor_time(self.pid)
+        for _ in range(2 * _STARVED):
+            if self._connection.poll(limit_s / 2):
+                return
+            now = processor_time(self.pid)
+            if before is None or now is None or now - before > limit_s / 4:
+                break
+            before = now
+        raise self._gone(f"it has not answered for {limit_s:g} s")
 
     def _wait(self) -> int | None:
         try:
@@ -160,6 +176,15 @@ class RemoteSurface:
         from PIL import Image
 
         return np.array(Image.fromarray(self._thumbnail.luma).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def processor_time(pid: int) -> float | None:
+    """Seconds of processor time that a process has used; `None` where it does not want to run, or where that cannot be known."""
+    try:
+        state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(numbers[10]) + int(numbers[11])) / os.sysconf("SC_CLK_TCK") if state == "R" else None
 
 
 def isolating(name: str, *, open_isolated: Callable[..., IsolatedDecoder] = IsolatedDecoder) -> DecoderFactory:
