@@ -134,7 +134,7 @@ threading.Event().wait()
 
 
 @pytest.mark.parametrize(
-    ("used", "is_waited_for"), [([0.0] * 99, True), ([0.0, 1.0], False), ([None], False)], ids=["starved", "busy", "idle"]
+    ("used", "is_waited_for"), [([0.0] * 99, True), ([0.0, 1.0], False), ([None, None], False)], ids=["starved", "busy", "idle"]
 )
 def test_a_process_that_wants_a_core_and_gets_none_does_not_hang(
     used: list[float | None], is_waited_for: bool, monkeypatch: pytest.MonkeyPatch, opened: list[IsolatedDecoder]
