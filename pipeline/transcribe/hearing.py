@@ -28,9 +28,9 @@ class Manner:
 
 QUICK = Manner(3, RATE * 2)
 """Greedy partials erred three points more often and were taken back twice as much; 5 hypotheses cost more and gained nothing."""
-CAREFUL = Manner(8, RATE * 5)
-"""Finals heard with 5 hypotheses erred as often, and corrected a third more of what was promised; with less silence, they erred more."""
-_ALONE = Manner(8, RATE * 15)
+CAREFUL = Manner(5, RATE * 5)
+"""8 erred as often, corrected a quarter less of what was promised, and cost a tenth more; with less silence they erred more."""
+_ALONE = Manner(5, RATE * 15)
 """What led the model astray is left away, and nothing else is spared."""
 _BEFORE = MediaTime(NANOS // 10)
 """How long before a known word hearing begins: its first sound may be earlier than its alignment says."""

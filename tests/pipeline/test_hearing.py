@@ -158,9 +158,9 @@ def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
 def test_a_segment_too_long_for_all_that_a_final_is_led_by_is_led_by_less() -> None:
     listener = Listener(words("and so it went", 21, 0.4))
     listener.hearing.keep(LONG_BEFORE)
-    listener.carefully(20.9, 42)
+    listener.carefully(20.9, 45.5)
     first = listener.model.asked[0]
-    assert end(first) == 42
+    assert end(first) == 45.5
     assert first.prefix == LONG_BEFORE[-len(first.prefix) :]
     assert LONG_BEFORE[-1].end - first.prefix[0].start <= QUICK_REACH.most
 
