@@ -11,7 +11,7 @@ import structlog
 from pipeline import telemetry
 from pipeline.errors import SettingInvalid
 from pipeline.safety.policy import Policy, PolicySet
-from pipeline.safety.policy_file import SHIPPED, read
+from pipeline.safety.policy_file import SHIPPED, PolicyFile, read
 
 _log = structlog.get_logger(__name__)
 
@@ -54,12 +54,13 @@ class FileBook:
     seconds that never go back.
     """
 
-    def __init__(self, path: Path = SHIPPED, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Read the file; raises `SettingInvalid`."""
+    def __init__(self, path: Path = SHIPPED, *, seals: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file; raises `SettingInvalid`, also where a policy keeps content and, by `seals`, no key is there to encrypt it."""
         self._path = path
+        self._seals = seals
         self._clock = clock
         self._stamp = self._stamp_now()
-        self._file = read(path)
+        self._file = self._read()
         self._checked = clock()
         self._sets: OrderedDict[str, PolicySet] = OrderedDict()
 
@@ -87,7 +88,7 @@ class FileBook:
             return
         self._stamp = stamp
         try:
-            self._file = read(self._path)
+            self._file = self._read()
         except SettingInvalid as error:
             telemetry.POLICY_RELOADS.labels("refused").inc()
             _log.error("policies.refused", path=str(self._path), cause=str(error))
@@ -95,6 +96,14 @@ class FileBook:
         self._sets.clear()
         telemetry.POLICY_RELOADS.labels("taken").inc()
         _log.info("policies.changed", path=str(self._path), version=self._file.of("").version)
+
+    def _read(self) -> PolicyFile:
+        file = read(self._path)
+        if not self._seals and (line := file.keeps_content()):
+            raise SettingInvalid(
+                f"wrong policies: {self._path}:{line}: `keep_content` needs a key that seals what is kept (WATCHWORD_AUDIT_KEY)"
+            )
+        return file
 
     def _stamp_now(self) -> tuple[int, int, int] | None:
         """What changes when the file does; `None` while it is away, as between two steps of an editor."""

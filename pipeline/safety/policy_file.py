@@ -85,6 +85,11 @@ class PolicyFile:
         """The tenant to whom a stream belongs; empty where it is nobody's."""
         return next((name for name, tenant in self.tenants.items() if _matches(tenant, stream_id)), "")
 
+    def keeps_content(self) -> int:
+        """The first line that asks to keep what is withheld; 0 where none does."""
+        said = [*self.raw.values(), *(change for each in (*self.tenants.values(), *self.streams) for change in each.changes.values())]
+        return min((each["keep_content"].line for each in said if "keep_content" in each and each["keep_content"].value), default=0)
+
     def _rules(self, stream_id: str) -> tuple[int, ...]:
         """Which overrides hold: indices into tenants, then streams."""
         overrides = [*self.tenants.values(), *self.streams]

@@ -61,7 +61,7 @@ class Flow:
         Raises what publishing raises, after what could be read was understood, and what a step raises for good.
         """
         bus = MemoryBus()
-        indexed = asyncio.Event()
+        indexed, audited = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             viewing = [
                 group.create_task(_follow_cleared(bus, cleared)),
@@ -69,6 +69,7 @@ class Flow:
             ]
             factories = {name: factory for parts in self.parts.values() for name, factory in parts.stages.items()}
             factories["index"] = _telling(factories["index"], indexed)
+            factories["keep-audit"] = _telling(factories["keep-audit"], audited)
             steps = [group.create_task(run(step, bus, factories[step.name])) for step in STEPS.values()]
             report, failure = None, None
             try:
@@ -78,6 +79,7 @@ class Flow:
             if report is not None or bus.holds("audio"):
                 await viewing[0]
                 await indexed.wait()
+                await audited.wait()
                 await bus.caught_up("errors")
             for task in [*viewing, *steps]:
                 task.cancel()
