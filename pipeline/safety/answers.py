@@ -85,7 +85,8 @@ class HeldBack:
         if not passes(judged.verdict):
             self._withheld = judged.verdict
             return ""
-        return self._let_go(ends[-1])
+        told, self._told = judged.text[self._told :], ends[-1]
+        return told
 
     def _let_go(self, until: int) -> str:
         behind = [found.start() for found in _WORD.finditer(self._text, 0, self._told)][-BEHIND_WORDS:]

@@ -286,10 +286,7 @@ class Judge:
 
     def _covered(self, policy: Policy, subject: Subject) -> bool:
         by_rules = subject.kind is Kind.TEXT and bool({*policy.judges()} & RULES)
-        return by_rules or any(
-            scorer.covers(policy, subject) and (not policy.judged_by or scorer.name in policy.judged_by or scorer is self._classifier)
-            for scorer in self._scorers
-        )
+        return by_rules or any(scorer.covers(policy, subject) for scorer in self._scorers)
 
 
 RULES = frozenset([*words.policies(), personal.POLICY, injection.POLICY, linear.POLICY])

@@ -1,7 +1,7 @@
 """Models that judge by a policy's own words: the port, and how several of them are asked within a deadline."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class PolicyScorer(Protocol):
         ...
 
     def covers(self, policy: Policy, subject: Subject) -> bool:
-        """Whether it can judge items of this subject under this policy."""
+        """Whether it can, and may, judge items of this subject under this policy."""
         ...
 
     async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
@@ -72,7 +72,11 @@ async def ask(
     A scorer that raises or is late leaves its policies `failed`, unless one of them does not say what then follows
     (`on_error`): then what it raised is raised. `MediaUndecodable` always is: it says something of the item, not of the model.
     """
-    asked = [(scorer, wanted) for scorer in scorers if (wanted := [each for each in policies if _may(scorer, each, subject)])]
+    asked = [
+        (scorer, wanted)
+        for scorer in scorers
+        if (wanted := [each for each in policies if each.applies(subject) and scorer.covers(each, subject)])
+    ]
     if not asked:
         return NOTHING
     told = await asyncio.gather(*(_one(scorer, content, subject, wanted, deadline_s, question) for scorer, wanted in asked))
@@ -106,6 +110,11 @@ async def _one(
         return None
 
 
-def _may(scorer: PolicyScorer, policy: Policy, subject: Subject) -> bool:
-    named = scorer.name in policy.judged_by if policy.judged_by else True
-    return named and policy.applies(subject) and scorer.covers(policy, subject)
+def may_judge(name: str, policy: Policy, trained: Collection[str] | None) -> bool:
+    """Whether a model may judge a policy: one that the policy names, or, where it names none, one that was trained for it.
+
+    `trained` are the names of policies, `None` any.
+    """
+    if policy.judged_by:
+        return name in policy.judged_by
+    return trained is None or policy.name in trained

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
 from pipeline.safety import prompts
 from pipeline.safety.policy import Kind, Policy, Subject
+from pipeline.safety.scorer import may_judge
 from pipeline.safety.shieldgemma import IMAGE_POLICIES, TEXT_POLICIES
 
 TOP = 20
@@ -52,7 +53,7 @@ class ServedText:
 
     def covers(self, policy: Policy, subject: Subject) -> bool:
         """See `PolicyScorer`."""
-        return subject.kind is Kind.TEXT and (self._covered is None or policy.name in self._covered or self.name in policy.judged_by)
+        return subject.kind is Kind.TEXT and may_judge(self.name, policy, self._covered)
 
     async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
         """See `PolicyScorer`; raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch` where the server does not answer so."""
@@ -85,7 +86,7 @@ class ServedImage:
 
     def covers(self, policy: Policy, subject: Subject) -> bool:
         """See `PolicyScorer`."""
-        return subject is Subject.FRAME and (policy.name in IMAGE_POLICIES or self.name in policy.judged_by)
+        return subject is Subject.FRAME and may_judge(self.name, policy, IMAGE_POLICIES)
 
     async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
         """See `PolicyScorer`; raises as `ServedText.score`."""

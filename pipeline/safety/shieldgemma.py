@@ -15,6 +15,7 @@ from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing
 from pipeline.safety import prompts
 from pipeline.safety.model import opened
 from pipeline.safety.policy import Policy, Subject
+from pipeline.safety.scorer import may_judge
 from pipeline.transcribe.batcher import Batcher
 
 TEXT_POLICIES = frozenset(["dangerous-content", "hate", "harassment", "sexually-explicit"])
@@ -48,8 +49,8 @@ class _ShieldGemma:
         self._batcher: Batcher[_Asked, Mapping[str, float]] = Batcher(self._run, name=self.name, most=1)
 
     def covers(self, policy: Policy, subject: Subject) -> bool:
-        """Whether it can judge this; a policy that it was not trained for only where the policy names it as its judge."""
-        return subject.kind.value == self.kind and (policy.name in self.trained or self.name in policy.judged_by)
+        """See `PolicyScorer`; a policy that it was not trained for is judged only where that names it as its judge."""
+        return subject.kind.value == self.kind and may_judge(self.name, policy, self.trained)
 
     async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
         """See `PolicyScorer`."""
