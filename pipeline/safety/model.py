@@ -1,10 +1,8 @@
 """Models that judge pictures."""
 
-import asyncio
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from pipeline.errors import MediaUndecodable
 from pipeline.models import locate
+from pipeline.transcribe.batcher import Batcher
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 16_000_000
 """Larger pictures are refused before they are decoded: a small JPEG can claim any size."""
 
+BATCH = 8
+"""The most pictures in one run: on a CPU a picture takes as long alone, on a GPU eight hardly longer than one."""
 _SIDE, _CROP = 256, 224
 _ORIENTATION = 0x0112
 """EXIF's tag."""
@@ -74,20 +75,28 @@ class OpenNsfw:
         with path.open("rb") as weights:
             self.digest = hashlib.file_digest(weights, "sha256").hexdigest()
             """SHA-256 of the weights, in hexadecimal."""
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="opennsfw")
+        self._batcher: Batcher[bytes, Mapping[str, float]] = Batcher(self.judge, name="opennsfw", most=BATCH)
 
     async def classify(self, jpeg: bytes) -> Mapping[str, float]:
-        """As the port says; decoding and inference run in the adapter's own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._classify, jpeg)
+        """As the port says; decoding and inference run in the adapter's own thread, pictures that wait together go together."""
+        return await self._batcher.submit(jpeg, key=self.name)
 
     def close(self) -> None:
-        """As the port says; waits for a picture that is being judged."""
-        self._executor.shutdown()
+        """As the port says; what waits is still judged."""
+        self._batcher.close()
 
-    def _classify(self, jpeg: bytes) -> Mapping[str, float]:
-        (output,) = self._session.run(None, {self._input: prepare(jpeg)[np.newaxis]})
+    def judge(self, jpegs: Sequence[bytes]) -> list[Mapping[str, float] | Exception]:
+        """The scores of some pictures in one run of the network, or why one has none; blocks."""
+        prepared: list[npt.NDArray[np.float32] | Exception] = []
+        for jpeg in jpegs:
+            try:
+                prepared.append(prepare(jpeg))
+            except MediaUndecodable as error:
+                prepared.append(error)
+        inputs = [each for each in prepared if not isinstance(each, Exception)]
         # Columns are P(safe), P(explicit).
-        return {"sexually-explicit": float(np.clip(output[0, 1], 0.0, 1.0))}
+        rows = iter(self._session.run(None, {self._input: np.stack(inputs)})[0][:, 1] if inputs else ())
+        return [each if isinstance(each, Exception) else {"sexually-explicit": float(np.clip(next(rows), 0.0, 1.0))} for each in prepared]
 
 
 class NoPictures:

@@ -68,8 +68,8 @@ class Flow:
                 group.create_task(_follow_errors(bus, failed)),
             ]
             factories = {name: factory for parts in self.parts.values() for name, factory in parts.stages.items()}
-            factories["index"] = _telling(factories["index"], indexed)
-            factories["keep-audit"] = _telling(factories["keep-audit"], audited)
+            factories["index"] = telling(factories["index"], indexed)
+            factories["keep-audit"] = telling(factories["keep-audit"], audited)
             steps = [group.create_task(run(step, bus, factories[step.name])) for step in STEPS.values()]
             report, failure = None, None
             try:
@@ -139,5 +139,6 @@ class _Telling:
         self._stage.close()
 
 
-def _telling(make_stage: StageFactory, flushed: asyncio.Event) -> StageFactory:
+def telling(make_stage: StageFactory, flushed: asyncio.Event) -> StageFactory:
+    """A factory of the same stages, each of which sets the event when it has flushed."""
     return lambda stream_id: _Telling(make_stage(stream_id), flushed)

@@ -355,7 +355,7 @@ def test_a_picture_of_one_pixel_has_a_verdict(classifier: model.ImageClassifier)
 def test_a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded(classifier: model.ImageClassifier) -> None:
     start = jpeg().index(b"\xff\xc0")
     claimed = jpeg()[: start + 5] + (10_000).to_bytes(2, "big") * 2 + jpeg()[start + 9 :]
-    with pytest.raises(MediaUndecodable, match="100,000,000|10000 x 10000|no whole|not a whole"):
+    with pytest.raises(MediaUndecodable, match=r"10000 x 10000|not a whole"):
         asyncio.run(Judge(classifier, book=SHIPPED).image(claimed))
 
 
