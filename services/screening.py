@@ -17,8 +17,12 @@ def audit_keys(settings: Settings) -> Keys | None:
     return Keys.read(settings.audit_key) if settings.audit_key is not None else None
 
 
-def load_scorers(settings: Settings) -> tuple[PolicyScorer, ...]:
-    """The models that judge by policies, in the order of the settings; raises `SettingInvalid` or `ModelMissing`."""
-    from pipeline.safety.adapters import load
+def load_scorers(settings: Settings, *, pictures: bool = True) -> tuple[PolicyScorer, ...]:
+    """The models that judge by policies, in the order of the settings, those of pictures only where they are wanted.
 
-    return tuple(load(name, where, key=settings.model_key) for name, where in settings.safety_models)
+    Raises `SettingInvalid`, `ModelMissing` or `ModelMismatch`.
+    """
+    from pipeline.safety.adapters import PICTURES, load
+
+    wanted = [(name, where) for name, where in settings.safety_models if pictures or name not in PICTURES]
+    return tuple(load(name, where, key=settings.model_key) for name, where in wanted)

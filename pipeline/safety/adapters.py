@@ -5,6 +5,9 @@ from pathlib import Path
 from pipeline.errors import SettingInvalid
 from pipeline.safety.scorer import PolicyScorer
 
+PICTURES = frozenset(["shieldgemma-2"])
+"""The models that judge pictures; the others judge texts."""
+
 
 def load(name: str, where: str, *, key: str = "") -> PolicyScorer:
     """The model of this name, in a directory or behind URL#MODEL; raises `SettingInvalid`, `ModelMissing` or `ModelMismatch`."""

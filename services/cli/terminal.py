@@ -39,6 +39,8 @@ class Terminal:
         self._answer = ""
         self._scene: Event = {"keyframes": []}
         self._pictures: dict[str, dict[str, float]] = {}
+        self._not_judged: Event | None = None
+        """The verdict on the latest picture, for what it says that nothing judged."""
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -130,10 +132,12 @@ class Terminal:
             self._line(_span(event), "safety", Text(told, style="red"), style="magenta")
         elif event["kind"] == "keyframe":
             self._pictures[event["of"]] = event["scores"]
+            self._not_judged = event
             if len(self._pictures) > PICTURES_KEPT:
                 del self._pictures[next(iter(self._pictures))]
         elif event["kind"] == "scene":
-            told = f"allowed; pictures: {_scores(self._highest_of(self._scene))}; words: {_scores(event['scores'])}{_unscored(event)}"
+            pictures = f"{_scores(self._highest_of(self._scene))}{_unscored(self._not_judged)}"
+            told = f"allowed; pictures: {pictures}; words: {_scores(event['scores'])}{_unscored(event)}"
             self._line("", "safety", Text(told, style="dim"), style="magenta")
 
     def _highest_of(self, scene: Event) -> dict[str, float]:
@@ -165,8 +169,8 @@ class Terminal:
         return row
 
 
-def _unscored(event: Event) -> str:
-    return f"; not judged: {', '.join(event['unscored'])}" if event["unscored"] else ""
+def _unscored(event: Event | None) -> str:
+    return f", not judged: {', '.join(event['unscored'])}" if event and event["unscored"] else ""
 
 
 def _scores(scores: Mapping[str, float]) -> str:

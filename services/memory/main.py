@@ -36,7 +36,7 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     embedder = await asyncio.to_thread(model.load)
     store = await asyncio.to_thread(SqliteStore, settings.store)
     log = await asyncio.to_thread(AuditLog, settings.store, key=keys.chain if keys is not None else b"")
-    judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings))
+    judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
     answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=log.append)

@@ -184,5 +184,13 @@ def test_a_wrong_file_is_refused_at_the_start(tmp_path: Path) -> None:
         FileBook(path)
 
 
+def test_content_is_kept_only_where_it_can_be_sealed(tmp_path: Path) -> None:
+    path = tmp_path / "policies.yaml"
+    path.write_text(ONE + "    keep_content: true\n")
+    assert FileBook(path, seals=True).of("s").policies["logos"].keep_content
+    with pytest.raises(SettingInvalid, match=r"policies\.yaml:7: .*WATCHWORD_AUDIT_KEY"):
+        FileBook(path, seals=False)
+
+
 def test_the_shipped_file_is_part_of_the_package() -> None:
     assert SHIPPED.is_file()
