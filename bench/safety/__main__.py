@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--wrong", action="store_true", help="print every text that was judged wrongly")
     asked = parser.parse_args()
     what = asked.what or ["texts", "latency", *(["media"] if asked.media else [])]
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
+    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
     print(", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "phonenumbers", "confusable-homoglyphs", "pillow")))
     if "texts" in what:
         texts(wrong=asked.wrong)
@@ -47,6 +47,13 @@ def main() -> None:
         media(asked.media)
     if "latency" in what:
         latency()
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def policies() -> dict[str, Policy]:

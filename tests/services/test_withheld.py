@@ -15,10 +15,10 @@ from watchword.v1.safety_pb2 import Action
 from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneBoundary
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
-from pipeline.bus import Origin, Position, Record
+from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
 from pipeline.caption.stage import Caption
-from pipeline.graph import STEPS
+from pipeline.graph import BRANCHES, STEPS
 from pipeline.qa.answer import ExtractiveAnswerer
 from pipeline.qa.screened import QUESTION_WITHHELD, ScreenedAnswerer
 from pipeline.qa.sqlite import SqliteStore
@@ -202,6 +202,31 @@ def test_nothing_of_what_is_withheld_is_anywhere(tmp_path: Path) -> None:
         assert [str(message) for message in topics["errors"]] == []
 
     asyncio.run(main())
+
+
+def test_who_comes_late_is_not_shown_what_was_said_of_a_segment_that_was_withheld() -> None:
+    hub = Hub(MemoryBus())
+    judge = Judge(ScriptedClassifier(), book=FixedBook(read().of("").policies))
+
+    async def run_all() -> list[Message]:
+        stage, offset = ScreenTranscripts(STREAM, judge), 0
+        for event in (
+            segment(0, "Zanzibar I will", final=False),
+            segment(1, "Another.", final=False),
+            segment(0, "Zanzibar I will kill you"),
+        ):
+            async for message in stage.process(event):
+                hub.take(Record("cleared", 0, offset, STREAM, message, Origin("screen-transcripts", Position(offset, 0)), Context()))
+                offset += 1
+        for step in BRANCHES:
+            end = ClearedEvent(end=StreamEnd(stream_id=STREAM))
+            hub.take(Record("cleared", 0, offset, STREAM, end, Origin(step, Position(offset, 0)), Context()))
+            offset += 1
+        return [update async for update in hub.watch(STREAM, "").updates()]
+
+    watched = asyncio.run(run_all())
+    assert b"Zanzibar" not in b"".join(update.SerializeToString() for update in watched)
+    assert [update.event.WhichOneof("event") for update in watched][:2] == ["segment", "withheld"]  # type: ignore[attr-defined]
 
 
 # Both ends of a question
