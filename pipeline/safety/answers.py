@@ -40,7 +40,7 @@ class HeldBack:
         self._judge = judge
         self._question = question
         self._stream_id = stream_id
-        self._by_sentence = judge.hears(Subject.ANSWER)
+        self._by_sentence = judge.hears(Subject.ANSWER, stream_id=stream_id)
         self._text = ""
         self._told = 0
         self._withheld: Verdict | None = None

@@ -168,9 +168,10 @@ class Judge:
         ]
         return unscored(kind, covered, policies)
 
-    def hears(self, subject: Subject) -> bool:
-        """Whether models, beside rules, may judge items of this subject, so that judging takes time."""
-        return any(scorer.covers(policy, subject) for scorer in self._scorers for policy in self._book.of("").applying(subject).values())
+    def hears(self, subject: Subject, *, stream_id: str = "") -> bool:
+        """Whether models, beside rules, judge a stream's items of this subject, so that judging takes time."""
+        policies = self._book.of(stream_id).applying(subject).values()
+        return any(scorer.covers(policy, subject) for scorer in self._scorers for policy in policies)
 
     def close(self) -> None:
         """Let go of the models."""

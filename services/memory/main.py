@@ -54,4 +54,4 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.close()
 
     face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer))
-    return MemoryParts([face], {"index": make_stage, "keep-audit": keep_audit}, close=close, answerer=answerer)
+    return MemoryParts([face], {"keep-audit": keep_audit, "index": make_stage}, close=close, answerer=answerer)
