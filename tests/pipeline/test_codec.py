@@ -2,7 +2,7 @@
 
 import pytest
 from google.protobuf.message import Message
-from watchword.v1 import errors_pb2, events_pb2, media_pb2, scene_pb2, transcript_pb2
+from watchword.v1 import errors_pb2, events_pb2, media_pb2, safety_pb2, scene_pb2, transcript_pb2
 
 from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Position, codec
 from pipeline.errors import MessageInvalid, MessageTooLarge, RecordInvalid
