@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 
+from pipeline.media.decoders.choose import Wanted, choose
 from pipeline.models import Catalog, ModelState, list_models, verify_all
 from pipeline.qa.engine import sqlite3
 
@@ -57,10 +58,11 @@ class Finding:
     """What to do; empty where nothing needs to be done."""
 
 
-def examine(*, kafka: str | None = None, deep: bool = False, catalog: Catalog | None = None) -> list[Finding]:
+def examine(*, kafka: str | None = None, deep: bool = False, catalog: Catalog | None = None, decoder: Wanted = "auto") -> list[Finding]:
     """Look at everything, in about a second; with `deep` the models are hashed, which takes some more.
 
-    `kafka` is a broker's host:port, of several separated by commas the first is tried; `None` leaves it out. Never
+    `kafka` is a broker's host:port, of several separated by commas the first is tried; `None` leaves it out. `decoder` is what is asked
+    to decode video. Never
     raises: a check that fails is a finding. Nothing is fetched, and no model is loaded.
     """
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
@@ -68,7 +70,7 @@ def examine(*, kafka: str | None = None, deep: bool = False, catalog: Catalog | 
         ("processor", _processor),
         ("memory", _memory),
         ("decoders", _decoders),
-        ("hardware decoding", _hardware_decoding),
+        ("hardware decoding", lambda: _hardware_decoding(decoder)),
         ("gpu", _gpu),
         ("onnxruntime", _onnxruntime),
         ("sqlite", _sqlite),
@@ -142,13 +144,19 @@ def _decoders() -> Iterable[Finding]:
         yield Finding("decoders", State.OK, detail)
 
 
-def _hardware_decoding() -> Iterable[Finding]:
+def _hardware_decoding(decoder: Wanted) -> Iterable[Finding]:
     from av.codec.hwaccel import hwdevices_available
 
     devices = sorted(hwdevices_available())
-    # The list tells what the wheel was built with, not what this machine has.
-    detail = f"built for {', '.join(devices)}; each needs its device" if devices else "none in this build; video is decoded on the CPU"
-    yield Finding("hardware decoding", State.OK, detail)
+    # The list tells what the wheel was built with, not what this machine has: that is known by trying.
+    choice = choose(decoder)
+    built = f"PyAV is built for {', '.join(devices) or 'none'}"
+    refused = "".join(f"; {name}: {why}" for name, why in choice.refused)
+    detail = f"video is decoded by {choice.name} ({choice.why}); {built}{refused}"
+    if decoder not in ("auto", choice.name):
+        yield Finding("hardware decoding", State.WARN, detail, "see docs/gpu.md, or set WATCHWORD_DECODER=auto")
+    else:
+        yield Finding("hardware decoding", State.OK, detail)
 
 
 def _gpu() -> Iterable[Finding]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import total_ordering
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -10,7 +9,6 @@ NANOS = 1_000_000_000
 """Nanoseconds in a second; the resolution of `Duration`."""
 
 
-@total_ordering
 @dataclass(frozen=True)
 class MediaTime:
     """A point on a stream's clock, in nanoseconds from the stream's start; may be negative."""
@@ -24,8 +22,8 @@ class MediaTime:
 
     @classmethod
     def from_pts(cls, pts: int, time_base: Fraction, offset: "MediaTime | None" = None) -> "MediaTime":
-        """`pts` in units of `time_base` seconds, moved by `offset`; rounded to the nanosecond."""
-        return cls(round(pts * time_base * NANOS) + (offset.nanos if offset else 0))
+        """`pts` in units of `time_base` seconds, moved by `offset`; rounded to the nanosecond, a half to the even one."""
+        return cls(nanos_of(pts, time_base.numerator, time_base.denominator) + (offset.nanos if offset else 0))
 
     @classmethod
     def from_proto(cls, duration: Duration) -> "MediaTime":
@@ -57,11 +55,26 @@ class MediaTime:
     def __lt__(self, other: "MediaTime") -> bool:
         return self.nanos < other.nanos
 
+    def __le__(self, other: "MediaTime") -> bool:
+        return self.nanos <= other.nanos
+
+    def __gt__(self, other: "MediaTime") -> bool:
+        return self.nanos > other.nanos
+
+    def __ge__(self, other: "MediaTime") -> bool:
+        return self.nanos >= other.nanos
+
     def clock(self) -> str:
         """As people write it: "0:07", "12:31", "1:02:03"; fractions are cut off."""
         minutes, seconds = divmod(max(self.nanos, 0) // NANOS, 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def nanos_of(pts: int, numerator: int, denominator: int) -> int:
+    """`pts` units of `numerator / denominator` seconds in nanoseconds; rounded, a half to the even one. `denominator` is positive."""
+    whole, rest = divmod(pts * numerator * NANOS, denominator)
+    return whole + (2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1))
 
 
 ZERO = MediaTime(0)

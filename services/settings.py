@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
+from pipeline.media.decoders.choose import WANTED, Wanted
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
 from services.speech import StreamRule
@@ -70,6 +71,10 @@ class Settings:
     """WATCHWORD_SAFETY_MODELS: models that judge by policies, as NAME=DIRECTORY or NAME=URL#MODEL, between commas."""
     audit_key: Path | None = None
     """WATCHWORD_AUDIT_KEY: a file with 64 hexadecimal digits, which signs the audit log and seals what it keeps."""
+    decoder: Wanted = "auto"
+    """WATCHWORD_DECODER: "auto", "cpu", "cuda", "vaapi", "videotoolbox" or "pynvvideocodec"."""
+    decoder_apart: bool | None = None
+    """WATCHWORD_DECODER_APART: "true" or "false": whether decoders have processes of their own; by default in a service."""
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags" or "transformers"."""
     captioner_model: Path | None = None
@@ -116,6 +121,8 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("policies", _file)
     take("safety_models", _safety_models)
     take("audit_key", _file)
+    take("decoder", lambda text: _one_of(text, WANTED))
+    take("decoder_apart", lambda text: _one_of(text, ("true", "false")) == "true")
     take("captioner", lambda text: _one_of(text, ("tags", "transformers")))
     take("captioner_model", Path)
     certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")

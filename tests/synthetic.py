@@ -50,6 +50,8 @@ class Spec:
     """For each dissolve the numbers of its first frame and of the first frame of the new shot alone."""
     still: bool = False
     """Whether nothing moves within a shot."""
+    moves: tuple[int, ...] = ()
+    """The only shots, counted from 0, within which something moves, where there are any."""
     gop: int = 25
     """Frames from one keyframe to the next; there are none at cuts unless they fall on one."""
     b_frames: int = 2
@@ -175,7 +177,7 @@ def _scene(spec: Spec, index: int, number: int) -> NDArray[np.float64]:
     columns = np.arange(spec.width) * 6 // spec.width
     image = colours[rows][:, columns].astype(np.float64)
     side = spec.height // 4
-    step = 0 if spec.still else number
+    step = 0 if spec.still or (spec.moves and index not in spec.moves) else number
     left = (7 * index + 2 * step) % max(spec.width - side, 1)
     top = (13 * index + step) % max(spec.height - side, 1)
     image[top : top + side, left : left + side] = 255 - colours[0, 0]

@@ -70,6 +70,8 @@ async def listen(session: sessions.Session, seconds: float) -> None:
         if heard >= (window + 1) * WINDOW_S:
             report(session, displays, window, computed - shown)
             shown, displays, window = computed, [], window + 1
+    if displays:  # the last chunk ends a little before the end
+        report(session, displays, window, computed - shown)
     stage.close()
     model.close()
     vad.close()

@@ -31,12 +31,16 @@ Differences = NDArray[np.float32]
 """One number for each pair of pictures, shape (...)."""
 
 
-class FrameDifference(NamedTuple):
-    """The three differences of each pair, `float32`, shape (...)."""
+THUMBNAIL = (36, 64)
+"""Height and width of a thumbnail."""
 
-    luma: Differences
-    block: Differences
-    histogram: Differences
+
+class FrameDifference(NamedTuple):
+    """The three differences of each pair, `float32`, shape (...), of the kind of array that came in."""
+
+    luma: Any
+    block: Any
+    histogram: Any
 
 
 def luma_difference(before: Thumbnails, after: Thumbnails) -> Differences:
@@ -57,8 +61,8 @@ def histogram_distance(before: Thumbnails, after: Thumbnails) -> Differences:
 
     Blind to where things are, and so to motion.
     """
-    _check(before, after)
-    distance = np.abs(_histogram(before) - _histogram(after)).sum(axis=-1) / 2
+    check(before, after)
+    distance = np.abs(histogram(before) - histogram(after)).sum(axis=-1) / 2
     return np.asarray(distance, dtype=np.float32)
 
 
@@ -75,7 +79,27 @@ def successive_differences(frames: Thumbnails) -> FrameDifference:
     return frame_difference(frames[:-1], frames[1:])
 
 
-def _check(before: Thumbnails, after: Thumbnails) -> None:
+def thumbnails(luma: NDArray[np.uint8], size: tuple[int, int] = THUMBNAIL) -> NDArray[np.uint8]:
+    """The mean of the pixels under each pixel of a smaller picture, halves rounded up: (N, height, width) to (N, *size).
+
+    Pixel i of n covers from i * height // n to (i + 1) * height // n. Sums of a picture of 8K fit into float32.
+    """
+    rows, columns = size
+    height, width = luma.shape[1:]
+    tops, lefts = np.arange(rows + 1) * height // rows, np.arange(columns + 1) * width // columns
+    areas = np.outer(np.diff(tops), np.diff(lefts))
+    band = np.empty((rows, width), np.float32)
+    small = np.empty((len(luma), rows, columns), np.uint8)
+    for number, picture in enumerate(luma):
+        for row in range(rows):
+            np.add.reduce(picture[tops[row] : tops[row + 1]], axis=0, dtype=np.float32, out=band[row])
+        sums = np.add.reduceat(band, lefts[:-1], axis=1).astype(np.int64)
+        small[number] = (2 * sums + areas) // (2 * areas)
+    return small
+
+
+def check(before: Thumbnails, after: Thumbnails) -> None:
+    """Raise what the module says if the two cannot be compared."""
     if before.dtype != after.dtype:
         raise TypeError(f"one dtype is needed, not {before.dtype} and {after.dtype}")
     if before.dtype.kind != "f" and before.dtype not in _WHITE:
@@ -86,7 +110,7 @@ def _check(before: Thumbnails, after: Thumbnails) -> None:
 
 def _absolute_difference(before: Thumbnails, after: Thumbnails) -> NDArray[np.float32]:
     """Of each pixel, 0 to 1."""
-    _check(before, after)
+    check(before, after)
     difference = before.astype(np.float32) - after.astype(np.float32)
     np.abs(difference, out=difference)
     if before.dtype in _WHITE:
@@ -100,22 +124,22 @@ def _mean(difference: NDArray[np.float32]) -> Differences:
 
 def _largest_block(difference: NDArray[np.float32]) -> Differences:
     height, width = difference.shape[-2:]
-    if height < ROWS or width < COLUMNS:
-        raise ValueError(f"a picture must be at least {COLUMNS}x{ROWS} to be divided into blocks, not {width}x{height}")
-    tops, lefts, areas = _blocks(height, width)
+    tops, lefts, areas = blocks(height, width)
     sums = np.add.reduceat(np.add.reduceat(difference, tops, axis=-2), lefts, axis=-1)
     return np.asarray((sums / areas).max(axis=(-2, -1)), dtype=np.float32)
 
 
 @functools.lru_cache(maxsize=16)
-def _blocks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def blocks(height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
     """First row of each row of blocks, first column of each column of blocks, and the number of pixels of each block."""
+    if height < ROWS or width < COLUMNS:
+        raise ValueError(f"a picture must be at least {COLUMNS}x{ROWS} to be divided into blocks, not {width}x{height}")
     tops = np.arange(ROWS) * height // ROWS
     lefts = np.arange(COLUMNS) * width // COLUMNS
     return tops, lefts, np.outer(np.diff(tops, append=height), np.diff(lefts, append=width)).astype(np.float32)
 
 
-def _histogram(frames: Thumbnails) -> NDArray[np.float32]:
+def histogram(frames: Thumbnails) -> NDArray[np.float32]:
     """The share of pixels in each bin of brightness, shape (..., 32)."""
     if frames.dtype.kind == "f":
         bins = np.clip(np.floor(frames.astype(np.float32) * BINS), 0, BINS - 1).astype(np.int64)

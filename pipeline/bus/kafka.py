@@ -262,12 +262,18 @@ class _KafkaSubscription:
         self._closing = threading.Event()
         self._alive_at = self._checked_at = time.monotonic()
         self._failing_since: float | None = None
+        self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"watchword-read-{topic.name}", daemon=True)
         self._thread.start()
 
     async def next(self) -> Record | Assigned | Revoked:
-        """The next event; raises `BrokerUnavailable` when the broker stays away."""
-        return await self._line.get()
+        """The next event; raises `BrokerUnavailable` when the broker stays away, or the client does not come back from a call to it."""
+        while True:
+            try:
+                async with asyncio.timeout(self._bus._patience_s):
+                    return await self._line.get()
+            except TimeoutError:
+                self._check_turning()
 
     async def commit(self, progress: Mapping[int, Progress]) -> None:
         """Append the progress to the progress topic. Of partitions that are not owned any more the older one stays."""
@@ -287,6 +293,16 @@ class _KafkaSubscription:
         await asyncio.to_thread(self._thread.join, _CLOSE_TIMEOUT_S)
         if self in self._bus._subscriptions:
             self._bus._subscriptions.remove(self)
+
+    def _check_turning(self) -> None:
+        """Raise `BrokerUnavailable` where the thread has been in one turn for longer than a turn's waits for the broker can last.
+
+        A service that stands still unseen is worse than one that ends and is started again.
+        """
+        lasted = time.monotonic() - self._turned_at
+        if lasted > 2 * self._bus._patience_s:
+            cause = KafkaTimeoutError(f"the client has been in one call for {lasted:.0f} s")
+            raise self._bus._unavailable(f"{self._name} cannot be read", cause) from cause
 
     async def _remember(self, partition: int, progress: Progress) -> None:
         assert self._group is not None
@@ -327,6 +343,7 @@ class _KafkaSubscription:
         consumer.assign([TopicPartition(self._name, partition) for partition in self.fresh])
 
     def _turn(self, consumer: KafkaConsumer) -> None:
+        self._turned_at = time.monotonic()
         batches = {}
         try:
             batches = consumer.poll(timeout_ms=_POLL_WHILE_FULL_MS if consumer.paused() else _POLL_MS)

@@ -32,7 +32,9 @@ SIDE = 224
 MAX_CLASSIFIED = 8
 """Pictures of a scene that are classified; more are left out evenly."""
 MAX_READ = 3
-"""Pictures of a scene in which text is looked for: the first, the most novel, the last."""
+"""Pictures of a scene in which text is looked for: the first, one where writing has appeared or else the most novel, the last."""
+CHANGING = 0.4
+"""Novelty from which a change is worth a word; after a quiet while less is worth a keyframe."""
 NEW_LOOK_BELOW = 0.5
 """Cosine of two pictures' features below which they show different things: .76 to .97 within scenes, .21 to .42 between."""
 
@@ -83,7 +85,7 @@ class TagsCaptioner:
             colours=colours.dominant(share),
             brightness="dark" if luma < colours.DARK else "bright" if luma > colours.BRIGHT else None,
             motion=motion_of(scene.shots),
-            changes=any(shot.reason == KeyframeReason.KEYFRAME_REASON_CHANGE for shot in scene.shots[1:]),
+            changes=any(_is_change(shot) for shot in scene.shots[1:]),
         )
         found = sorted((look.guess for look in looks if look.guess), key=lambda each: -each.probability)
         return Description(compose(facts), text, tuple(dict.fromkeys(each.what for each in found)))
@@ -199,11 +201,17 @@ def _spread(pictures: Sequence[_Picture], most: int) -> list[_Picture]:
     return [pictures[round(place)] for place in np.linspace(0, len(pictures) - 1, most)]
 
 
+def _is_change(shot: Shot) -> bool:
+    """Whether the view has become quite another."""
+    return shot.reason == KeyframeReason.KEYFRAME_REASON_CHANGE and shot.score >= CHANGING
+
+
 def _telling(pictures: Sequence[_Picture]) -> list[_Picture]:
     """The pictures in which text is looked for, in order of time."""
     if len(pictures) <= MAX_READ:
         return list(pictures)
-    newest = max(range(1, len(pictures) - 1), key=lambda index: pictures[index].shot.score)
+    writing = KeyframeReason.KEYFRAME_REASON_TEXT
+    newest = max(range(1, len(pictures) - 1), key=lambda at: (pictures[at].shot.reason == writing, pictures[at].shot.score))
     return [pictures[0], pictures[newest], pictures[-1]]
 
 

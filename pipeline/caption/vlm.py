@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kernels.frame_to_patches import CLIP_MEAN, CLIP_STD, patch_rows
 from pipeline.caption.model import Description, SceneView
 from pipeline.caption.pictures import decode
 from pipeline.caption.positions import position_ids
@@ -31,8 +32,6 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """Qwen's format, for a tokenizer that brings no template."""
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's training pictures, which the published checkpoints use; `preprocessor_config.json` overrides them."""
 MAX_FRAME_PIXELS = 448 * 448
 
 
@@ -46,8 +45,9 @@ class Preprocessing:
     """How many patches in each direction become one token."""
     temporal: int
     """How many frames a patch spans."""
-    mean: tuple[float, ...] = MEAN
-    std: tuple[float, ...] = STD
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
+    """As the published checkpoints; `preprocessor_config.json` overrides them."""
 
 
 class VlmCaptioner:
@@ -143,12 +143,9 @@ def patchify(pictures: Sequence[Image.Image], how: Preprocessing) -> tuple[NDArr
     width, height = _whole_tokens(pictures[0].size, how.patch * how.merge)
     frames = np.stack([np.asarray(each.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) for each in pictures])
     normal = (frames / 255 - np.array(how.mean, np.float32)) / np.array(how.std, np.float32)
-    rows, columns = height // how.patch, width // how.patch
-    blocks = normal.reshape(
-        len(pictures), rows // how.merge, how.merge, how.patch, columns // how.merge, how.merge, how.patch, 3
-    ).transpose(0, 1, 4, 2, 5, 7, 3, 6)
-    repeated = np.repeat(blocks[:, :, :, :, :, :, None], how.temporal, axis=6)
-    return np.ascontiguousarray(repeated.reshape(len(pictures) * rows * columns, -1)), (len(pictures), rows, columns)
+    repeated = np.repeat(normal.transpose(0, 3, 1, 2), how.temporal, axis=0)
+    rows = np.ascontiguousarray(patch_rows(repeated, patch=how.patch, merge=how.merge, temporal=how.temporal))
+    return rows, (len(pictures), height // how.patch, width // how.patch)
 
 
 def load_vlm(directory: Path, *, threads: int = 1, max_new_tokens: int = 96) -> VlmCaptioner:

@@ -7,7 +7,7 @@ from watchword.v1.media_pb2 import MediaChunk, Packet
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import MessageInvalid, MessageTooLarge
-from pipeline.timeline import MediaTime
+from pipeline.timeline import MediaTime, nanos_of
 
 MAX_SPAN = Fraction(1, 2)
 """Seconds between the first and the last packet of a chunk, in decoding order, at most."""
@@ -63,12 +63,14 @@ def _problem_of_packets(chunk: MediaChunk) -> str | None:
             return "a packet without bytes"
         if packet.duration < 0:
             return "a packet of negative duration"
-        if any(abs(time.nanos) > MAX_MEDIA_TIME.nanos for time in (packet_time(chunk, packet), decoding_time(chunk, packet))):
-            return "a packet more than ten years from the stream's start"
         size += len(packet.data)
+    times = [decoding_pts(packet) for packet in chunk.packets]
+    unit, offset = chunk.time_base, MediaTime.from_proto(chunk.media_offset).nanos
+    extremes = [f(packet.pts for packet in chunk.packets) for f in (min, max)] + [f(times) for f in (min, max)]
+    if any(abs(nanos_of(pts, unit.numerator, unit.denominator) + offset) > MAX_MEDIA_TIME.nanos for pts in extremes):
+        return "a packet more than ten years from the stream's start"
     if size > MAX_BYTES:
         return f"{size:,} bytes of packets, more than {MAX_BYTES:,}"
-    times = [decoding_pts(packet) for packet in chunk.packets]
     span = (max(times) - min(times)) * time_base(chunk)
     if span > MAX_SPAN + _ROUNDING:
         return f"packets that span {float(span):.3f} s, more than {float(MAX_SPAN)} s"
@@ -83,6 +85,19 @@ def time_base(chunk: MediaChunk) -> Fraction:
 def decoding_pts(packet: Packet) -> int:
     """When the packet is decoded, in time-base units: its dts, or its pts where it has none."""
     return packet.dts if packet.HasField("dts") else packet.pts
+
+
+def clocks(chunk: MediaChunk) -> list[tuple[int, int]]:
+    """Of each of the chunk's packets the presentation and the decoding time, in nanoseconds of media time."""
+    unit, offset = chunk.time_base, MediaTime.from_proto(chunk.media_offset).nanos
+    above, below = unit.numerator, unit.denominator
+    found = []
+    for packet in chunk.packets:
+        pts = packet.pts
+        shown = nanos_of(pts, above, below) + offset
+        dts = packet.dts if packet.HasField("dts") else pts
+        found.append((shown, shown if dts == pts else nanos_of(dts, above, below) + offset))
+    return found
 
 
 def packet_time(chunk: MediaChunk, packet: Packet) -> MediaTime:

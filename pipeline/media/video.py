@@ -1,19 +1,19 @@
 """Video packets into pictures in the order and at the times in which they are shown."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Any
 
 import structlog
-from watchword.v1.media_pb2 import MediaChunk, Packet, VideoParameters
+from watchword.v1.media_pb2 import MediaChunk, VideoParameters
 
 from pipeline.errors import MediaUndecodable, TimeReversed
 from pipeline.media import chunks, codecs
-from pipeline.timeline import NANOS, ZERO, MediaTime
-
-if TYPE_CHECKING:
-    from av.video.codeccontext import VideoCodecContext
-    from av.video.frame import VideoFrame
+from pipeline.media.continuity import Continuity, continuity
+from pipeline.media.decoders.cpu import open_cpu
+from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFactory, DecoderFailed, DecoderLost, Frame, Skip, Surface, native
+from pipeline.timeline import ZERO, MediaTime
 
 _log = structlog.get_logger(__name__)
 
@@ -21,8 +21,6 @@ MAX_REVERSAL = MediaTime.of(1)
 """How far behind what was already shown a chunk may start; further back is another clock, not reordering."""
 MAX_DOUBT = MediaTime.of(5)
 """How long pictures that follow a damaged one are withheld where no keyframe comes: by then most have been painted over."""
-_UNIT = Fraction(1, NANOS)
-"""Packets are given to the decoder in media time, so that frames come back in it whatever the chunk's time base."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +29,41 @@ class DecodedFrame:
 
     time: MediaTime
     """When it is shown; never negative, and later than the frame before."""
-    frame: "VideoFrame"
-    """The picture as decoded: coded size and pixel format."""
+    surface: Surface
+    """The picture as decoded: coded size and pixel format, wherever its pixels are."""
     pixel_aspect: Fraction = Fraction(1)
     """Width of a pixel over its height, as it is meant to be shown."""
+    rotation: int = 0
+    """Degrees counter-clockwise by which it is to be turned before it is shown."""
+
+    @property
+    def frame(self) -> Any:
+        """The decoding library's own frame: an `av.VideoFrame` where FFmpeg decoded it."""
+        return native(self.surface)
 
 
 class VideoDecoder:
     """Decodes one stream's video in the calling thread.
 
-    Decoding starts at a keyframe. After packets were lost or damaged, nothing is handed out until the next keyframe,
-    because pictures that refer to lost ones are not what was filmed; the same holds after a picture that the codec had to
-    mend. Media before time zero is decoded but not shown.
+    Decoding starts at a keyframe. After packets were lost, left out or damaged, nothing is handed out until the next
+    keyframe, because pictures that refer to lost ones are not what was filmed; the same holds after a picture that the codec
+    had to mend. Media before time zero is decoded but not shown.
     """
 
-    def __init__(self, stream_id: str) -> None:
+    def __init__(self, stream_id: str, open_decoder: DecoderFactory = open_cpu) -> None:
         """`stream_id` is the stream whose chunks are decoded; it is named in what is raised."""
         self.damaged = 0
         """Packets that could not be decoded so far."""
         self.skipped = 0
         """Packets left out so far because no keyframe had come before them."""
+        self.missing = 0
+        """How often pictures were missing so far that others refer to."""
+        self.lost = 0
+        """Decoders that had to be replaced so far."""
         self._stream_id = stream_id
-        self._context: VideoCodecContext | None = None
+        self._open = open_decoder
+        self._decoder: Decoder | None = None
+        self._continuity: Continuity | None = None
         self._parameters: VideoParameters | None = None
         self._place: tuple[int, int] | None = None
         self._await_keyframe = True
@@ -61,6 +72,12 @@ class VideoDecoder:
         self._doubted_from: MediaTime | None = None
         self._rescued: list[DecodedFrame] = []
         self._order = _Order()
+        self._tried = self._failed = 0
+
+    @property
+    def name(self) -> str:
+        """What decodes at present; empty before the first chunk."""
+        return self._decoder.name if self._decoder is not None else ""
 
     def decode(self, chunk: MediaChunk) -> list[DecodedFrame]:
         """The frames that can be shown after this chunk; a codec may hold some back for the next.
@@ -69,30 +86,85 @@ class VideoDecoder:
         Raises `MessageInvalid`, `CodecUnsupported`, `TimeReversed`, or `MediaUndecodable` if no packet could be decoded;
         frames of earlier chunks are then handed out with the next.
         """
+        self.require(chunk)
+        frames = self.follow(chunk) + self.feed(coded(chunk), alone=chunk.thinned)
+        return self.raise_if_lost(chunk, frames)
+
+    def require(self, chunk: MediaChunk, latest: MediaTime | None = None) -> None:
+        """Raise `MessageInvalid` or `TimeReversed` unless the chunk can come now; `latest` is that of a picture not shown."""
         codecs.require(chunk, "video")
         chunks.validate(chunk, self._stream_id)
-        if chunks.media_end(chunk) < self._last - MAX_REVERSAL:
+        last = self._last if latest is None else max(self._last, latest)
+        if chunks.media_end(chunk) < last - MAX_REVERSAL:
             raise TimeReversed(
                 f"stream {self._stream_id}: a chunk at {chunks.media_start(chunk).seconds:.3f} s came after a frame at "
-                f"{self._last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
+                f"{last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
             )
+
+    def follows(self, chunk: MediaChunk) -> bool:
+        """Whether the chunk goes on where the one before ended: the same codec parameters, nothing lost between."""
+        return self._parameters == chunk.video and self._place == (chunk.epoch, chunk.sequence - 1)
+
+    def follow(self, chunk: MediaChunk) -> list[DecodedFrame]:
+        """Make ready for the chunk's packets: the frames held back from before a loss or a change. Raises `CodecUnsupported`."""
+        self._tried = self._failed = 0
+        place, self._place = self._place, (chunk.epoch, chunk.sequence)
         frames, self._rescued = self._rescued, []
-        frames += self._follow(chunk)
-        tried = failed = 0
-        for packet in chunk.packets:
+        if self._decoder is None or self._parameters != chunk.video:
+            frames += self._drain()
+            if self._decoder is not None:
+                self._decoder.close()
+                self._decoder = None
+            self._parameters = VideoParameters()
+            self._parameters.CopyFrom(chunk.video)
+            self._decoder = self._open(self._stream_id, self._parameters)
+            self._continuity = continuity(self._parameters)
+            self._await_keyframe = True
+            self._order = _Order()
+        elif place is not None and place != (chunk.epoch, chunk.sequence - 1):
+            frames += self._drain()
+            self._await_keyframe = True
+        return frames
+
+    def feed(self, packets: Iterable[CodedPacket], skip: Skip = Skip.NOTHING, *, alone: bool = False) -> list[DecodedFrame]:
+        """Decode packets that follow those before; with `alone` each by itself, so that nothing is held back.
+
+        Raises nothing but `CodecUnsupported`: packets that cannot be decoded are counted, and so are decoders that are lost.
+        """
+        frames: list[DecodedFrame] = []
+        for packet in packets:
             if self._await_keyframe and not packet.keyframe:
                 self.skipped += 1
                 continue
-            tried += 1
-            try:
-                frames += self._decode(chunk, packet)
-                if chunk.thinned:
-                    frames += self._drain()
-                    self._await_keyframe = True
-            except MediaUndecodable:
-                failed += 1
+            problem = self._problem(packet)
+            if problem == "missing":
+                self.missing += 1
+                _log.warning("pictures missing", stream=self._stream_id, before=MediaTime(packet.pts).seconds)
                 frames += self._drain()
                 self._await_keyframe = True
+                if not packet.keyframe:
+                    self.skipped += 1
+                    continue
+            self._tried += 1
+            try:
+                if problem == "damaged":
+                    raise DecoderFailed("no part of a picture is in it")
+                frames += self._decode(packet, skip)
+                if alone:
+                    frames += self._drain()
+                    self._await_keyframe = True
+            except DecoderLost as error:
+                self._failed += 1
+                self._replace(error)
+            except DecoderFailed:
+                self._failed += 1
+                frames += self._drain()
+                self._await_keyframe = True
+        return frames
+
+    def raise_if_lost(self, chunk: MediaChunk, frames: list[DecodedFrame]) -> list[DecodedFrame]:
+        """The frames, unless every packet fed since the chunk began was damaged: then they are kept, and `MediaUndecodable` is raised."""
+        tried, failed = self._tried, self._failed
         self.damaged += failed
         if failed:
             _log.warning("video packets damaged", stream=self._stream_id, epoch=chunk.epoch, sequence=chunk.sequence, packets=failed)
@@ -104,85 +176,86 @@ class VideoDecoder:
             )
         return frames
 
-    def flush(self) -> list[DecodedFrame]:
-        """The frames that the codec still held back; decoding goes on at the next keyframe."""
-        frames, self._rescued = self._rescued, []
-        frames += self._drain()
+    def leap(self) -> list[DecodedFrame]:
+        """Packets are left out here: the frames that were held back; decoding goes on at the next keyframe."""
+        frames = self._drain()
         self._await_keyframe = True
         return frames
 
+    def reach(self, time: MediaTime) -> None:
+        """A picture of this time was shown that another decoder made: none that is not later follows."""
+        self._last = max(self._last, time)
+
+    def flush(self) -> list[DecodedFrame]:
+        """The frames that the codec still held back; decoding goes on at the next keyframe."""
+        frames, self._rescued = self._rescued, []
+        return frames + self.leap()
+
     def close(self) -> None:
         """Release the decoder."""
-        self._context = None
+        if self._decoder is not None:
+            self._decoder.close()
+        self._decoder = None
 
-    def _follow(self, chunk: MediaChunk) -> list[DecodedFrame]:
-        """Make ready for the chunk: frames held back from before a loss or a change."""
-        place, self._place = self._place, (chunk.epoch, chunk.sequence)
-        frames: list[DecodedFrame] = []
-        if self._context is None or self._parameters != chunk.video:
-            frames = self._drain()
-            self._context = codecs.open_video(self._stream_id, chunk.video)
-            self._parameters = VideoParameters()
-            self._parameters.CopyFrom(chunk.video)
-            self._await_keyframe = True
-            self._order = _Order()
-        elif place is not None and place != (chunk.epoch, chunk.sequence - 1):
-            frames = self._drain()
-            self._await_keyframe = True
-        return frames
+    def _problem(self, packet: CodedPacket) -> str | None:
+        """What the bitstream says is wrong with the next packet: "missing", "damaged", or nothing."""
+        if self._continuity is None:
+            return None
+        if self._await_keyframe:
+            self._continuity.restart()
+        return self._continuity.check(packet.data)
 
-    def _decode(self, chunk: MediaChunk, packet: Packet) -> list[DecodedFrame]:
-        import av
-
-        assert self._context is not None
-        time = chunks.packet_time(chunk, packet)
+    def _decode(self, packet: CodedPacket, skip: Skip) -> list[DecodedFrame]:
+        assert self._decoder is not None
         if self._await_keyframe:
             self._await_keyframe = False
-            self._from = max(time, ZERO)
-        data = codecs.packet(packet.data)
-        data.time_base = _UNIT
-        data.pts = time.nanos
-        data.dts = chunks.decoding_time(chunk, packet).nanos
-        data.is_keyframe = packet.keyframe
-        try:
-            return self._shown(self._context.decode(data))
-        except av.FFmpegError as error:
-            raise MediaUndecodable(str(error)) from error
+            self._from = max(MediaTime(packet.pts), ZERO)
+        return self._shown(self._decoder.decode(packet, skip))
 
     def _drain(self) -> list[DecodedFrame]:
         """What the codec holds back; it can be used afresh afterwards."""
-        import av
-
-        if self._context is None or not self._context.is_open:
+        if self._decoder is None:
             return []
         try:
-            frames = self._shown(self._context.decode(None))
-        except av.FFmpegError:
-            frames = []
-        self._context.flush_buffers()
-        return frames
+            return self._shown(self._decoder.drain())
+        except DecoderLost as error:
+            self._replace(error)
+            return []
 
-    def _shown(self, frames: "list[VideoFrame]") -> list[DecodedFrame]:
+    def _replace(self, error: DecoderLost) -> None:
+        """Open another decoder in the place of one that is gone; it goes on at the next keyframe."""
+        assert self._decoder is not None
+        assert self._parameters is not None
+        self.lost += 1
+        _log.warning("decoder replaced", stream=self._stream_id, decoder=self._decoder.name, cause=str(error), replaced=self.lost)
+        self._decoder.close()
+        self._decoder = self._open(self._stream_id, self._parameters)
+        self._await_keyframe = True
+        self._order = _Order()
+
+    def _shown(self, frames: Iterable[Frame]) -> list[DecodedFrame]:
         """Those of the frames that may be shown."""
         shown = []
         for frame in frames:
             time = self._order.time(frame)
             if time is None:
                 continue
-            if frame.is_corrupt:
+            if frame.corrupt:
                 self._doubted_from = self._doubted_from or time
-            elif frame.key_frame or (self._doubted_from and time - self._doubted_from > MAX_DOUBT):
+            elif frame.keyframe or (self._doubted_from and time - self._doubted_from > MAX_DOUBT):
                 self._doubted_from = None
             if self._doubted_from or time < self._from or time <= self._last:
                 continue
             self._last = time
-            shown.append(DecodedFrame(time, frame, self._pixel_aspect()))
+            shown.append(DecodedFrame(time, frame.surface, frame.pixel_aspect, frame.rotation))
         return shown
 
-    def _pixel_aspect(self) -> Fraction:
-        """What the codec says; square pixels where it says nothing."""
-        aspect = self._context.sample_aspect_ratio if self._context is not None else None
-        return aspect if aspect else Fraction(1)
+
+def coded(chunk: MediaChunk) -> list[CodedPacket]:
+    """The chunk's packets in media time."""
+    return [
+        CodedPacket(pts, dts, packet.keyframe, packet.data) for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
+    ]
 
 
 class _Order:
@@ -190,14 +263,15 @@ class _Order:
 
     Sources without times of their own, such as bare H.264, can only be stamped in decoding order. Frames then come
     out with times that go back and forth, while the decoding times of the packets that released them still rise. As
-    FFmpeg does for its best-effort time stamp, the clock that has gone backwards less often is believed.
+    FFmpeg does for its best-effort time stamp, the clock that has gone backwards less often is believed; once is a jump of
+    the source's clock among reordered frames.
     """
 
     def __init__(self) -> None:
         self._faults = [0, 0]
         self._latest: list[int | None] = [None, None]
 
-    def time(self, frame: "VideoFrame") -> MediaTime | None:
+    def time(self, frame: Frame) -> MediaTime | None:
         """The frame's presentation time; `None` where it has none."""
         clocks = (frame.pts, frame.dts)
         for index, nanos in enumerate(clocks):
@@ -205,5 +279,5 @@ class _Order:
             if nanos is not None:
                 self._faults[index] += latest is not None and nanos <= latest
                 self._latest[index] = nanos
-        nanos = frame.dts if frame.pts is None or (frame.dts is not None and self._faults[0] > self._faults[1]) else frame.pts
+        nanos = frame.dts if frame.pts is None or (frame.dts is not None and self._faults[0] > self._faults[1] + 1) else frame.pts
         return None if nanos is None else MediaTime(nanos)

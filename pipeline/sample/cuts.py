@@ -1,10 +1,12 @@
 """Hard cuts: which frames are the first of a new shot, judged by the frames near them alone.
 
-A cut is a step that is large, larger than its neighbours, and far above the steps just before it, and after which the
-picture does not return to what it was, as it does after a flash. Whether a frame is one depends on the frames of the last
-`REACH`, and on at most two frames after it, but on no earlier decision: who starts to read anywhere finds, after `REACH`,
-the same cuts as everyone else. The adaptive threshold over a sliding window is that of B.-L. Yeo and B. Liu, "Rapid scene
-analysis on compressed video", IEEE Trans. CSVT 5 (1995), section III, made causal.
+A cut is a frame whose shape or colour is unlike that of the frame before, far more unlike than frames usually were just
+before it and than those next to it are, all over the picture, and after which the picture does not return to what it was.
+Light that flashes or flickers leaves the shapes as they are; a whip pan has several large steps in a row; writing that
+appears changes a small part of the picture. Whether a frame is a cut depends on the frames of the last `REACH`, and on at
+most two frames after it, but on no earlier decision: who starts to read anywhere finds, after `REACH`, the same cuts as
+everyone else. The adaptive threshold over a sliding window is that of B.-L. Yeo and B. Liu, "Rapid scene analysis on
+compressed video", IEEE Trans. CSVT 5 (1995), section III, made causal.
 """
 
 from collections import deque
@@ -12,7 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from kernels.frame_difference import Thumbnails, histogram_distance, luma_difference
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.frame_difference import Thumbnails
+from pipeline.sample.looks import Look, colour_distance, colour_step, look, shape_distance, spread, step
 from pipeline.timeline import MediaTime
 
 REACH = MediaTime.of(4)
@@ -27,30 +33,50 @@ _OUTLIERS = 2
 """Of the last 16 steps the two largest are left out of the mean: they are those of an earlier cut, or of a flash."""
 _ENOUGH = 4
 """With fewer steps to compare with, as at a stream's start, the step must be as large as between sparse frames."""
-_ABOVE_USUAL = 2.5
-_STEP = 0.08
-_STEP_OF_DARK = 0.04
-_STEP_OF_SPARSE = 0.15
-"""A cut's step exceeds one of these by 2.5 times the usual step. The real cuts measured have 0.12 and more, a whip pan 0.13."""
-_OTHER_BRIGHTNESS = 0.5
-"""Histogram distance from which the step of dark pictures is enough: they differ little, but share no brightness."""
-_RETURNED = 0.4
-"""Share of a step below which pictures before and after it count as the same."""
+_UNLIKE = 0.6
+_UNLIKE_OF_FEW = 0.9
+"""The least distance of shapes. Photographs shown one after the other, all with the same title, are 0.65 apart."""
+_UNLIKE_OF_DARK = 0.95
+_DARK = 0.05
+"""The least distance of two pictures of less contrast than this, the one of half the other's, so that the end of a fade is no cut."""
+_ABOVE_USUAL = 0.4
+_ABOVE_NEAR = 0.3
+"""By how much a cut's distance of shapes exceeds the usual one, and each one within two frames."""
+_LEAST = 0.012
+"""The least difference of brightness or colour, three levels: what is less is the noise of even pictures."""
+_STEP_OF_FEW = 0.15
+"""The least difference of brightness between sparse frames that cannot be compared with enough others."""
+_SPREAD = 0.2
+_COLOUR = 0.05
+_OTHER_COLOUR = 0.7
+_TIMES_USUAL = 6.0
+"""A cut to another colour: the least step of colour, the share of the picture that has another, and the times the usual step."""
+_EVEN = 0.02
+_STEP_OF_EVEN = 0.04
+_TIMES_USUAL_OF_EVEN = 2.5
+"""Pictures with less contrast have no shape; a cut between two of them shows in their brightness alone."""
+_RETURNED = 0.6
+"""Share of a distance below which pictures before and after it count as the same."""
 
 Payload = TypeVar("Payload")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen(Generic[Payload]):
     """A frame, and how it differs from the one before."""
 
     time: MediaTime
     luma: Thumbnails
     """Thumbnail, `uint8`, shape (36, 64)."""
+    look: Look
     payload: Payload
     """What the caller wants back with it."""
     step: float
     """Mean absolute luma difference from the frame before, 0 to 1; 0 for the first."""
+    unlike: float
+    """Distance of the shapes of the frame before and of this one, 0 to 2; 0 for the first."""
+    colour: float
+    """Mean absolute difference of the colours, 0 to 1; 0 for the first."""
     stands_out: bool
     """Whether it could be a cut, as far as the frames before it tell."""
 
@@ -59,36 +85,55 @@ class CutFinder(Generic[Payload]):
     """Takes the frames of one uninterrupted stretch in order of time and says of each whether a shot begins with it."""
 
     def __init__(self) -> None:
-        self._steps: dict[bool, deque[tuple[int, float]]] = {sparse: deque(maxlen=_STEPS) for sparse in (False, True)}
+        self._steps: dict[bool, deque[tuple[int, float, float, float]]] = {each: deque(maxlen=_STEPS) for each in (False, True)}
         self._past: deque[Seen[Payload]] = deque(maxlen=3)
         self._waiting: deque[Seen[Payload]] = deque()
 
-    def push(self, time: MediaTime, luma: Thumbnails, payload: Payload) -> list[tuple[Seen[Payload], bool]]:
+    def push(
+        self, time: MediaTime, luma: Thumbnails, payload: Payload, chroma: NDArray[np.uint8] | None = None
+    ) -> list[tuple[Seen[Payload], bool]]:
         """Take a frame; the frames of which it is now settled whether they are cuts. Most are settled at once."""
         before = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
-        self._waiting.append(self._look(before, time, luma, payload))
+        self._waiting.append(self._look(before, time, luma, chroma, payload))
         return self._settle()
 
     def flush(self) -> list[tuple[Seen[Payload], bool]]:
         """No frame follows: the frames that were not settled."""
         return self._settle(last=True)
 
-    def _look(self, before: Seen[Payload] | None, time: MediaTime, luma: Thumbnails, payload: Payload) -> Seen[Payload]:
+    def _look(
+        self, before: Seen[Payload] | None, time: MediaTime, luma: Thumbnails, chroma: NDArray[np.uint8] | None, payload: Payload
+    ) -> Seen[Payload]:
+        now = look(luma, chroma)
         if before is None:
-            return Seen(time, luma, payload, 0.0, stands_out=False)
-        step = float(luma_difference(before.luma, luma))
-        sparse = time - before.time > SPARSE
+            return Seen(time, luma, now, payload, 0.0, 0.0, 0.0, stands_out=False)
+        light, unlike, colour = step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now)
+        sparse = time.nanos - before.time.nanos > SPARSE.nanos
         steps = self._steps[sparse]
-        since = (time - REACH).nanos
-        recent = [value for at, value in steps if at >= since]
-        above = step - _ABOVE_USUAL * _usual(recent)
-        if sparse or len(recent) < _ENOUGH:
-            stands_out = above > _STEP_OF_SPARSE
-        else:
-            dark_cut = above > _STEP_OF_DARK and float(histogram_distance(before.luma, luma)) > _OTHER_BRIGHTNESS
-            stands_out = above > _STEP or dark_cut
-        steps.append((time.nanos, step))
-        return Seen(time, luma, payload, step, stands_out)
+        stands_out = False
+        if max(light, colour) > _LEAST and (unlike > _UNLIKE or colour > _COLOUR or light > _STEP_OF_EVEN):
+            since = (time - REACH).nanos
+            recent = [values for at, *values in steps if at >= since]
+            usual = [_usual(each) for each in zip(*recent, strict=True)] or [0.0, 0.0, 0.0]
+            few = sparse and len(recent) < _ENOUGH
+            contrasts = sorted((before.look.contrast, now.contrast))
+            contrast = contrasts[1]
+            least = (
+                _UNLIKE_OF_DARK
+                if contrast < _DARK and 2 * contrasts[0] < contrast
+                else _UNLIKE_OF_FEW
+                if sparse or len(recent) < _ENOUGH
+                else _UNLIKE
+            )
+            in_shape = unlike > least and unlike - usual[1] > _ABOVE_USUAL and (not few or light > _STEP_OF_FEW)
+            in_colour = colour > max(_COLOUR, _TIMES_USUAL * usual[2]) and colour_distance(before.look, now) > _OTHER_COLOUR
+            stands_out = (
+                in_shape
+                or (in_colour and unlike > _UNLIKE / 2)
+                or (contrast < _EVEN and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
+            )
+        steps.append((time.nanos, light, unlike, colour))
+        return Seen(time, luma, now, payload, light, unlike, colour, stands_out)
 
     def _settle(self, *, last: bool = False) -> list[tuple[Seen[Payload], bool]]:
         settled = []
@@ -105,13 +150,34 @@ class CutFinder(Generic[Payload]):
         return settled
 
     def _is_cut(self, frame: Seen[Payload], after: list[Seen[Payload]]) -> bool:
-        """Whether the step is the largest near by, and no picture from before it is seen again after it."""
+        """Whether the step is the largest near by, all over the picture, and no picture from before it is seen again after it."""
         near = [earlier for earlier in self._past if frame.time - earlier.time <= NEAR]
-        if any(later.step > frame.step for later in after) or any(earlier.step >= frame.step for earlier in near[-2:]):
-            return False
         here = [frame, *after]
-        returned = _RETURNED * frame.step
-        return not any(float(luma_difference(old.luma, new.luma)) < returned for old in near for new in here)
+        around = [*near[-2:], *after]
+        if not near:
+            return True
+        before = near[-1]
+        if _is_alone(frame, near, after):
+            if spread(before.look, frame.look) < _SPREAD and frame.colour < _COLOUR:
+                return False
+            return not any(shape_distance(old.look, new.look) < _RETURNED * frame.unlike for old in near for new in here)
+        if frame.colour > _COLOUR and all(2 * each.colour < frame.colour for each in around):
+            return not any(colour_step(old.look, new.look) < _RETURNED * frame.colour for old in near for new in here)
+        if max(before.look.contrast, frame.look.contrast) < _EVEN and all(2 * each.step < frame.step for each in around):
+            return not any(step(old.look, new.look) < _RETURNED * frame.step for old in near for new in here)
+        return False
+
+
+def _is_alone(frame: Seen[Payload], near: list[Seen[Payload]], after: list[Seen[Payload]]) -> bool:
+    """Whether the step is far larger than each one near by, or one of two that a blended frame makes of a cut, the first."""
+    before = [each.unlike for each in near[-2:]]
+    later = [each.unlike for each in after]
+    if all(frame.unlike - each > _ABOVE_NEAR for each in (*before, *later)):
+        return True
+    if len(later) < 2:
+        return False
+    both = shape_distance(near[-1].look, after[0].look)
+    return both > max(frame.unlike, later[0]) + _ABOVE_NEAR and all(2 * each < both for each in (*before, later[1]))
 
 
 def _usual(steps: Iterable[float]) -> float:

@@ -1,13 +1,13 @@
-"""Small pictures of decoded frames: luma for comparing, JPEG for looking at."""
+"""Small pictures of decoded frames: thumbnails for comparing, JPEG for looking at."""
 
 import io
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kernels.frame_difference import Thumbnails
+from pipeline.media.decoders.cpu import AvSurface, Scaler
+from pipeline.media.decoders.port import Small, Surface
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -30,34 +30,44 @@ class Shrinker:
 
     def __init__(self, *, longest_side: int = 448, jpeg_quality: int = 85) -> None:
         """`longest_side` is that of the JPEG at most, in pixels; `jpeg_quality` is from 1 to 95, in Pillow's scale."""
-        from av.video.reformatter import Interpolation, VideoReformatter
-
-        self._fast, self._fine = Interpolation.FAST_BILINEAR, Interpolation.AREA
         self._longest_side = longest_side
         self._jpeg_quality = jpeg_quality
-        self._to_luma = VideoReformatter()
-        self._to_picture = VideoReformatter()
+        self._scaler: Scaler | None = None
 
-    def luma(self, frame: "VideoFrame") -> Thumbnails:
-        """The brightness of the whole frame, whatever its shape: `uint8`, shape (36, 64), 0 black to 255 white."""
-        small = self._to_luma.reformat(frame, width=LUMA_WIDTH, height=LUMA_HEIGHT, format="gray", interpolation=self._fast, threads=1)
-        return np.array(small.to_ndarray())
+    def small(self, picture: "Surface | VideoFrame") -> Small:
+        """The frame as the rules see it: luma of shape (36, 64), Cb and Cr of shape (2, 18, 32)."""
+        return self._surface(picture).small(LUMA_WIDTH, LUMA_HEIGHT)
 
-    def picture(self, frame: "VideoFrame", pixel_aspect: Fraction = Fraction(1)) -> Picture:
+    def luma(self, picture: "Surface | VideoFrame") -> Thumbnails:
+        """The brightness alone."""
+        return self.small(picture).luma
+
+    def picture(self, picture: "Surface | VideoFrame", pixel_aspect: Fraction = Fraction(1), rotation: int | None = None) -> Picture:
         """The frame as it is meant to be seen, made smaller where it is too large, never larger.
 
-        `pixel_aspect` is the width of one pixel over its height. The frame is scaled before it is converted to RGB.
+        `pixel_aspect` is the width of one pixel over its height, `rotation` the degrees counter-clockwise by which it is
+        turned, by default what a frame of FFmpeg's says itself. The frame is scaled before it is converted to RGB.
         """
         from PIL import Image
 
-        width, height = picture_size(frame.width, frame.height, pixel_aspect, self._longest_side)
-        small = self._to_picture.reformat(frame, width=width, height=height, format="rgb24", interpolation=self._fine, threads=1)
-        image = Image.fromarray(small.to_ndarray())
-        if frame.rotation % 360:
-            image = image.rotate(frame.rotation, expand=True)
+        surface = self._surface(picture)
+        width, height = picture_size(surface.width, surface.height, pixel_aspect, self._longest_side)
+        image = Image.fromarray(surface.rgb(width, height))
+        turn = getattr(picture, "rotation", 0) if rotation is None else rotation
+        if turn % 360:
+            image = image.rotate(turn, expand=True)
         file = io.BytesIO()
         image.save(file, "JPEG", quality=self._jpeg_quality)
         return Picture(file.getvalue(), image.width, image.height)
+
+    def _surface(self, picture: "Surface | VideoFrame") -> Surface:
+        """The picture itself, or a frame of FFmpeg's as one."""
+        from av.video.frame import VideoFrame
+
+        if not isinstance(picture, VideoFrame):
+            return picture
+        self._scaler = self._scaler or Scaler()
+        return AvSurface(picture, self._scaler)
 
 
 def picture_size(width: int, height: int, pixel_aspect: Fraction, longest_side: int) -> tuple[int, int]:

@@ -13,48 +13,21 @@ What is remembered is chosen so that a reader who starts in the middle, as after
 from dataclasses import dataclass
 from typing import Generic
 
+import numpy as np
+from numpy.typing import NDArray
 from watchword.v1 import scene_pb2
 
-from kernels.frame_difference import Thumbnails, block_difference, luma_difference
+from kernels.frame_difference import Thumbnails
 from pipeline.sample import cuts, dissolves
 from pipeline.sample.cuts import CutFinder, Payload, Seen
 from pipeline.sample.dissolves import DissolveFinder
+from pipeline.sample.looks import Look
+from pipeline.sample.options import Options
+from pipeline.sample.within import SceneWatch, novelty
 from pipeline.timeline import ZERO, MediaTime
 
 MEMORY = cuts.REACH + cuts.NEAR + cuts.NEAR + dissolves.REACH
 """How far back the frames lie that decide whether a frame is a cut or the end of a dissolve."""
-
-_MAXIMUM_GAP = MediaTime.of(5)
-_LONGEST_SCENE = MediaTime.of(30)
-_MINIMUM_GAP = MediaTime.of(0.5)
-_CHANGE_EVERY = MediaTime.of(2)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How readily frames are chosen."""
-
-    maximum_gap: MediaTime = _MAXIMUM_GAP
-    """A keyframe is never older than this, up to the next frame."""
-    longest_scene: MediaTime = _LONGEST_SCENE
-    """A longer scene ends at the next frame where decoding can start, and without one after a third of it more."""
-    change: float = 0.4
-    """Novelty from which a frame is chosen without a cut."""
-    minimum_gap: MediaTime = _MINIMUM_GAP
-    """Within a scene, a change is noticed no sooner than this after the last keyframe."""
-    changes_at_once: int = 4
-    """How many changes may follow each other in a scene before `change_every` binds. Cuts are never left out."""
-    change_every: MediaTime = _CHANGE_EVERY
-    """The mean time between changes that a scene is allowed in the long run."""
-
-    def __post_init__(self) -> None:
-        if min(self.maximum_gap, self.longest_scene, self.change_every) <= ZERO or self.minimum_gap < ZERO:
-            raise ValueError("the times between keyframes and of scenes must be positive")
-        if not 0 < self.change <= 1 or self.changes_at_once < 1:
-            raise ValueError("a change must have a novelty above 0 and at most 1, and at least one must be allowed")
-
-
-DEFAULTS = Options()
 
 
 @dataclass(frozen=True)
@@ -92,19 +65,31 @@ class Selector(Generic[Payload]):
         self._dissolves = DissolveFinder()
         self._scene: MediaTime | None = None
         self._latest = ZERO
-        self._reference: Seen[Payload] | None = None
+        self._due: MediaTime | None = None
+        self._watch: SceneWatch[Payload] | None = None
+        self._reference: Look | None = None
         self._steps: list[float] = []
-        self._allowed = 0.0
-        self._allowed_at = ZERO
 
-    def push(self, time: MediaTime, luma: Thumbnails, payload: Payload, *, restart: bool = False) -> list[Chosen[Payload] | Closed]:
-        """Take the next frame and its `uint8` thumbnail; what is decided now, in order of time.
+    def push(
+        self,
+        time: MediaTime,
+        luma: Thumbnails,
+        payload: Payload,
+        *,
+        chroma: NDArray[np.uint8] | None = None,
+        restart: bool = False,
+        due: bool = False,
+    ) -> list[Chosen[Payload] | Closed]:
+        """Take the next frame and its `uint8` thumbnails; what is decided now, in order of time.
 
-        `restart` says that decoding can start with this frame. A frame that looks like a cut is decided about when two
-        more frames have come, or one after `cuts.NEAR`.
+        `chroma` holds Cb and Cr, shape (2, 18, 32); without it cuts are judged by brightness alone. `restart` says that
+        decoding can start with this frame, `due` that no later one comes in time for the longest gap. A frame that looks
+        like a cut is decided about when two more frames have come, or one after `cuts.NEAR`.
         """
+        if due:
+            self._due = time
         decisions = []
-        for frame, cut in self._cuts.push(time, luma, payload):
+        for frame, cut in self._cuts.push(time, luma, payload, chroma):
             decisions += self._decide(frame, cut, restart=restart and frame.time == time)
         return decisions
 
@@ -118,7 +103,7 @@ class Selector(Generic[Payload]):
 
     def _decide(self, frame: Seen[Payload], cut: bool, *, restart: bool) -> list[Chosen[Payload] | Closed]:
         self._latest = frame.time
-        dissolved = self._dissolves.push(frame.time, frame.luma, cut=cut)
+        dissolved = self._dissolves.push(frame.time, frame.look, cut=cut)
         if not cut:
             self._steps.append(frame.step)
         if self._scene is None:
@@ -129,8 +114,8 @@ class Selector(Generic[Payload]):
         elif lasted >= self._longest_without_restart or (restart and lasted >= self._options.longest_scene):
             opening = scene_pb2.KEYFRAME_REASON_INTERVAL
         else:
-            reason = self._within(frame)
-            return [] if reason is None else [self._choose(frame, reason)]
+            assert self._watch is not None
+            return [self._choose(each.frame, each.reason, each.score) for each in self._watch.take(frame, due=frame.time == self._due)]
         anew = restart and opening == scene_pb2.KEYFRAME_REASON_INTERVAL
         if anew:
             self._forget(frame)
@@ -139,45 +124,17 @@ class Selector(Generic[Payload]):
     def _forget(self, frame: Seen[Payload]) -> None:
         """Go on as if the stream began with this frame, the latest that was taken."""
         self._cuts, self._dissolves = CutFinder(), DissolveFinder()
-        self._cuts.push(frame.time, frame.luma, frame.payload)
-        self._dissolves.push(frame.time, frame.luma, cut=False)
+        self._cuts.push(frame.time, frame.luma, frame.payload, frame.look.chroma)
+        self._dissolves.push(frame.time, frame.look, cut=False)
 
     def _open(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, *, anew: bool) -> Chosen[Payload]:
         """Begin a scene with its first keyframe."""
         self._scene = frame.time
-        self._allowed, self._allowed_at = float(self._options.changes_at_once), frame.time
-        return self._choose(frame, reason, anew=anew)
+        self._watch = SceneWatch(self._options, frame, anew=anew)
+        return self._choose(frame, reason, novelty(self._reference, frame.look), anew=anew)
 
-    def _within(self, frame: Seen[Payload]) -> scene_pb2.KeyframeReason | None:
-        """Why this frame of an open scene is chosen, if it is."""
-        assert self._reference is not None
-        since = frame.time - self._reference.time
-        if since >= self._options.minimum_gap and self._novelty(frame) >= self._options.change and self._allow(frame.time):
-            return scene_pb2.KEYFRAME_REASON_CHANGE
-        return scene_pb2.KEYFRAME_REASON_INTERVAL if since >= self._options.maximum_gap else None
-
-    def _allow(self, time: MediaTime) -> bool:
-        """Whether the budget has room for a change now; if so, it is taken."""
-        earned = (time - self._allowed_at).nanos / self._options.change_every.nanos
-        allowed = min(self._allowed + earned, float(self._options.changes_at_once))
-        if allowed < 1:
-            return False
-        self._allowed, self._allowed_at = allowed - 1, time
-        return True
-
-    def _novelty(self, frame: Seen[Payload]) -> float:
-        """How new the picture is against the last keyframe: all of it a little or a part of it much, 0 to 1.
-
-        Unrelated pictures differ by about a quarter in mean luma.
-        """
-        if self._reference is None:
-            return 1.0
-        before = self._reference.luma
-        return min(1.0, max(4 * float(luma_difference(before, frame.luma)), float(block_difference(before, frame.luma))))
-
-    def _choose(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, *, anew: bool = False) -> Chosen[Payload]:
+    def _choose(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, score: float, *, anew: bool = False) -> Chosen[Payload]:
         assert self._scene is not None
         motion = sum(self._steps) / len(self._steps) if self._steps else 0.0
-        chosen = Chosen(frame.time, reason, self._novelty(frame), motion, self._scene, anew, frame.payload)
-        self._reference, self._steps = frame, []
-        return chosen
+        self._reference, self._steps = frame.look, []
+        return Chosen(frame.time, reason, score, motion, self._scene, anew, frame.payload)

@@ -8,19 +8,25 @@ fewer items are held only once something was said after the item in which the sc
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 
 from google.protobuf.message import Message
 from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
-from pipeline.media.decode import DecodedFrame, VideoDecoder
+from pipeline.media.decode import DecodedFrame
+from pipeline.media.decoders import DecoderFactory, Small
+from pipeline.media.decoders.cpu import open_cpu
+from pipeline.sample.liveliness import REACH
+from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Shrinker
-from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
-from pipeline.timeline import ZERO, MediaTime
+from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
+from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
+from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 
 @dataclass(frozen=True)
@@ -31,15 +37,35 @@ class _NextHeld:
     said_in: int
 
 
-class Sample:
-    """Chooses the keyframes of one stream. Decodes in a worker thread, one chunk at a time."""
+_LATEST = 16
+"""Chunks among which that of the last picture is looked for; a codec holds pictures back for less than their 4 s."""
 
-    def __init__(self, stream_id: str, *, options: Options = DEFAULTS, longest_side: int = 448, jpeg_quality: int = 85) -> None:
+_Decisions = list[Chosen[DecodedFrame] | Closed]
+
+
+class Sample:
+    """Chooses the keyframes of one stream. Decodes what that needs in a worker thread, one chunk at a time."""
+
+    def __init__(
+        self,
+        stream_id: str,
+        *,
+        options: Options = DEFAULTS,
+        longest_side: int = 448,
+        jpeg_quality: int = 85,
+        open_decoder: DecoderFactory = open_cpu,
+    ) -> None:
         """`longest_side` is that of a keyframe's JPEG at most, in pixels; `jpeg_quality` is in Pillow's scale, 1 to 95."""
         self._stream_id = stream_id
         self._options = options
         self._shrinker = Shrinker(longest_side=longest_side, jpeg_quality=jpeg_quality)
-        self._decoder = VideoDecoder(stream_id)
+        self._decoder = SparseDecoder(
+            stream_id,
+            open_decoder,
+            longest_gap=options.maximum_gap,
+            small=lambda decoded: self._shrinker.small(decoded.surface),
+            show=self._show,
+        )
         self._lock = threading.Lock()
         self._items = 0
         self._begin()
@@ -47,21 +73,25 @@ class Sample:
     def _begin(self) -> None:
         """Forget everything, as at the start of the stream."""
         self._selector: Selector[DecodedFrame] = Selector(self._options)
+        self._decisions: _Decisions = []
         self._starts: dict[MediaTime, int] = {}
         """Where decoding can start: the time of the first keyframe packet of a chunk, and the number of the item."""
         self._held_from: int | None = None
         self._next_held: _NextHeld | None = None
-        self._latest: MediaTime | None = None
-        self._interval = ZERO
-        self._durations: dict[MediaTime, MediaTime] = {}
+        self._latest: deque[media_pb2.MediaChunk] = deque(maxlen=_LATEST)
 
     @property
     def held(self) -> int:
         """The chunks from which the present scene can be found again; grows while a source sends no keyframe packet."""
         return 0 if self._held_from is None else self._items - self._held_from
 
+    @property
+    def counts(self) -> Counts:
+        """What was done with the packets so far."""
+        return self._decoder.counts
+
     async def process(self, item: Message) -> AsyncIterator[Message]:
-        """Take a chunk or a gap; raises what `VideoDecoder.decode` raises for a chunk that must be refused."""
+        """Take a chunk or a gap; raises what `SparseDecoder.take` raises for a chunk that must be refused."""
         assert isinstance(item, events_pb2.VideoEvent)
         take = self._take_gap if item.WhichOneof("event") == "gap" else partial(self._take_chunk, item.chunk)
         for event in await asyncio.to_thread(take):
@@ -79,55 +109,79 @@ class Sample:
 
     def _take_chunk(self, chunk: media_pb2.MediaChunk) -> list[events_pb2.KeyframeEvent]:
         with self._lock:
-            damaged = self._decoder.damaged
-            frames = self._decoder.decode(chunk)
-            if self._decoder.damaged == damaged:
-                self._note_start(chunk)
-            self._note_durations(chunk)
-            events = self._tell(self._look(frames))
+            damaged = self._decoder.video.damaged
+            self._latest.append(chunk)
+            start = self._note_start(chunk)
+            try:
+                self._decoder.take(chunk)
+            except BaseException:
+                self._forget_start(start)
+                raise
+            if self._decoder.video.damaged != damaged:
+                self._forget_start(start)
+            events = self._tell()
             self._items += 1
             return events
 
     def _take_gap(self) -> list[events_pb2.KeyframeEvent]:
         events = self._finish()
+        self._decoder.restart()
         self._begin()
         self._items += 1
         return events
 
     def _finish(self) -> list[events_pb2.KeyframeEvent]:
         with self._lock:
-            decisions = self._look(self._decoder.flush())
-            end = ZERO if self._latest is None else self._latest + self._durations.get(self._latest, self._interval)
-            return self._tell([*decisions, *self._selector.finish(end)])
+            self._decoder.finish()
+            reached = self._decoder.reached
+            end = ZERO if reached is None else self._end_of(reached)
+            self._decisions += self._selector.finish(end)
+            return self._tell()
 
-    def _note_start(self, chunk: media_pb2.MediaChunk) -> None:
-        """Remember where a decoder that is given this chunk first would start."""
+    def _note_start(self, chunk: media_pb2.MediaChunk) -> MediaTime | None:
+        """Remember where a decoder that is given this chunk first would start, if it would."""
         time = next((chunks.packet_time(chunk, packet) for packet in chunk.packets if packet.keyframe), None)
-        if time is None:
-            return
+        if time is None or time in self._starts:
+            return None
         self._starts[time] = self._items
         if self._held_from is None:
             self._held_from = self._items
+        return time
 
-    def _note_durations(self, chunk: media_pb2.MediaChunk) -> None:
-        if self._latest is not None:
-            latest = self._latest
-            self._durations = {time: duration for time, duration in self._durations.items() if time >= latest}
-        for packet in chunk.packets:
-            if (duration := _duration(chunk, packet)) is not None:
-                self._durations[chunks.packet_time(chunk, packet)] = duration
+    def _forget_start(self, time: MediaTime | None) -> None:
+        """The chunk that begins to be decoded at `time` is damaged or refused: nobody should start there."""
+        if time is None:
+            return
+        self._starts.pop(time, None)
+        if self._held_from == self._items:
+            self._held_from = None
 
-    def _look(self, frames: Iterable[DecodedFrame]) -> list[Chosen[DecodedFrame] | Closed]:
-        decisions = []
-        for decoded in frames:
-            if self._latest is not None:
-                self._interval = decoded.time - self._latest
-            self._latest = decoded.time
-            luma = self._shrinker.luma(decoded.frame)
-            decisions += self._selector.push(decoded.time, luma, decoded, restart=decoded.time in self._starts)
-        return decisions
+    def _end_of(self, time: MediaTime) -> MediaTime:
+        """When the picture of one of the last packets ends, by what its packet or the frame rate says, or by the packets beside it."""
+        for chunk in reversed(self._latest):
+            unit, rate = chunk.time_base, chunk.video.frame_rate
+            for packet, (pts, _) in zip(chunk.packets, chunks.clocks(chunk), strict=True):
+                if pts != time.nanos:
+                    continue
+                if packet.duration > 0:
+                    return time + MediaTime(nanos_of(packet.duration, unit.numerator, unit.denominator))
+                if rate.numerator > 0 and rate.denominator > 0:
+                    return time + MediaTime(nanos_of(1, rate.denominator, rate.numerator))
+        times = sorted({pts for chunk in self._latest for pts, _ in chunks.clocks(chunk)})
+        return time + MediaTime(min((later - sooner for sooner, later in pairwise(times)), default=0))
 
-    def _tell(self, decisions: Iterable[Chosen[DecodedFrame] | Closed]) -> list[events_pb2.KeyframeEvent]:
+    def _show(self, decoded: DecodedFrame, small: Small, due: bool) -> Outcome:
+        """Let the selector see a picture."""
+        restart = decoded.time in self._starts
+        new = self._selector.push(decoded.time, small.luma, decoded, chroma=small.chroma, restart=restart, due=due)
+        self._decisions += new
+        chosen = [decision for decision in new if isinstance(decision, Chosen)]
+        opening = [decision.time for decision in chosen if decision.time == decision.scene]
+        return Outcome(chosen[-1].time if chosen else None, opening[-1] if opening else None)
+
+    def _tell(self) -> list[events_pb2.KeyframeEvent]:
+        """What has been decided since it was last told."""
+        decisions, self._decisions = self._decisions, []
         events = []
         for decision in decisions:
             if self._next_held is not None and self._next_held.said_in < self._items:
@@ -141,10 +195,15 @@ class Sample:
         return events
 
     def _hold_from(self, opening: Chosen[DecodedFrame]) -> None:
-        """Find the chunk from which the scene that opens now can be found again, if there is one that is later than before."""
+        """Find the chunk from which the scene that opens now can be found again, if there is one that is later than before.
+
+        A scene that got too long where decoding cannot start is found again only by who knows where it began.
+        """
+        if opening.reason == scene_pb2.KEYFRAME_REASON_INTERVAL and not opening.anew:
+            return
         if opening.anew:
             self._starts = {time: item for time, item in self._starts.items() if time >= opening.time}
-        latest = opening.time if opening.anew else opening.time - MEMORY
+        latest = opening.time if opening.anew else opening.time - MEMORY - REACH
         usable = [time for time in self._starts if time <= latest]
         if not usable:
             return
@@ -153,7 +212,7 @@ class Sample:
             del self._starts[time]
 
     def _keyframe(self, chosen: Chosen[DecodedFrame]) -> scene_pb2.Keyframe:
-        picture = self._shrinker.picture(chosen.payload.frame, chosen.payload.pixel_aspect)
+        picture = self._shrinker.picture(chosen.payload.surface, chosen.payload.pixel_aspect, chosen.payload.rotation)
         return scene_pb2.Keyframe(
             stream_id=self._stream_id,
             id=f"keyframe-{chosen.time.millis}",
@@ -178,11 +237,3 @@ class Sample:
 
 def _scene_id(start: MediaTime) -> str:
     return f"scene-{start.millis}"
-
-
-def _duration(chunk: media_pb2.MediaChunk, packet: media_pb2.Packet) -> MediaTime | None:
-    """How long the packet's frame is shown, from itself or the frame rate; `None` where neither tells."""
-    if packet.duration > 0:
-        return MediaTime.from_pts(packet.duration, chunks.time_base(chunk))
-    rate = chunk.video.frame_rate
-    return MediaTime.of(Fraction(rate.denominator, rate.numerator)) if rate.numerator > 0 and rate.denominator > 0 else None

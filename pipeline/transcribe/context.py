@@ -27,8 +27,6 @@ class Reach:
 
 QUICK_REACH = Reach(MediaTime.of(2), MediaTime.of(4))
 """For what is heard often: with 1.5 to 3 s it erred more often, and 4 to 7 s cost a sixth more."""
-FINAL_REACH = Reach(MediaTime.of(8), MediaTime.of(12))
-"""For finals, which are heard once: 12.6 % of their words were wrong, with 5 to 8 s 13.1 %, with 2 to 4 s 13.7 %."""
 
 
 def beginning(words: Sequence[HeardWord], before: MediaTime | None, reach: Reach) -> MediaTime | None:

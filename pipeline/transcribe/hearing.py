@@ -48,6 +48,8 @@ class Hearing:
         self._model = model
         self._options = options
         self._rules = rules
+        self._reach = context.Reach(*(media_time(samples) for samples in rules.known))
+        """For finals."""
         self.forget()
 
     def forget(self) -> None:
@@ -68,7 +70,7 @@ class Hearing:
         begins = [
             context.beginning(self._said, self._quick_from, context.QUICK_REACH),
             context.beginning(self._said, self._trial_from, context.QUICK_REACH),
-            context.beginning(self._said, self._final_from, context.FINAL_REACH),
+            context.beginning(self._said, self._final_from, self._reach),
         ]
         return min((sample_at(begin - _BEFORE) for begin in begins if begin is not None), default=None)
 
@@ -112,7 +114,7 @@ class Hearing:
     ) -> Admitted:
         """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; for a final."""
         known = self._said if self._model.continues else ()
-        begin = self._final_from = context.beginning(known, self._final_from, context.FINAL_REACH)
+        begin = self._final_from = context.beginning(known, self._final_from, self._reach)
         if begin is not None and end - sample_at(begin - _BEFORE) > LONGEST:
             begin = context.beginning(known, None, context.QUICK_REACH)
         return await self._whole(run, start, end, stable, speech, language, begin, CAREFUL)

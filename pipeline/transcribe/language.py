@@ -66,8 +66,6 @@ class Identifier:
 
     def __init__(self, stream_id: str, model: Transcriber, language: str) -> None:
         """`language` is what is spoken, or `AUTO`; raises `SettingInvalid` for one that the model does not know."""
-        self.voiced = 0
-        """Samples of speech so far."""
         self._stream_id = stream_id
         self._model = model
         self._identified: int | None = None
@@ -77,15 +75,15 @@ class Identifier:
         only = next(iter(model.languages)) if len(model.languages) == 1 else "en"
         self.belief = Belief(only if language == AUTO else language)
 
-    def is_due(self, *, last: bool) -> bool:
-        """Whether to identify now; `last` tells that what is open is closed with what is known now."""
-        return self._asks and (self.belief.due(self.voiced, self._identified) or (last and self._identified is None))
+    def is_due(self, spoken: int, *, last: bool) -> bool:
+        """Whether to identify now, after `spoken` samples of speech; `last` tells that what is open is closed with what is known now."""
+        return self._asks and (self.belief.due(spoken, self._identified) or (last and self._identified is None))
 
-    async def identify(self, samples: Samples, voiced: int) -> bool:
-        """Identify the language of `samples`, of which `voiced` are speech; whether another one is believed since."""
+    async def identify(self, samples: Samples, voiced: int, spoken: int) -> bool:
+        """Identify the language of `samples`, of which `voiced` are speech, after `spoken` of all; whether another is believed now."""
         before = self.belief.language
         self.belief = self.belief.hear(await self._model.identify(samples), voiced)
-        self._identified = self.voiced
+        self._identified = spoken
         if self.belief.language == before:
             return False
         _log.info("language", stream=self._stream_id, language=self.belief.language, probability=round(self.belief.probability, 2))

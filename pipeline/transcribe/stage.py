@@ -30,40 +30,23 @@ from pipeline.media import chunks
 from pipeline.media.decode import AudioBlock, AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe import closing, messages, segmentation, stability
-from pipeline.transcribe.audio import Portion, Run, Samples, media_time, sample_at
+from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
 from pipeline.transcribe.guards import Admitted
 from pipeline.transcribe.hearing import Hearing
 from pipeline.transcribe.language import Identifier
-from pipeline.transcribe.level import Conditioner, gain, is_silent, raised
+from pipeline.transcribe.level import Conditioner, raised
+from pipeline.transcribe.listening import Listener, Memory, on_grid
 from pipeline.transcribe.model import Transcriber
 from pipeline.transcribe.options import OPTIONS, Options
 from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.replay import Origins
-from pipeline.transcribe.segmentation import FRAME, RATE, RULES, UNHURRIED, Move, Rules, Speech, Stretch
+from pipeline.transcribe.segmentation import RULES, UNHURRIED, Move, Rules, Stretch
 from pipeline.transcribe.stability import TRUST, Standing, Trust, continuation, corrections, corrects
 from pipeline.transcribe.statistics import Statistics
-from pipeline.transcribe.vad import SpeechDetector, VadState
+from pipeline.transcribe.vad import SpeechDetector
 from pipeline.transcribe.words import HeardWord, written
 
 _log = structlog.get_logger(__name__)
-
-_GRID = RATE // 50
-"""Segments start on multiples of 20 ms: where a container rounds its times, a stage that starts late hears everything up to
-half a millisecond shifted, and should call a segment the same all the same."""
-
-
-@dataclass
-class _Memory:
-    """What is known since everything was forgotten last."""
-
-    since: int
-    """Where it begins, as an absolute sample number."""
-    speech: Speech
-    vad: VadState
-    gain: float
-    """By what the sound is multiplied for the detector."""
-    closed: int
-    """Up to where finals reach."""
 
 
 @dataclass
@@ -100,7 +83,6 @@ class Transcribe:
         rules = rules or (UNHURRIED if options.recorded else RULES)
         self._stream_id = stream_id
         self._model = model
-        self._vad = vad
         self._options = options
         self._rules = rules
         self._trust = trust
@@ -109,7 +91,7 @@ class Transcribe:
         self._origins = Origins()
         self._run = Run()
         self._hearing = Hearing(stream_id, model, options, rules)
-        self._memory: _Memory | None = None
+        self._listener = Listener(vad, rules)
         self._open: _Open | None = None
         self._identifier = Identifier(stream_id, model, options.language)
         self._pace = Pace(rules)
@@ -197,8 +179,8 @@ class Transcribe:
 
     async def _end_run(self) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Nothing follows the run: end what is open, or what would have been opened with more audio."""
-        if self._run and self._memory is None:
-            await self._listen()
+        if self._run and self._listener.memory is None:
+            await self._begin()
         if self._open is not None:
             async for event in self._finish(self._open, self._run.end):
                 yield event
@@ -212,7 +194,8 @@ class Transcribe:
     def _forget(self) -> None:
         if self._open is not None:
             self._statistics.drop()
-        self._memory = self._open = None
+        self._open = None
+        self._listener.forget()
         self._hearing.forget()
 
     async def _feed(self, portions: Sequence[Portion]) -> AsyncIterator[events_pb2.TranscriptEvent]:
@@ -221,13 +204,13 @@ class Transcribe:
         while waiting:
             portion = waiting.popleft()
             self._run.append(portion)
-            segment = await self._hear()
-            if segment is None or self._memory is None:
+            segment, memory = await self._hear(), self._listener.memory
+            if segment is None or memory is None:
                 continue
             border: int | None = None
-            speech_end = self._speech(segment)[-1].end if self._speech(segment) else segment.start
+            speech_end = max([segment.start, *(stretch.end for stretch in self._listener.speech(segment.start))])
             match segmentation.next_move(
-                now=self._memory.speech.heard,
+                now=memory.now,
                 start=segment.start,
                 stepped=segment.stepped,
                 tried=segment.tried,
@@ -236,11 +219,11 @@ class Transcribe:
                 rules=self._rules,
             ):
                 case Move.PAUSE:
-                    border = self._pause_border(speech_end)
+                    border = self._pause_border(memory, speech_end)
                     end = border if border is not None else min(self._run.end, speech_end + self._rules.post_roll)
                     async for event in self._finish(segment, end):
                         yield event
-                case _ if self._run.end - self._memory.since >= self._rules.remember_at_most:
+                case _ if self._run.end - memory.since >= self._rules.remember_at_most:
                     border = self._quiet_border(segment)
                     async for event in self._finish(segment, border):
                         yield event
@@ -254,78 +237,46 @@ class Transcribe:
                 waiting.extendleft(reversed(self._run.after(border)))
                 self._drop()
 
-    # --- listening for speech
+    # --- where segments are
 
     async def _hear(self) -> _Open | None:
         """Let the detector hear the run; the segment that is open."""
-        memory = self._memory
-        if memory is None:
+        if self._listener.memory is None:
             self._run.shorten(self._rules.window)
             if self._run.length >= self._rules.window:
-                await self._listen()
+                await self._begin()
             return self._open
-        start = memory.speech.heard
-        frames = (self._run.end - start) // FRAME * FRAME
-        samples = self._run.samples(start, start + frames)
-        await self._detect(memory, samples if memory.gain == 1 else samples * memory.gain)
+        memory = await self._listener.go_on(self._run)
         if self._open is None:
-            speech = memory.speech.after(memory.closed)
-            begin = segmentation.segment_start(speech, memory.closed, self._rules)
-            if begin is not None:
-                self._open_at(begin, speech)
-            elif self._is_over(memory, speech):
+            start = self._listener.next_start()
+            if start is not None:
+                self._open_at(start)
+            elif self._listener.is_over():
                 self._forget()
                 return await self._hear()
         self._release(memory)
         return self._open
 
-    async def _listen(self) -> None:
-        """Begin to remember, and open a segment, if one starts in the run."""
-        samples = self._run.samples(self._run.start, self._run.end)
-        if is_silent(samples):
-            return
-        factor = gain(samples)
-        probabilities, vad = await self._vad.probabilities((samples * factor)[: len(samples) // FRAME * FRAME], None)
-        speech = Speech(self._run.start, self._rules)
-        voiced = speech.hear(probabilities)
-        begin = segmentation.segment_start(speech.after(self._run.start), self._run.start, self._rules)
-        if begin is None:
-            return
-        self._identifier.voiced += voiced
-        self._memory = _Memory(self._run.start, speech, vad, factor, self._run.start)
-        on_grid = begin // _GRID * _GRID
-        self._open_at(on_grid if on_grid >= self._run.start else on_grid + _GRID, speech.after(begin))
+    async def _begin(self) -> None:
+        """Open a segment, if one starts in the run."""
+        start = await self._listener.begin(self._run)
+        if start is not None:
+            self._open_at(start)
 
-    async def _detect(self, memory: _Memory, samples: Samples) -> None:
-        probabilities, memory.vad = await self._vad.probabilities(samples, memory.vad)
-        self._identifier.voiced += memory.speech.hear(probabilities)
-
-    def _open_at(self, start: int, speech: Sequence[Stretch]) -> None:
-        begun = next((stretch.start for stretch in speech if stretch.end > start), start)
+    def _open_at(self, start: int) -> None:
+        begun = next((stretch.start for stretch in self._listener.speech(start)), start)
         self._open = _Open(start, max(start, begun), start)
 
-    def _is_over(self, memory: _Memory, speech: Sequence[Stretch]) -> bool:
-        """Whether it has been silent for so long, or so much is remembered, that all is forgotten."""
-        latest = max([memory.closed, *(stretch.end for stretch in speech)])
-        now = memory.speech.heard
-        return now - latest >= self._rules.hold or now - memory.since >= self._rules.remember_at_most
-
-    def _release(self, memory: _Memory) -> None:
+    def _release(self, memory: Memory) -> None:
         """Free the audio that will not be heard again."""
         start = self._open.start if self._open is not None else memory.closed
         needed = self._hearing.needed_from
-        self._run.release(min(start, memory.speech.heard, self._run.end - self._rules.window, *([needed] if needed is not None else [])))
+        self._run.release(min(start, memory.now, self._run.end - self._rules.window, *([needed] if needed is not None else [])))
         memory.speech.forget(self._run.start)
 
-    def _speech(self, segment: _Open) -> list[Stretch]:
-        """Where there is speech in the segment."""
-        assert self._memory is not None
-        return self._memory.speech.after(segment.start)
-
-    def _pause_border(self, speech_end: int) -> int | None:
+    def _pause_border(self, memory: Memory, speech_end: int) -> int | None:
         """Where everything is forgotten in the pause, if it is time for that."""
-        assert self._memory is not None
-        if self._run.end - self._memory.since < self._rules.remember:
+        if self._run.end - memory.since < self._rules.remember:
             return None
         return segmentation.pause_border([border for border in self._run.borders if border >= speech_end], speech_end, self._rules)
 
@@ -343,7 +294,7 @@ class Transcribe:
         end = self._run.end
         language = await self._language(segment)
         segment.stepped = end
-        standing, speech = segment.standing, self._speech(segment)
+        standing, speech = segment.standing, self._listener.speech(segment.start)
         tentative = standing.words[len(standing.stable) :]
         begun = time.monotonic()
         try:
@@ -371,14 +322,15 @@ class Transcribe:
         """Hear the segment on trial, and carefully if it looks as though it can be closed: its final, and the partial of what is
         open then.
         """
-        memory = self._memory
+        memory = self._listener.memory
         assert memory is not None
         end = self._run.end
-        speech = self._speech(segment)
+        speech = self._listener.speech(segment.start)
         language = await self._language(segment)
         segment.stepped = segment.tried = end
         must = end - segment.start >= self._rules.longest
-        for hear in (self._hearing.carefully,) if must else (self._hearing.on_trial, self._hearing.carefully):
+        on_trial = self._rules.on_trial and not must
+        for hear in (self._hearing.on_trial, self._hearing.carefully) if on_trial else (self._hearing.carefully,):
             begun = time.monotonic()
             try:
                 admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
@@ -395,7 +347,7 @@ class Transcribe:
             words = segment.standing.stable
             count = len(words)
         if count is not None:
-            border = min(sample_at(closing.border(words, count)) // _GRID * _GRID, end) if admitted.words else end
+            border = min(on_grid(sample_at(closing.border(words, count))), end) if admitted.words else end
             async for event in self._final(segment, words[:count], border, admitted.refused, language):
                 yield event
             memory.closed = border
@@ -409,8 +361,9 @@ class Transcribe:
 
     async def _finish(self, segment: _Open, end: int) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Hear the segment carefully up to its end: its final."""
-        assert self._memory is not None
-        speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._speech(segment) if stretch.start < end]
+        memory = self._listener.memory
+        assert memory is not None
+        speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._listener.speech(segment.start) if stretch.start < end]
         language = await self._language(segment, last=True)
         admitted = Admitted()
         if speech:
@@ -427,7 +380,7 @@ class Transcribe:
         async for event in self._final(segment, admitted.words or segment.standing.stable, end, admitted.refused, language):
             yield event
         self._statistics.drop()
-        self._memory.closed = end
+        memory.closed = end
         self._open = None
 
     async def _final(
@@ -457,7 +410,7 @@ class Transcribe:
         self, segment: _Open, said: transcript_pb2.TranscriptSegment, end: int, language: str
     ) -> events_pb2.TranscriptEvent | None:
         """The final of the segment in English, if anything is heard."""
-        speech = self._speech(segment)
+        speech = self._listener.speech(segment.start)
         begun = time.monotonic()
         try:
             admitted = await self._hearing.translated(self._run, segment.start, end, speech, language)
@@ -491,10 +444,11 @@ class Transcribe:
 
     async def _language(self, segment: _Open, *, last: bool = False) -> str:
         """The language to hear the segment in, identified from it if that is due, or if it is the `last` chance."""
-        voiced = sum(stretch.length for stretch in self._speech(segment))
-        if self._identifier.is_due(last=last and voiced > 0):
+        voiced = sum(stretch.length for stretch in self._listener.speech(segment.start))
+        spoken = self._listener.voiced
+        if self._identifier.is_due(spoken, last=last and voiced > 0):
             begun = time.monotonic()
-            if await self._identifier.identify(raised(self._run.samples(segment.start, self._run.end)), voiced):
+            if await self._identifier.identify(raised(self._run.samples(segment.start, self._run.end)), voiced, spoken):
                 self._hearing.forget()
             self._spent(time.monotonic() - begun, quickly=False)
         return self._identifier.belief.language

@@ -1,5 +1,6 @@
 """Commands that look at this machine: doctor and models."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ STYLES = {"ok": "green", "present": "green", "warn": "yellow", "missing": "yello
 def doctor(*, kafka: str, deep: bool) -> None:
     """Print what was found, and below it what would help; exit with 1 if something that is needed is missing or wrong."""
     from pipeline.doctor import State, examine
+    from pipeline.media.decoders.choose import WANTED
 
-    findings = examine(kafka=kafka, deep=deep)
+    asked = os.environ.get("WATCHWORD_DECODER")
+    findings = examine(kafka=kafka, deep=deep, decoder=next((name for name in WANTED if name == asked), "auto"))
     for finding in findings:
         _line(finding.state.value, finding.what, finding.detail, finding.advice)
     if any(finding.state is State.MISSING for finding in findings):

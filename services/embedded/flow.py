@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from google.protobuf.message import Message
@@ -35,6 +35,8 @@ class Flow:
     async def load(cls, settings: Settings) -> "Flow":
         """Load all models; raises `ModelMissing` or `ModelMismatch`."""
         bus = MemoryBus()
+        # One source in one process: if its decoder ends, there is nothing else to be kept.
+        settings = replace(settings, decoder_apart=bool(settings.decoder_apart))
         built = await asyncio.gather(*(import_module(f"services.{service}.main").build(settings, bus) for service in EMBEDDED))
         parts = dict(zip(EMBEDDED, built, strict=True))
         memory = parts["memory"]

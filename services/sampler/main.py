@@ -1,8 +1,11 @@
 """What the sampler is made of."""
 
+import asyncio
+
 from watchword.v1 import sample_service_pb2_grpc
 
 from pipeline.bus import Bus
+from pipeline.media.decoders.choose import choose, factory, say
 from pipeline.sample.stage import Sample
 from pipeline.stage import Stage
 from services.sampler.servicer import SampleServicer
@@ -12,8 +15,11 @@ from services.settings import Settings
 
 async def build(settings: Settings, bus: Bus) -> Parts:
     """A decoder and a selector for each stream; no model."""
+    choice = await asyncio.to_thread(choose, settings.decoder)
+    say(choice)
+    open_decoder = factory(choice, apart=settings.decoder_apart is not False)
 
     def make_stage(stream_id: str) -> Stage:
-        return Sample(stream_id)
+        return Sample(stream_id, open_decoder=open_decoder)
 
     return Parts([face_of(sample_service_pb2_grpc, "SampleService", SampleServicer(make_stage))], {"sample": make_stage})

@@ -1,5 +1,8 @@
 """The frame differences against closed forms, over shapes, dtypes and strides."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,8 @@ from kernels.frame_difference import (
     frame_difference,
     histogram_distance,
     luma_difference,
+    measure,
+    reference,
     successive_differences,
 )
 
@@ -138,3 +143,82 @@ def test_what_cannot_be_compared_is_refused(before: np.ndarray, after: np.ndarra
 def test_pictures_must_come_as_a_row_in_time() -> None:
     with pytest.raises(ValueError, match="N"):
         successive_differences(np.zeros((36, 64), np.uint8))
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_the_fast_path_of_bytes_is_the_reference(height: int, width: int) -> None:
+    frames = np.random.default_rng(height).integers(0, 256, (67, height, width), dtype=np.uint8)
+    for found, wanted in zip(successive_differences(frames), reference.successive_differences(frames), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+    for name in ("luma_difference", "block_difference", "histogram_distance"):
+        pair = frames[0], frames[1:4, None]
+        np.testing.assert_allclose(globals()[name](*pair), getattr(reference, name)(*pair), rtol=0, atol=1e-6)
+
+
+class TestMeasure:
+    def test_a_thumbnail_is_the_mean_of_what_lies_under_it_halves_rounded_up(self) -> None:
+        luma = np.random.default_rng(7).integers(0, 256, (3, 72, 192), dtype=np.uint8)
+        means = luma.reshape(3, 36, 2, 64, 3).mean(axis=(2, 4))
+        np.testing.assert_array_equal(measure(luma).thumbnails, np.floor(means + 0.5 + 1e-9))
+
+    def test_a_picture_of_the_thumbnails_size_stays_as_it_is(self) -> None:
+        luma = np.random.default_rng(8).integers(0, 256, (2, 36, 64), dtype=np.uint8)
+        np.testing.assert_array_equal(measure(luma).thumbnails, luma)
+
+    def test_batches_in_a_row_are_one_batch(self) -> None:
+        luma = np.random.default_rng(9).integers(0, 256, (7, 50, 91), dtype=np.uint8)
+        whole, first = measure(luma), measure(luma[:3])
+        second = measure(luma[3:], first.thumbnails[-1])
+        np.testing.assert_array_equal(np.concatenate([first.thumbnails, second.thumbnails]), whole.thumbnails)
+        for a, b, both in zip(first.differences, second.differences, whole.differences, strict=True):
+            np.testing.assert_allclose(np.concatenate([a, b]), both, atol=1e-6)
+
+    def test_tensors_give_tensors(self) -> None:
+        torch = pytest.importorskip("torch")
+        luma = np.random.default_rng(10).integers(0, 256, (3, 40, 70), dtype=np.uint8)
+        found, wanted = measure(torch.from_numpy(luma)), measure(luma)
+        np.testing.assert_array_equal(found.thumbnails.numpy(), wanted.thumbnails)
+        np.testing.assert_array_equal(found.differences.block.numpy(), wanted.differences.block)
+
+    @pytest.mark.parametrize(
+        ("luma", "options", "error", "told"),
+        [
+            (np.zeros((1, 72, 128), np.float32), {}, TypeError, "float32"),
+            (np.zeros((72, 128), np.uint8), {}, ValueError, "N"),
+            (np.zeros((0, 72, 128), np.uint8), {}, ValueError, "N"),
+            (np.zeros((1, 30, 128), np.uint8), {}, ValueError, "no larger than the picture"),
+            (np.zeros((1, 72, 128), np.uint8), {"size": (5, 8)}, ValueError, "at least"),
+            (np.zeros((1, 72, 128), np.uint8), {"before": np.zeros((6, 8), np.uint8)}, ValueError, "thumbnail before"),
+        ],
+    )
+    def test_what_cannot_be_measured_is_refused(self, luma: np.ndarray, options: dict[str, Any], error: type[Exception], told: str) -> None:
+        with pytest.raises(error, match=told):
+            measure(luma, **options)
+
+
+class TestOnAGpu:
+    @pytest.mark.parametrize(("height", "width", "size"), [(41, 99, (7, 9)), (37, 64, (6, 8)), (9, 11, (9, 11))])
+    def test_the_interpreted_one_is_the_reference(
+        self, interpreted: Callable[..., Any], height: int, width: int, size: tuple[int, int]
+    ) -> None:
+        luma = np.random.default_rng(height).integers(0, 256, (3, height, width), dtype=np.uint8)
+        found = interpreted("frame_difference", "measure", luma, size=size)
+        small = reference.thumbnails(luma, size)
+        np.testing.assert_array_equal(found.thumbnails, small)
+        for measured, wanted in zip(found.differences, reference.successive_differences(small), strict=True):
+            np.testing.assert_allclose(measured, wanted, rtol=0, atol=1e-6)
+
+    def test_leading_axes_broadcast(self, interpreted: Callable[..., Any]) -> None:
+        frames = np.random.default_rng(11).integers(0, 256, (3, 7, 9), dtype=np.uint8)
+        found = interpreted("frame_difference", "frame_difference", frames[0], frames[None])
+        for measured, wanted in zip(found, reference.frame_difference(frames[0], frames[None]), strict=True):
+            assert measured.shape == (1, 3)
+            np.testing.assert_allclose(measured, wanted, rtol=0, atol=1e-6)
+
+    def test_other_luma_is_refused(self) -> None:
+        torch = pytest.importorskip("torch")
+        with pytest.raises(TypeError, match="float32"):
+            frame_difference(torch.zeros(36, 64), torch.zeros(36, 64))
+
+    def test_it_compiles_for_a_gpu(self, compiled: Callable[..., list[str]]) -> None:
+        assert len(compiled("frame_difference", "measure", np.zeros((2, 72, 128), np.uint8))) == 2

@@ -249,3 +249,25 @@ def test_a_reader_that_fails_at_once_again_and_again_gives_up_and_does_not_spin(
 
     asyncio.run(flow())
     assert 2 < attempts < 100
+
+
+def test_a_reader_whose_client_does_not_come_back_is_told(broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the client's own thread goes round in circles and whoever closes it waits for ever."""
+    free = threading.Event()
+
+    def stuck(*_: object) -> None:
+        free.wait(TIMEOUT_S)
+
+    monkeypatch.setattr(kafka._KafkaSubscription, "_begin", stuck)
+
+    async def flow() -> None:
+        async with connected(broker_address, prefix, patience_s=0.5) as bus:
+            member = await bus.subscribe("audio", "step")
+            try:
+                with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*in one call for 1 s"):
+                    async with asyncio.timeout(TIMEOUT_S):
+                        await member.next()
+            finally:
+                free.set()
+
+    asyncio.run(flow())

@@ -112,7 +112,7 @@ def test_a_name_that_nobody_looks_up_does_not_hold_the_doctor(monkeypatch: pytes
 
 @pytest.mark.parametrize("failure", [RuntimeError("broken"), ImportError("no such library"), OSError("denied")])
 def test_a_check_that_fails_is_a_finding_and_the_others_go_on(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> Iterable[Finding]:
+    def fail(*_: object) -> Iterable[Finding]:
         raise failure
 
     healthy = [finding.what for finding in examine()]

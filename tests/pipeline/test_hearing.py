@@ -5,8 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from pipeline.transcribe.audio import Portion, Run, Samples
-from pipeline.transcribe.context import FINAL_REACH, PROMPT_WORDS, QUICK_REACH
+from pipeline.transcribe.audio import Portion, Run, Samples, media_time
+from pipeline.transcribe.context import PROMPT_WORDS, QUICK_REACH, Reach
 from pipeline.transcribe.guards import POOR, Admitted
 from pipeline.transcribe.hearing import CAREFUL, QUICK, Hearing
 from pipeline.transcribe.model import Passage, Task
@@ -39,6 +39,7 @@ def sound(seconds: float = 60) -> Samples:
 
 
 SOUND = sound()
+FINAL_REACH = Reach(*map(media_time, RULES.known))
 
 
 def recording() -> Run:

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from watchword.v1 import scene_pb2
 
-from pipeline.sample.select import DEFAULTS, MEMORY, Chosen, Closed, Options, Selector
+from pipeline.sample.options import DEFAULTS, Options
+from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
 from pipeline.timeline import ZERO, MediaTime
 
 pytestmark = pytest.mark.unit
@@ -16,6 +17,8 @@ FIRST = scene_pb2.KEYFRAME_REASON_FIRST
 CUT = scene_pb2.KEYFRAME_REASON_CUT
 CHANGE = scene_pb2.KEYFRAME_REASON_CHANGE
 INTERVAL = scene_pb2.KEYFRAME_REASON_INTERVAL
+MOTION_PEAK = scene_pb2.KEYFRAME_REASON_MOTION_PEAK
+TEXT = scene_pb2.KEYFRAME_REASON_TEXT
 RATE = 25
 Luma = NDArray[np.uint8]
 
@@ -223,6 +226,192 @@ def test_a_cut_in_the_last_frame_is_not_lost() -> None:
     assert chosen(select(noisy([scene(1)] * 40 + [scene(2)])), CUT) == [40]
 
 
+def textured(seed: int, width: int = 64, height: int = 36) -> Luma:
+    """A picture with structure at every scale, as photographs have."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((height, width))
+    for size in (2, 3, 6, 12):
+        rows, columns = -(-height // size), -(-width // size)
+        picture += np.kron(rng.normal(0, size, (rows, columns)), np.ones((size, size)))[:height, :width]
+    return np.clip(128 + 9 * picture, 10, 245).astype(np.uint8)
+
+
+def lit(frames: Iterable[Luma], light: Iterable[float]) -> list[Luma]:
+    return [np.clip(frame * share, 0, 255).astype(np.uint8) for frame, share in zip(frames, light, strict=True)]
+
+
+def with_square(base: Luma, left: int, top: int, side: int = 12) -> Luma:
+    """With something light before it, wherever of it is in the picture."""
+    wide = np.pad(base, side)
+    wide[top + side : top + 2 * side, left + side : left + 2 * side] = 235
+    return wide[side:-side, side:-side]
+
+
+def with_writing(base: Luma, top: int = 14) -> Luma:
+    """With strokes as letters have them."""
+    written = base.copy()
+    written[top : top + 4, 10:40:2] = 250
+    written[top : top + 4, 11:40:2] = 10
+    return written
+
+
+@pytest.mark.parametrize("rate", [25, 50])
+@pytest.mark.parametrize("hertz", [2.0, 6.0, 12.5])
+def test_light_that_flickers_is_no_cut_and_no_dissolve(hertz: float, rate: int) -> None:
+    light = [1 + 0.3 * np.sign(np.sin(2 * np.pi * hertz * number / rate + 0.1)) for number in range(6 * rate)]
+    decisions = select(noisy(lit([textured(1)] * len(light), light)), even_times(len(light), rate))
+    assert chosen(decisions, CUT) == []
+    assert len([each for each in decisions if isinstance(each, Closed)]) == 1
+
+
+def test_a_cut_is_found_under_a_light_that_flickers() -> None:
+    light = [1 + 0.2 * (-1) ** number for number in range(150)]
+    assert chosen(select(noisy(lit([textured(1)] * 75 + [textured(2)] * 75, light))), CUT) == [75]
+
+
+def test_a_lamp_that_is_switched_on_is_no_cut() -> None:
+    frames = noisy(lit([textured(1)] * 100, [0.4] * 50 + [1.0] * 50))
+    assert chosen(select(frames), CUT) == []
+
+
+def test_a_cut_between_night_shots_is_found() -> None:
+    frames = lit([textured(1)] * 50 + [textured(2)] * 50, [0.1] * 100)
+    assert chosen(select(noisy(frames, amount=1)), CUT) == [50]
+
+
+def test_a_cut_to_another_colour_alone_is_found_where_colour_is_known() -> None:
+    grey = noisy([np.full((36, 64), 128, np.uint8)] * 60)
+    selector: Selector[int] = Selector(DEFAULTS)
+    told: list[Chosen[int] | Closed] = []
+    for number, frame in enumerate(grey):
+        chroma = np.stack([np.full((18, 32), 90 if number < 30 else 170, np.uint8), np.full((18, 32), 128, np.uint8)])
+        told += selector.push(MediaTime.of(number / RATE), frame, number, chroma=chroma)
+    assert chosen(told, CUT) == [30]
+    assert chosen(select(grey), CUT) == []
+
+
+def test_a_whip_pan_is_no_cut() -> None:
+    wide = textured(3, width=500)
+    places = [0] * 40 + list(range(0, 400, 40)) + [400] * 40
+    frames = [wide[:, place : place + 64] for place in places]
+    assert chosen(select(noisy(frames)), CUT) == []
+
+
+def test_writing_that_fills_a_slide_is_no_cut_but_a_keyframe_of_its_own() -> None:
+    slide = np.full((36, 64), 60, np.uint8)
+    frames = noisy([slide] * 50 + [with_writing(slide)] * 60 + [with_writing(with_writing(slide), top=24)] * 60, amount=1)
+    decisions = select(frames)
+    assert chosen(decisions, CUT) == []
+    first, second = chosen(decisions, TEXT)
+    assert 50 < first <= 50 + RATE // 2
+    assert 110 < second <= 110 + RATE // 2
+
+
+def test_writing_on_a_photograph_is_noticed_and_things_that_come_to_rest_are_no_writing() -> None:
+    photo = textured(4)
+    assert chosen(select(noisy([photo] * 50 + [with_writing(photo)] * 50)), TEXT)
+    arriving = [with_square(photo, min(-12 + 2 * number, 26), 10) for number in range(60)]
+    assert chosen(select(noisy([photo] * 50 + arriving)), TEXT) == []
+
+
+def test_writing_is_noticed_among_frames_that_are_a_second_apart() -> None:
+    slide = np.full((36, 64), 60, np.uint8)
+    frames = noisy([slide] * 4 + [with_writing(slide)] * 8, amount=1)
+    assert chosen(select(frames, even_times(12, 1), Options(maximum_gap=MediaTime.of(60))), TEXT, CHANGE)[:1] in ([4], [5])
+
+
+def test_fast_motion_gives_a_burst_around_its_peak() -> None:
+    photo = textured(5)
+    crossing = [with_square(photo, -12 + 4 * number, 12, side=14) for number in range(20)]
+    decisions = select(noisy([photo] * (8 * RATE) + crossing + [photo] * 50), options=Options(maximum_gap=MediaTime.of(60)))
+    burst = chosen(decisions, MOTION_PEAK)
+    assert 3 <= len(burst) <= 4
+    assert burst[0] >= 8 * RATE
+    assert burst[-1] <= 8 * RATE + 20
+    steps = np.diff(burst) / RATE
+    assert steps.min() >= 0.08
+    assert steps.max() <= 0.16
+    assert chosen(decisions) == sorted(chosen(decisions))
+
+
+def test_slow_motion_gives_no_burst() -> None:
+    photo = textured(5)
+    drifting = [with_square(photo, number // 4, 12) for number in range(200)]
+    decisions = select(noisy([photo] * (6 * RATE) + drifting))
+    assert len(chosen(decisions, MOTION_PEAK)) <= 1
+
+
+def test_what_came_of_a_motion_is_seen_once_it_has_settled() -> None:
+    photo = textured(6)
+    arriving = [with_square(photo, min(-12 + 3 * number, 30), 10) for number in range(60)]
+    decisions = select(noisy([photo] * (4 * RATE) + arriving + [with_square(photo, 30, 10)] * RATE))
+    settled = 4 * RATE + 14
+    assert any(settled <= number <= settled + RATE for number in chosen(decisions, CHANGE, MOTION_PEAK))
+
+
+def test_a_flash_is_no_change_either() -> None:
+    white = np.full((36, 64), 250, np.uint8)
+    frames = noisy([textured(1)] * 75 + [white] * 2 + [textured(1)] * 40)
+    assert not {75, 76} & set(chosen(select(frames)))
+
+
+def test_a_slow_pan_yields_a_keyframe_when_much_has_come_into_view_and_not_sooner() -> None:
+    wide = textured(7, width=400)
+    frames = [wide[:, number // 4 : number // 4 + 64] for number in range(150)]
+    changes = chosen(select(noisy(frames), options=Options(maximum_gap=MediaTime.of(60))), CHANGE, MOTION_PEAK)
+    assert changes
+    assert changes[0] >= 40, "a sixth of the picture is new"
+
+
+def test_no_more_keyframes_than_the_budget_but_for_cuts() -> None:
+    wide = textured(8, width=4000)
+    rushing = noisy([wide[:, 3 * number : 3 * number + 64] for number in range(40 * RATE)])
+    for a_minute in (10.0, 30.0):
+        decisions = select(rushing, options=Options(keyframes_a_minute=a_minute, maximum_gap=MediaTime.of(30)))
+        scenes = len([each for each in decisions if isinstance(each, Closed)])
+        assert len(chosen(decisions)) <= 40 / 60 * a_minute + scenes + 1
+    shots = noisy([frame for index in range(60) for frame in [textured(index)] * 10])
+    assert len(chosen(select(shots, options=Options(keyframes_a_minute=1)), CUT)) == 59
+
+
+def test_the_least_novel_are_left_out_when_the_budget_is_short() -> None:
+    """Small and large changes take turns; with few keyframes the large ones are shown."""
+    photo = textured(9)
+    frames: list[Luma] = []
+    for turn in range(12):
+        frames += [photo] * 50 + ([with_square(photo, 8 + turn, 8, side=6)] if turn % 2 else [textured(100 + turn)]) * 50
+    many = select(noisy(frames), options=Options(keyframes_a_minute=60))
+    few = select(noisy(frames), options=Options(keyframes_a_minute=12))
+    assert len(chosen(few)) < len(chosen(many))
+    scores = [np.mean([each.score for each in told if isinstance(each, Chosen)]) for told in (few, many)]
+    assert scores[0] > scores[1]
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 2.0])
+def test_a_dissolve_between_moving_shots_opens_one_scene(seconds: float) -> None:
+    one, other = textured(11, width=300), textured(12, width=300)
+    length = int(seconds * RATE)
+    frames = [one[:, number // 8 : number // 8 + 64] for number in range(100)]
+    for number in range(length):
+        share = (number + 1) / (length + 1)
+        before, after = one[:, (100 + number) // 8 :][:, :64], other[:, number // 8 :][:, :64]
+        frames.append(((1 - share) * before + share * after).astype(np.uint8))
+    frames += [other[:, (length + number) // 8 :][:, :64] for number in range(100)]
+    decisions = select(noisy(frames))
+    assert chosen(decisions, CUT) == []
+    (border,) = [each.start for each in decisions if isinstance(each, Closed)][1:]
+    assert -0.3 <= border.seconds - (100 + length) / RATE <= 0.5
+
+
+def test_a_short_black_between_two_shots_is_one_border_and_a_lamp_that_fails_for_a_moment_is_none() -> None:
+    black = np.zeros((36, 64), np.uint8)
+    for after, scenes in ((textured(2), 2), (textured(1), 1)):
+        fade = mixed(textured(1), black, 20) + [black] * 6 + mixed(black, after, 20)
+        decisions = select(noisy([textured(1)] * 75 + fade + [after] * 75, amount=1))
+        assert chosen(decisions, CUT) == []
+        assert len([each for each in decisions if isinstance(each, Closed)]) == scenes
+
+
 def film(seed: int, seconds: int) -> list[Luma]:
     """Shots of random lengths, with flashes, dissolves, pans and stills."""
     rng = np.random.default_rng(seed)
@@ -285,7 +474,14 @@ def test_after_a_scene_that_begins_anew_nothing_from_before_matters() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"maximum_gap": ZERO}, {"longest_scene": MediaTime.of(-1)}, {"change": 0.0}, {"change": 1.5}, {"changes_at_once": 0}],
+    [
+        {"maximum_gap": ZERO},
+        {"longest_scene": MediaTime.of(-1)},
+        {"change": 0.0},
+        {"change": 1.5},
+        {"at_once": 0},
+        {"keyframes_a_minute": 0},
+    ],
 )
 def test_options_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):

@@ -604,8 +604,10 @@ def test_every_segment_of_the_sample_clip_ends_in_one_final(demo: list[list[Tran
 
 
 def test_a_crash_changes_nothing_on_the_sample_clip(
-    remembering: Remembering, vad: SpeechDetector, demo: list[list[TranscriptEvent]]
+    remembering: Remembering, vad: SpeechDetector, demo: list[list[TranscriptEvent]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # On a machine that is busy with other work steps would widen in one run and not in another.
+    monkeypatch.setattr(Pace, "heard", lambda self, seconds, *, quickly: None)
     items = events(synthetic.chunks(DEMO, "audio"))[:100]
     replay(lambda: Transcribe("s", remembering, vad), items, [7, 12, 15, 22, 30, 41, 48, 53, 66, 77, 85, 97])
 

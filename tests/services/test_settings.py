@@ -67,6 +67,8 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_POLICIES": str(streams),
             "WATCHWORD_SAFETY_MODELS": f"shieldgemma={tmp_path}, llama-guard=http://127.0.0.1:8000/v1#guard",
             "WATCHWORD_AUDIT_KEY": str(streams),
+            "WATCHWORD_DECODER": "vaapi",
+            "WATCHWORD_DECODER_APART": "true",
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
             "SOMETHING_ELSE": "is none of ours",
@@ -93,6 +95,8 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         policies=streams,
         safety_models=(("shieldgemma", str(tmp_path)), ("llama-guard", "http://127.0.0.1:8000/v1#guard")),
         audit_key=streams,
+        decoder="vaapi",
+        decoder_apart=True,
         captioner="transformers",
         captioner_model=tmp_path,
     )

@@ -1,0 +1,275 @@
+"""Chunks into the pictures that are needed to see what happens, and no others.
+
+What is not decoded is kept, as packets, from the last picture that was looked at. So the decision to leave something out
+can be taken back: when a packet stands out, or a picture differs from the one before it, the packets since then are decoded
+after all, from where the decoder stands or from the keyframe before, and no picture is ever built on what was left out. A
+change is then told at its own time, although later than it was sent.
+
+While the picture is still, the latest keyframe packet is decoded when a keyframe is due, by a second decoder, which leaves
+the first as it is. Where no keyframe packet has come, the packets since the last picture are decoded up to the present.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+from watchword.v1.media_pb2 import MediaChunk
+
+from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Skip, Small
+from pipeline.media.video import DecodedFrame, VideoDecoder, coded
+from pipeline.sample.liveliness import Liveliness, State
+from pipeline.timeline import ZERO, MediaTime
+
+_log = structlog.get_logger(__name__)
+
+MOST_KEPT_BYTES = 4_000_000
+"""Of packets that are kept undecoded; with more a picture is looked at before its time."""
+PROBE_EVERY = MediaTime.of(5)
+"""A still picture is looked at so often, or as often as a keyframe is due if that is more."""
+LEAD = MediaTime.of(1)
+"""So long before a packet that stands out every picture is wanted; before that, those that others refer to will do."""
+_PIXELS = 1280 * 720
+"""What a picture is taken to have where nobody says."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was decided when a picture was shown."""
+
+    chosen: MediaTime | None = None
+    """The latest picture that became a keyframe, if any did."""
+    opened: MediaTime | None = None
+    """The picture with which a scene began, if one did."""
+
+
+Show = Callable[[DecodedFrame, Small, bool], Outcome]
+"""Takes a picture, its thumbnails, and whether it must be chosen because no later one comes in time for the longest gap."""
+
+
+@dataclass
+class Counts:
+    """What was done with the packets so far."""
+
+    packets: int = 0
+    decoded: int = 0
+    """Packets that were given to a decoder; some of them twice."""
+    probes: int = 0
+    """Keyframe packets that were decoded while the picture was still."""
+    wakes: int = 0
+    """How often a still or calm picture was found to be neither."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    frame: DecodedFrame
+    small: Small
+
+
+class SparseDecoder:
+    """Decodes one stream's video as far as needed, in the calling thread."""
+
+    def __init__(
+        self,
+        stream_id: str,
+        open_decoder: DecoderFactory,
+        *,
+        longest_gap: MediaTime,
+        small: Callable[[DecodedFrame], Small],
+        show: Show,
+    ) -> None:
+        """`small` makes a frame's thumbnails, `show` is given the pictures in order."""
+        self.counts = Counts()
+        self.video = VideoDecoder(stream_id, open_decoder)
+        self._stream_id = stream_id
+        self._open = open_decoder
+        self._longest_gap = longest_gap
+        self._small = small
+        self._show = show
+        self._scout: Decoder | None = None
+        self._pixels = _PIXELS
+        self._thinned = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of what came before."""
+        self._rule = Liveliness(self._pixels)
+        self._kept: list[CodedPacket] = []
+        self._kept_bytes = 0
+        self._shown = MediaTime(-1)
+        self._chosen: MediaTime | None = None
+        self._latest = MediaTime(-1)
+
+    @property
+    def state(self) -> State:
+        """How much is decoded at present."""
+        return self._rule.state
+
+    @property
+    def reached(self) -> MediaTime | None:
+        """The time of the latest picture that was shown, or is known to look like it; `None` before the first."""
+        latest = max(self._shown, self._latest) if self._kept else self._shown
+        return latest if latest >= ZERO else None
+
+    def take(self, chunk: MediaChunk) -> None:
+        """Show the pictures that are needed of a chunk, and those of earlier ones that are needed after all.
+
+        Raises what `VideoDecoder.decode` raises; a chunk whose decoding was put off can fail with a later one.
+        """
+        self.video.require(chunk, self._latest)
+        if not self.video.follows(chunk) or chunk.thinned != self._thinned:
+            self._settle()
+            self._start(chunk)
+        self._each(self.video.follow(chunk))
+        packets = coded(chunk)
+        self.counts.packets += len(packets)
+        if chunk.thinned:
+            self.counts.decoded += len(packets)
+            self._each(self.video.feed(packets, alone=True))
+        else:
+            for packet in packets:
+                self._packet(packet)
+        self.video.raise_if_lost(chunk, [])
+
+    def finish(self) -> None:
+        """Nothing follows: show what was held back, without what was left out."""
+        self._settle()
+        self._each(self.video.flush())
+        counts = self.counts
+        _log.info(
+            "video sampled",
+            stream=self._stream_id,
+            decoder=self.video.name,
+            packets=counts.packets,
+            decoded=counts.decoded,
+            probes=counts.probes,
+            wakes=counts.wakes,
+        )
+
+    def restart(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        self._begin()
+
+    def close(self) -> None:
+        """Release the decoders."""
+        self.video.close()
+        self._close_scout()
+
+    def _start(self, chunk: MediaChunk) -> None:
+        """A stretch begins with the chunk."""
+        if chunk.thinned != self._thinned:
+            self._thinned = chunk.thinned
+            _log.warning("too slow for the source: keyframes only" if chunk.thinned else "in time again", stream=self._stream_id)
+        self._close_scout()
+        self._parameters = chunk.video
+        self._pixels = chunk.video.width * chunk.video.height or _PIXELS
+        shown, chosen = self._shown, self._chosen
+        self._begin()
+        self._shown, self._chosen = shown, chosen
+
+    def _packet(self, packet: CodedPacket) -> None:
+        time = MediaTime(packet.pts)
+        self._latest = max(self._latest, time)
+        if self._rule.packet(time, len(packet.data), keyframe=packet.keyframe):
+            self.counts.wakes += 1
+            self._catch_up(every_from=time - LEAD)
+            self._rule.wake()
+        if self._rule.state is not State.STILL:
+            self._catch_up(every_from=ZERO)
+            self._decode([packet])
+            return
+        self._keep(packet)
+        due = self._chosen is not None and self._latest - self._chosen >= self._longest_gap
+        if due or self._latest - self._shown >= PROBE_EVERY or self._kept_bytes > MOST_KEPT_BYTES:
+            self._probe(due=due)
+        if self._rule.state is not State.STILL:
+            self._catch_up(every_from=ZERO)
+
+    def _keep(self, packet: CodedPacket) -> None:
+        self._kept.append(packet)
+        self._kept_bytes += len(packet.data)
+
+    def _take_kept(self) -> list[CodedPacket]:
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        return kept
+
+    def _probe(self, *, due: bool) -> None:
+        """Look at a picture: the latest that can be had by itself, else the present one.
+
+        Either nothing has happened before it, or all that was kept will be seen.
+        """
+        latest = self._latest_keyframe()
+        if latest is None:
+            wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
+            self._catch_up(every_from=wanted)
+            return
+        picture = self._scouted(self._kept[latest])
+        if picture is None or self._rule.probe(picture.small.luma):
+            self.counts.wakes += 1
+            self._rule.wake()
+            return
+        self._each(self.video.leap())
+        if self._rule.state is State.STILL:
+            self.video.reach(picture.frame.time)
+            self._give(picture, due=due)
+            rest = self._take_kept()[latest:]
+            for packet in rest:
+                self._keep(packet)
+
+    def _latest_keyframe(self) -> int | None:
+        """Which of the packets that are kept is the latest keyframe that was not shown."""
+        shown = self._shown.nanos
+        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > shown), None)
+
+    def _scouted(self, packet: CodedPacket) -> _Picture | None:
+        """The keyframe's picture; `None` where it cannot be had by itself."""
+        self.counts.probes += 1
+        try:
+            self._scout = self._scout or self._open(self._stream_id, self._parameters)
+            frames = self._scout.decode(packet) + self._scout.drain()
+        except DecoderFailed:
+            self._close_scout()
+            return None
+        frame = next((frame for frame in frames if frame.pts == packet.pts and not frame.corrupt), None)
+        if frame is None:
+            return None
+        decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
+        return _Picture(decoded, self._small(decoded))
+
+    def _catch_up(self, *, every_from: MediaTime) -> None:
+        """See all that was kept; before `every_from` only what others refer to."""
+        for packet in self._take_kept():
+            self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from.nanos else Skip.NOTHING)
+
+    def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
+        if skip is None:
+            skip = Skip.UNREFERENCED if self._rule.state is State.CALM else Skip.NOTHING
+        self.counts.decoded += len(packets)
+        self._each(self.video.feed(packets, skip))
+
+    def _each(self, frames: Iterable[DecodedFrame]) -> None:
+        for frame in frames:
+            if frame.time <= self._shown:
+                continue
+            small = self._small(frame)
+            if not self._thinned:
+                self._rule.picture(frame.time, small.luma)
+            self._give(_Picture(frame, small), due=False)
+
+    def _give(self, picture: _Picture, *, due: bool) -> None:
+        if picture.frame.time <= self._shown:
+            return
+        self._shown = picture.frame.time
+        outcome = self._show(picture.frame, picture.small, due)
+        if outcome.chosen is not None:
+            self._chosen = outcome.chosen
+        if outcome.opened is not None:
+            self._rule.forget(outcome.opened)
+
+    def _settle(self) -> None:
+        """The stretch ends: show what is at hand of it."""
+        self._each(self.video.leap())
+
+    def _close_scout(self) -> None:
+        if self._scout is not None:
+            self._scout.close()
+        self._scout = None

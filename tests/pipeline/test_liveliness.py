@@ -1,0 +1,168 @@
+"""How much has to be decoded: what pictures allow, and what packets end at once."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.sample.liveliness import LOOK, Liveliness, State
+from pipeline.timeline import MediaTime
+
+pytestmark = pytest.mark.unit
+
+PIXELS = 1280 * 720
+FRAME = MediaTime.of(0.04)
+
+
+def luma(level: int = 100, *, square: int = 0, left: int = 0, bright: int = 255) -> NDArray[np.uint8]:
+    """A thumbnail of one brightness with a brighter square of so many pixels."""
+    picture = np.full((36, 64), level, np.uint8)
+    picture[10 : 10 + square, left : left + square] = bright
+    return picture
+
+
+class Stream:
+    """A stream as the rule sees it, a frame each 40 ms, every picture decoded."""
+
+    def __init__(self) -> None:
+        self.rule = Liveliness(PIXELS)
+        self.time = MediaTime(0)
+
+    def go(self, pictures: Iterable[NDArray[np.uint8]], size: int = 600, *, gop: int = 50) -> list[bool]:
+        """Packets of a size and the pictures in them; which packets ended a state."""
+        woken = []
+        for picture in pictures:
+            number = self.time.nanos // FRAME.nanos
+            keyframe = number % gop == 0
+            woken.append(self.rule.packet(self.time, 60_000 if keyframe else size, keyframe=keyframe))
+            self.rule.picture(self.time, picture)
+            self.time += FRAME
+        return woken
+
+    def packets(self, *sizes: int, leads: bool = True) -> list[bool]:
+        """Packets of these sizes, of which no picture is decoded; which ended a state."""
+        woken = []
+        for size in sizes:
+            woken.append(self.rule.packet(self.time if leads else self.time - FRAME - FRAME, size, keyframe=False))
+            self.time += FRAME
+        return woken
+
+
+def still() -> Stream:
+    """A stream that has been seen to be still."""
+    stream = Stream()
+    stream.go([luma()] * 30)
+    assert stream.rule.state is State.STILL
+    return stream
+
+
+def test_everything_is_decoded_until_a_second_has_been_looked_at() -> None:
+    stream = Stream()
+    stream.go([luma()] * 25)
+    assert stream.rule.state is State.LIVELY
+    stream.go([luma()])
+    assert stream.rule.state is State.STILL
+
+
+@pytest.mark.parametrize(
+    ("pictures", "state"),
+    [
+        ([luma(100 + n % 2) for n in range(60)], State.STILL),
+        ([luma(square=2, left=n % 3, bright=150) for n in range(60)], State.STILL),
+        ([luma(100 + n // 5) for n in range(60)], State.CALM),
+        ([luma(square=8, left=n % 50) for n in range(60)], State.LIVELY),
+        ([luma(100 + 3 * n) for n in range(51)], State.LIVELY),
+        ([luma(60 if n % 3 else 120) for n in range(60)], State.LIVELY),
+    ],
+    ids=["noise", "a mouth", "daylight", "something walks", "a fade", "flicker"],
+)
+def test_pictures_tell_the_state(pictures: list[NDArray[np.uint8]], state: State) -> None:
+    stream = Stream()
+    stream.go(pictures)
+    assert stream.rule.state is state
+
+
+def test_noise_of_a_constant_bit_rate_is_still_and_what_comes_on_top_of_it_is_noticed() -> None:
+    stream = Stream()
+    stream.go([luma()] * 110, size=9000)
+    assert stream.rule.state is State.STILL
+    assert stream.packets(8000, 11_000, 9000, 7000) == [False] * 4
+    assert stream.packets(30_000) == [True]
+    assert stream.rule.state is State.LIVELY
+
+
+def test_a_packet_of_three_times_the_usual_ends_a_still_state_at_once() -> None:
+    stream = still()
+    assert stream.packets(600, 700, 1700, 500) == [False] * 4
+    assert stream.packets(1900) == [True]
+
+
+def test_three_of_four_packets_of_twice_the_usual_end_it_too() -> None:
+    assert still().packets(1300, 600, 1300, 1300) == [False, False, False, True]
+
+
+def test_pictures_that_nothing_refers_to_are_judged_among_themselves() -> None:
+    stream = Stream()
+    for _ in range(30):
+        stream.go([luma()])
+        stream.rule.packet(stream.time - FRAME - FRAME, 300, keyframe=False)
+    assert stream.rule.state is State.STILL
+    assert stream.packets(250, leads=False) == [False]
+    assert stream.packets(1100, leads=False) == [True]
+
+
+def test_packets_that_hold_next_to_nothing_end_nothing() -> None:
+    stream = Stream()
+    stream.go([luma()] * 30, size=35)
+    assert stream.packets(200, 35, 400, 35) == [False] * 4
+
+
+def test_the_first_picture_after_a_keyframe_mends_it_and_ends_nothing() -> None:
+    stream = still()
+    assert not stream.rule.packet(stream.time, 60_000, keyframe=True)
+    stream.time += FRAME
+    assert stream.packets(30_000) == [False]
+    assert stream.packets(30_000) == [True]
+
+
+def test_a_cut_right_after_a_keyframe_is_noticed() -> None:
+    stream = still()
+    assert not stream.rule.packet(stream.time, 60_000, keyframe=True)
+    stream.time += FRAME
+    assert stream.packets(50_000) == [True]
+
+
+def test_a_calm_stream_is_lively_with_the_first_picture_that_is_far_off() -> None:
+    stream = Stream()
+    stream.go(luma(100 + n // 5) for n in range(60))
+    assert stream.rule.state is State.CALM
+    stream.go([luma(130)])
+    stream.go([luma(130 - 4 * n) for n in range(5)])
+    assert stream.rule.state is State.LIVELY
+
+
+def test_a_state_falls_only_with_pictures_that_are_well_within_it() -> None:
+    kept, fallen = Stream(), Stream()
+    kept.go(luma(100 + 5 * (n % 2)) for n in range(60))  # 5 of 255 is just under what a still picture may change
+    fallen.go(luma(100 + 3 * (n % 2)) for n in range(60))
+    assert (kept.rule.state, fallen.rule.state) == (State.CALM, State.STILL)
+
+
+def test_a_picture_that_looks_like_the_last_one_leaves_a_still_state_as_it_is() -> None:
+    stream = still()
+    assert not stream.rule.probe(luma(101))
+    assert stream.rule.probe(luma(120))
+
+
+def test_with_a_scene_everything_is_forgotten() -> None:
+    stream = still()
+    stream.rule.forget(stream.time)
+    assert stream.rule.state is State.LIVELY
+    start = stream.time
+    while stream.time - start < LOOK:
+        stream.go([luma()], size=5000)
+        assert stream.rule.state is State.LIVELY
+    stream.go([luma()], size=5000)
+    assert stream.rule.state is State.STILL
+    assert stream.packets(5500, 6000) == [False, False], "the sizes from before the scene are no measure"

@@ -1,0 +1,195 @@
+"""Decoding no more than is needed: what is left out, what is found all the same, and that no picture is ever wrong."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from structlog.typing import EventDict
+from watchword.v1.media_pb2 import MediaChunk
+
+from pipeline.errors import TimeReversed
+from pipeline.media.chunks import thin
+from pipeline.media.decode import DecodedFrame, VideoDecoder
+from pipeline.media.decoders import Small
+from pipeline.media.decoders.cpu import open_cpu
+from pipeline.sample.liveliness import State
+from pipeline.sample.pictures import Shrinker
+from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, SparseDecoder
+from pipeline.timeline import MediaTime
+from tests.synthetic import Spec, chunks, clip
+
+pytestmark = pytest.mark.unit
+
+STILL = Spec(seconds=21, frame_rate=10, audio=None, still=True)
+GAP = MediaTime.of(5)
+
+
+class Viewer:
+    """Takes what a sparse decoder shows, and chooses by the gap alone."""
+
+    def __init__(self, *, gap: MediaTime = GAP, opens: Iterable[float] = ()) -> None:
+        self.shown: list[DecodedFrame] = []
+        self.chosen: list[float] = []
+        self._gap = gap
+        self._opens = set(opens)
+        self._shrinker = Shrinker()
+        self.decoder = SparseDecoder(
+            "s", open_cpu, longest_gap=gap, small=lambda frame: self._shrinker.small(frame.surface), show=self._show
+        )
+
+    def _show(self, frame: DecodedFrame, small: Small, due: bool) -> Outcome:
+        self.shown.append(frame)
+        time = frame.time.seconds
+        opened = time in self._opens
+        if not self.chosen or due or opened or time - self.chosen[-1] >= self._gap.seconds:
+            self.chosen.append(time)
+            return Outcome(frame.time, frame.time if opened else None)
+        return Outcome()
+
+    def see(self, pieces: Iterable[MediaChunk]) -> "Viewer":
+        for piece in pieces:
+            self.decoder.take(piece)
+        self.decoder.finish()
+        return self
+
+    @property
+    def times(self) -> list[float]:
+        return [frame.time.seconds for frame in self.shown]
+
+
+def whole(pieces: Iterable[MediaChunk]) -> dict[MediaTime, NDArray[np.uint8]]:
+    """All pictures that there are, by their times."""
+    decoder = VideoDecoder("s")
+    frames = [frame for piece in pieces for frame in decoder.decode(piece)] + decoder.flush()
+    return {frame.time: frame.frame.to_ndarray() for frame in frames}
+
+
+def are_right(shown: Iterable[DecodedFrame], source: Path | str) -> bool:
+    """Whether each picture is to the bit what it is when everything is decoded."""
+    truth = whole(chunks(source, "video"))
+    return all(np.array_equal(frame.frame.to_ndarray(), truth[frame.time]) for frame in shown)
+
+
+ENCODERS = [("libx264", "mp4"), ("libx265", "mp4"), ("libvpx-vp9", "webm"), ("libvpx", "webm"), ("libsvtav1", "mp4"), ("mpeg4", "mp4")]
+
+
+@pytest.mark.parametrize(("encoder", "container"), ENCODERS, ids=[encoder for encoder, _ in ENCODERS])
+def test_of_a_still_picture_little_is_decoded_and_every_codec_gives_right_pictures(encoder: str, container: str) -> None:
+    source = clip(replace(STILL, video=encoder, container=container, gop=20))
+    viewer = Viewer().see(chunks(source, "video"))
+    # VP8 sends what it makes better now and then, which cannot be told from something that happens.
+    assert viewer.decoder.counts.decoded < (120 if encoder == "libvpx" else 30)
+    assert are_right(viewer.shown, source)
+
+
+@pytest.mark.parametrize("gap", [0.3, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("gop", [1, 10, 20, 30, 45, 70, 100, 1000])
+def test_the_longest_gap_holds_however_far_apart_keyframe_packets_are(gop: int, gap: float) -> None:
+    source = clip(replace(STILL, gop=gop))
+    viewer = Viewer(gap=MediaTime.of(gap)).see(chunks(source, "video"))
+    assert max(np.diff([*viewer.chosen, 21.0])) <= gap + 0.1001
+    assert are_right(viewer.shown, source)
+
+
+@pytest.mark.parametrize("b_frames", [0, 3])
+@pytest.mark.parametrize("gop", [15, 40, 100, 1000])
+@pytest.mark.parametrize("cut", [107, 120, 133, 151])
+def test_a_cut_in_a_still_picture_is_seen_with_its_first_frame(cut: int, gop: int, b_frames: int) -> None:
+    source = clip(replace(STILL, cuts=(cut,), gop=gop, b_frames=b_frames))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert {cut / 10, (cut - 1) / 10} <= set(viewer.times)
+    assert are_right(viewer.shown, source)
+
+
+def test_a_packet_that_stands_out_is_seen_with_the_chunk_that_brings_it() -> None:
+    pieces = chunks(clip(replace(STILL, cuts=(133,), gop=1000, b_frames=0)), "video")
+    viewer = Viewer()
+    for piece in pieces:
+        viewer.decoder.take(piece)
+        if any(packet.pts * piece.time_base.numerator / piece.time_base.denominator >= 13.3 for packet in piece.packets):
+            break
+    assert viewer.times[-1] >= 13.3
+
+
+def test_when_something_begins_to_move_every_frame_is_seen() -> None:
+    source = clip(replace(STILL, cuts=(100,), moves=(1,), still=False, gop=30))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert [time for time in viewer.times if 10 <= time < 12] == [n / 10 for n in range(100, 120)]
+    assert are_right(viewer.shown, source)
+
+
+def test_a_change_that_no_packet_tells_is_found_with_the_next_picture_and_nothing_of_it_is_missed() -> None:
+    """A cut at a keyframe packet, between pictures that cost the same."""
+    source = clip(replace(STILL, cuts=(120,), gop=20))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert {11.9, 12.0, 12.1} <= set(viewer.times)
+    assert viewer.decoder.counts.wakes >= 1
+
+
+def test_lively_pictures_are_all_seen() -> None:
+    source = clip(Spec(seconds=8, audio=None, cuts=tuple(range(20, 200, 20))))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert viewer.times == [n / 25 for n in range(200)]
+    assert viewer.decoder.counts.decoded == viewer.decoder.counts.packets == 200
+
+
+def test_a_scene_is_looked_at_for_a_second() -> None:
+    viewer = Viewer(opens=(10.0,)).see(chunks(clip(replace(STILL, gop=50)), "video"))
+    assert {n / 10 for n in range(100, 111)} <= set(viewer.times)
+    assert viewer.decoder.state is State.STILL
+
+
+def test_what_is_kept_undecoded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sample.sparse.MOST_KEPT_BYTES", 1000)
+    viewer = Viewer()
+    for piece in chunks(clip(replace(STILL, gop=1000)), "video"):
+        viewer.decoder.take(piece)
+        assert sum(len(packet.data) for packet in viewer.decoder._kept) <= 1000
+    assert MOST_KEPT_BYTES <= 8_000_000
+
+
+def test_after_a_lost_chunk_a_still_stream_shows_right_pictures_only() -> None:
+    source = clip(replace(STILL, cuts=(133,), gop=30))
+    for lost in range(2, len(chunks(source, "video")), 7):
+        pieces = chunks(source, "video")
+        del pieces[lost]
+        viewer = Viewer().see(pieces)
+        assert are_right(viewer.shown, source)
+        assert viewer.times == sorted(set(viewer.times))
+
+
+def test_a_damaged_packet_in_a_still_stream_is_never_shown() -> None:
+    source = clip(replace(STILL, cuts=(133,), gop=1000, b_frames=0))
+    pieces = chunks(source, "video")
+    pieces[16].packets[1].data = b"\x00\x00\x00\x04" + bytes(range(4))
+    viewer = Viewer()
+    for piece in pieces:
+        viewer.decoder.take(piece)
+    viewer.decoder.finish()
+    assert viewer.decoder.video.damaged == 1
+    assert are_right(viewer.shown, source)
+
+
+def test_lag_leaves_keyframes_only_and_says_so(logs: list[EventDict]) -> None:
+    pieces = chunks(clip(Spec(seconds=8, audio=None, gop=10)), "video")
+    for index in range(5, 20):
+        thinned = thin(pieces[index])
+        pieces[index] = thinned if thinned is not None else pieces[index]
+        pieces[index].thinned = True
+    pieces[5:20] = [piece for piece in pieces[5:20] if all(packet.keyframe for packet in piece.packets)]
+    Viewer().see(pieces)
+    said = [entry["event"] for entry in logs if "too slow" in entry["event"] or "in time" in entry["event"]]
+    assert said == ["too slow for the source: keyframes only", "in time again"]
+
+
+def test_pictures_of_a_second_ago_are_refused_also_where_they_were_not_decoded() -> None:
+    pieces = chunks(clip(replace(STILL, gop=1000)), "video")
+    viewer = Viewer()
+    for piece in pieces[:40]:
+        viewer.decoder.take(piece)
+    assert viewer.decoder.state is State.STILL
+    with pytest.raises(TimeReversed, match="stream s"):
+        viewer.decoder.take(pieces[30])
