@@ -2,6 +2,7 @@
 
     PUBLISH ─┬─ audio ── TRANSCRIBE ── transcripts ─ SCREEN ────────────────────────────┬─ cleared ─┬─ INDEX → ASK
              └─ video ── SAMPLE ── keyframes ─ SCREEN ─ shown ─ CAPTION ─ captions ─ SCREEN ─┘      └─ GATEWAY → viewers
+                                    every SCREEN ── audit ── KEEP-AUDIT → the log that nobody can change unseen
 
 Every topic is keyed by stream id, so one stream keeps its order. Nothing flows back and no step joins two topics: the
 only join is by media time, in the scene memory and at the viewer. Everything a viewer sees comes from `cleared` (and
@@ -59,6 +60,7 @@ TOPICS = {
         Topic("shown", events_pb2.KeyframeEvent, capacity=64, when_full=WhenFull.DROP_LEAST_NOVEL),
         Topic("captions", events_pb2.CaptionEvent, capacity=256),
         Topic("cleared", events_pb2.ClearedEvent, capacity=1024),
+        Topic("audit", events_pb2.AuditEvent, capacity=1024),
         Topic("errors", errors_pb2.ErrorEvent, capacity=1024),
     )
 }
@@ -68,10 +70,11 @@ STEPS = {
     for step in (
         Step("transcribe", "audio", ("transcripts",), "pipeline.transcribe.stage:Transcribe", "transcriber"),
         Step("sample", "video", ("keyframes",), "pipeline.sample.stage:Sample", "sampler"),
-        Step("screen-transcripts", "transcripts", ("cleared",), "pipeline.safety.stage:ScreenTranscripts", "safety"),
-        Step("screen-keyframes", "keyframes", ("shown", "cleared"), "pipeline.safety.stage:ScreenKeyframes", "safety"),
+        Step("screen-transcripts", "transcripts", ("cleared", "audit"), "pipeline.safety.stage:ScreenTranscripts", "safety"),
+        Step("screen-keyframes", "keyframes", ("shown", "cleared", "audit"), "pipeline.safety.stage:ScreenKeyframes", "safety"),
         Step("caption", "shown", ("captions",), "pipeline.caption.stage:Caption", "captioner"),
-        Step("screen-captions", "captions", ("cleared",), "pipeline.safety.stage:ScreenCaptions", "safety"),
+        Step("screen-captions", "captions", ("cleared", "audit"), "pipeline.safety.stage:ScreenCaptions", "safety"),
+        Step("keep-audit", "audit", (), "pipeline.safety.audit_log:KeepAudit", "memory"),
         Step("index", "cleared", (), "pipeline.qa.stage:Index", "memory"),
     )
 }

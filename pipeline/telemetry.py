@@ -23,6 +23,11 @@ LAG_SECONDS = Gauge("watchword_lag_seconds", "Age of the chunk that a step took 
 WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")
 SCENES_UNDESCRIBED = Counter("watchword_scenes_undescribed", "Scenes that got no caption, by cause: withheld or empty.", ["cause"])
+POLICY_RELOADS = Counter("watchword_policy_reloads", "Times a changed policy file was read, by outcome: taken or refused.", ["outcome"])
+VERDICTS = Counter("watchword_verdicts", "What the safety filter decided, by what was judged and the action.", ["subject", "action"])
+CLASSIFIER_FAILURES = Counter(
+    "watchword_classifier_failures", "Judgements that a classifier failed at or was late with.", ["classifier", "cause"]
+)
 WORDS_REFUSED = Counter("watchword_words_refused", "Words that a speech model wrote and that cannot have been said.", ["reason"])
 CAPTION_LATENCY_SECONDS = Gauge(
     "watchword_caption_latency_seconds",

@@ -15,6 +15,8 @@ from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
 """The gRPC port of each service where none is set: the gateway has 50051."""
+SAFETY_MODELS = ("shieldgemma", "shieldgemma-2", "llama-guard")
+"""The names by which policies know models that judge by their words."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,12 @@ class Settings:
     """WATCHWORD_GLOSSARY: terms that may be said, between commas, or the path of a file with one a line."""
     streams: tuple[StreamRule, ...] = ()
     """WATCHWORD_STREAMS: a TOML file that says for streams of a name what differs from the three above."""
+    policies: Path | None = None
+    """WATCHWORD_POLICIES: the YAML file of what is judged and what follows; it may change while it is used."""
+    safety_models: tuple[tuple[str, str], ...] = ()
+    """WATCHWORD_SAFETY_MODELS: models that judge by policies, as NAME=DIRECTORY or NAME=URL#MODEL, between commas."""
+    audit_key: Path | None = None
+    """WATCHWORD_AUDIT_KEY: a file with 64 hexadecimal digits, which signs the audit log and seals what it keeps."""
     decoder: Wanted = "auto"
     """WATCHWORD_DECODER: "auto", "cpu", "cuda", "vaapi", "videotoolbox" or "pynvvideocodec"."""
     decoder_apart: bool | None = None
@@ -110,6 +118,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("translate", lambda text: _one_of(text, ("true", "false")) == "true")
     take("glossary", speech.read_glossary)
     take("streams", lambda text: speech.read_rules(Path(text)))
+    take("policies", _file)
+    take("safety_models", _safety_models)
+    take("audit_key", _file)
     take("decoder", lambda text: _one_of(text, WANTED))
     take("decoder_apart", lambda text: _one_of(text, ("true", "false")) == "true")
     take("captioner", lambda text: _one_of(text, ("tags", "transformers")))
@@ -177,6 +188,20 @@ def _model(text: str) -> str:
     if "/" in text and "://" not in text and not Path(text).is_dir():
         raise ValueError(f"{text} is no directory; a name of the catalog has no '/'")
     return text
+
+
+def _safety_models(text: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for part in text.split(","):
+        name, _, where = part.strip().partition("=")
+        if name not in SAFETY_MODELS or not where:
+            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY or NAME=URL#MODEL with one of {', '.join(SAFETY_MODELS)} as its name")
+        if "://" not in where and not Path(where).is_dir():
+            raise ValueError(f"{where} is no directory")
+        found.append((name, where))
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError("each name can be there once")
+    return tuple(found)
 
 
 def _one_of(text: str, choices: tuple[str, ...]) -> str:

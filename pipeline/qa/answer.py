@@ -69,7 +69,8 @@ class ExtractiveAnswerer:
 
     model = "extractive"
 
-    def __init__(self, store: SceneStore, embedder: Embedder, judge_text: JudgeText) -> None:
+    def __init__(self, store: SceneStore, embedder: Embedder, judge_text: JudgeText | None = None) -> None:
+        """Without `judge_text` its answers are not judged: who tells them judges them (`pipeline.qa.screened`)."""
         self._store = store
         self._finder = Finder(store, embedder)
         self._judge_text = judge_text
@@ -77,7 +78,7 @@ class ExtractiveAnswerer:
     async def ask(self, stream_id: str, question: str, span: Span | None = None) -> AsyncIterator[str | Answer]:
         """See `Answerer`."""
         span = span or EVERYTHING
-        _check(stream_id, question, span)
+        check(stream_id, question, span)
         if await self._store.stream(stream_id) is None:
             raise StreamUnknown(f"A question about stream {stream_id!r}: no such stream is known; list the streams to see which are.")
         asked = read(question)
@@ -106,6 +107,8 @@ class ExtractiveAnswerer:
         return sorted(found, key=lambda moment: (moment.start, moment.id))[:QUOTES]
 
     async def _judged(self, answer: Answer) -> Answer:
+        if self._judge_text is None:
+            return answer
         text, verdict = await asyncio.to_thread(self._judge_text, answer.text)
         answer.verdict.CopyFrom(verdict)
         answer.text = text
@@ -122,7 +125,8 @@ class ExtractiveAnswerer:
         return answer
 
 
-def _check(stream_id: str, question: str, span: Span) -> None:
+def check(stream_id: str, question: str, span: Span) -> None:
+    """Raise `RequestInvalid` for what `Answerer.ask` says cannot be asked."""
     about = f"A question about stream {stream_id!r}"
     if not stream_id:
         raise RequestInvalid("A question about no stream: name the stream's id.")
@@ -138,7 +142,7 @@ def _compose(stream_id: str, question: str, span: Span, found: Sequence[Found], 
     answering = _worth_quoting(found)
     answer = Answer(
         stream_id=stream_id,
-        id=_identity(stream_id, question, span),
+        id=identity(stream_id, question, span),
         question=question,
         supported=bool(answering),
         evidence=[_evidence(moment, score) for moment, score in answering],
@@ -186,7 +190,8 @@ def _evidence(moment: Moment, score: float) -> Evidence:
     )
 
 
-def _identity(stream_id: str, question: str, span: Span) -> str:
+def identity(stream_id: str, question: str, span: Span) -> str:
+    """The id of the answer to a question: the same for the same question."""
     bounds = [str(time.nanos) if time else "" for time in (span.start, span.end)]
     asked = "\0".join([stream_id, question, *bounds])
     return f"answer-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"

@@ -1,14 +1,28 @@
-"""The one who judges: text by rules, pictures by a model, both to verdicts. Shared by all streams; keeps no state."""
+"""The one who judges: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams; keeps no state."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 
+from watchword.v1 import safety_pb2
 from watchword.v1.safety_pb2 import Action, Verdict
 
-from pipeline.safety import words
+from pipeline import telemetry
+from pipeline.errors import MessageInvalid
+from pipeline.safety import injection, linear, personal, pictures, words
+from pipeline.safety.book import Book, FixedBook
 from pipeline.safety.model import ImageClassifier
-from pipeline.safety.policy import POLICIES, Kind, Policy, decide, highest, passes, unscored
+from pipeline.safety.normalise import fold
+from pipeline.safety.policy import POLICIES, Kind, Policy, PolicySet, Subject, decide, highest, passes, strictest, unscored
+from pipeline.safety.scorer import NOTHING, PolicyScorer, Scored, ask
+from pipeline.safety.words import Match
+
+MAX_CHARACTERS = 20_000
+"""The longest text that is judged; a longer one does not pass. Nobody says or shows so much at once."""
+DEADLINE_S = 5.0
+"""How long a model may take for one item, before its policies' `on_error` decides."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,15 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class MaskedWords:
+    """A row of words that was masked, from the first to the last of them."""
+
+    policy: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class JudgedWords:
     """A text given also word by word, and what is said of it."""
 
@@ -28,89 +51,369 @@ class JudgedWords:
     words: tuple[str, ...]
     """As many as were given; empty where nothing may pass."""
     verdict: Verdict
+    masked: tuple[MaskedWords, ...] = ()
+    """Which words were masked, in order; to those belong the verdict's redactions where there are as many."""
+
+
+@dataclass(frozen=True)
+class JudgedPicture:
+    """A picture and what is said of it."""
+
+    jpeg: bytes
+    """What may pass: pixelated or replaced where the action is to redact, empty where nothing may."""
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What rules found in a text."""
+
+    matches: Sequence[Match] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """By rule; a rule that did not look is absent."""
 
 
 class Judge:
-    """Judges text and pictures under one set of policies."""
+    """Judges text and pictures under the policies that hold for their stream."""
 
-    def __init__(self, classifier: ImageClassifier, *, policies: Mapping[str, Policy] = POLICIES) -> None:
-        self._classifier = classifier
-        self._policies = policies
+    def __init__(
+        self,
+        classifier: ImageClassifier,
+        *,
+        policies: Mapping[str, Policy] = POLICIES,
+        book: Book | None = None,
+        scorers: Sequence[PolicyScorer] = (),
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
+        """With a `book` its policies hold, which may change, else `policies`."""
+        self._classifier = _AsScorer(classifier)
+        self._book = book or FixedBook(policies)
+        self._scorers = (self._classifier, *scorers)
+        self._deadline_s = deadline_s
 
-    def text(self, text: str) -> Judged:
-        """Judge a text; takes well under a millisecond a sentence."""
-        matches = words.find(text)
-        verdict = self._decide([words.score(matches)])
-        if not passes(verdict):
-            return Judged("", verdict)
-        return Judged(words.mask(text, self._redacted(matches)), verdict)
+    @property
+    def book(self) -> Book:
+        """The policies by which it judges."""
+        return self._book
 
-    def transcript(self, text: str, parts: Sequence[str]) -> JudgedWords:
-        """Judge a text that is also known word by word; both are masked, and what either shows counts for both."""
-        line = " ".join(parts)
-        matches_line = words.find(line)
-        matches_text = matches_line if text == line else words.find(text)
-        verdict = self._decide([words.score(matches_text), words.score(matches_line)])
-        if not passes(verdict):
-            return JudgedWords("", (), verdict)
-        masked = words.mask(line, self._redacted(matches_line))
-        starts = accumulate((len(part) + 1 for part in parts), initial=0)
-        return JudgedWords(
-            words.mask(text, self._redacted(matches_text)),
-            tuple(masked[start : start + len(part)] for start, part in zip(starts, parts, strict=False)),
-            verdict,
-        )
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of rules and weights by the names that verdicts cite, in hexadecimal; empty where unknown."""
+        return {words.MODEL: _rules_digest(), **{scorer.name: scorer.digest for scorer in self._scorers}}
 
-    def lines(self, text: str, lines: Sequence[str]) -> tuple[Judged, tuple[str, ...]]:
-        """Judge a text with lines that belong to it, as a description with words read in the picture.
+    def text(self, text: str, *, stream_id: str = "", subject: Subject = Subject.SPEECH) -> Judged:
+        """Judge a text by rules alone; takes well under a millisecond a sentence. Raises `MessageInvalid` for one that is too long."""
+        return self._text(text, self._book.of(stream_id), subject, NOTHING)
+
+    async def whole_text(self, text: str, *, stream_id: str = "", subject: Subject = Subject.SPEECH, question: str = "") -> Judged:
+        """Judge a text, for an answer with its question, by rules, and by models where they are configured; raises as `text`."""
+        held = self._book.of(stream_id)
+        return self._text(text, held, subject, await self._ask(text, held, subject, question))
+
+    def transcript(self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), stream_id: str = "") -> JudgedWords:
+        """Judge a text that is also known word by word, by rules; both are masked, and what either shows counts for both.
+
+        `glued` says of each word whether no space stands before it; none are where it is empty.
+        """
+        return self._transcript(text, parts, glued, self._book.of(stream_id), NOTHING)
+
+    async def whole_transcript(self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), stream_id: str = "") -> JudgedWords:
+        """As `transcript`, and by models where they are configured."""
+        held = self._book.of(stream_id)
+        return self._transcript(text, parts, glued, held, await self._ask(text, held, Subject.SPEECH))
+
+    def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
+        """Judge a text with lines that belong to it, as a description with words read in the picture, by rules.
 
         A line that must not pass is left out, and all are when only together they break a policy; the text's verdict
         then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
         """
-        judged = self.text(text)
+        return self._lines(text, lines, self._book.of(stream_id), NOTHING, NOTHING)
+
+    async def whole_lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
+        """As `lines`, and by models where they are configured; these hear the lines as one text."""
+        held = self._book.of(stream_id)
+        of_text = await self._ask(text, held, Subject.DESCRIPTION)
+        of_lines = await self._ask("\n".join(lines), held, Subject.DESCRIPTION) if lines else NOTHING
+        return self._lines(text, lines, held, of_text, of_lines)
+
+    async def image(self, jpeg: bytes, *, stream_id: str = "") -> Verdict:
+        """Judge a JPEG; raises `MediaUndecodable` where there is no picture to judge."""
+        return (await self.picture(jpeg, stream_id=stream_id)).verdict
+
+    async def picture(self, jpeg: bytes, *, stream_id: str = "") -> JudgedPicture:
+        """Judge a JPEG and say what of it may pass; raises `MediaUndecodable` where there is no picture to judge."""
+        held = self._book.of(stream_id)
+        scored = await self._ask(jpeg, held, Subject.FRAME)
+        verdict = self._decide(held, Subject.FRAME, {}, scored, model=self._classifier.name)
+        if verdict.action == Action.ACTION_REDACT:
+            ways = [
+                policy.frames for policy in _violated(held, Subject.FRAME, verdict) if policy.action_for(Subject.FRAME) == verdict.action
+            ]
+            if None in ways:
+                # Nothing can be masked in a picture.
+                verdict.action = Action.ACTION_BLOCK
+            else:
+                return JudgedPicture(pictures.redact(jpeg, {way for way in ways if way is not None}), verdict)
+        return JudgedPicture(jpeg if passes(verdict) else b"", verdict)
+
+    def unscored(self, kind: Kind) -> tuple[str, ...]:
+        """The policies about which this judge can say nothing."""
+        policies = self._book.of("").policies
+        of_kind = [subject for subject in Subject if subject.kind is kind]
+        covered = [
+            name
+            for name, policy in policies.items()
+            if any(self._covered(policy, subject) for subject in of_kind if policy.applies(subject))
+            or not any(policy.applies(subject) for subject in of_kind)
+        ]
+        return unscored(kind, covered, policies)
+
+    def hears(self, subject: Subject, *, stream_id: str = "") -> bool:
+        """Whether models, beside rules, judge a stream's items of this subject, so that judging takes time."""
+        policies = self._book.of(stream_id).applying(subject).values()
+        return any(scorer.covers(policy, subject) for scorer in self._scorers for policy in policies)
+
+    def close(self) -> None:
+        """Let go of the models."""
+        for scorer in self._scorers:
+            scorer.close()
+
+    async def _ask(self, content: str | bytes, held: PolicySet, subject: Subject, question: str = "") -> Scored:
+        if content == "":
+            # There is nothing to hear in it; bytes that are no picture are for the classifier to refuse.
+            return NOTHING
+        policies = list(held.applying(subject).values())
+        return await ask(self._scorers, content, subject, policies, deadline_s=self._deadline_s, question=question)
+
+    def _text(self, text: str, held: PolicySet, subject: Subject, scored: Scored) -> Judged:
+        found = _find(text, held, subject)
+        verdict = self._decide(held, subject, found.scores, scored)
+        spans = _spans(found.matches, held, subject)
+        _withhold_what_cannot_be_masked(verdict, spans, held, subject)
+        if not passes(verdict):
+            return Judged("", verdict)
+        _tell_redactions(verdict, spans)
+        return Judged(_mask(text, spans), verdict)
+
+    def _transcript(self, text: str, parts: Sequence[str], glued: Sequence[bool], held: PolicySet, scored: Scored) -> JudgedWords:
+        line, starts = _line(parts, glued)
+        found_line = _find(line, held, Subject.SPEECH)
+        found_text = found_line if text == line else _find(text, held, Subject.SPEECH)
+        verdict = self._decide(held, Subject.SPEECH, highest([found_text.scores, found_line.scores]), scored)
+        spans = _spans(found_text.matches, held, Subject.SPEECH)
+        spans_line = spans if text == line else _spans(found_line.matches, held, Subject.SPEECH)
+        _withhold_what_cannot_be_masked(verdict, [*spans, *spans_line], held, Subject.SPEECH)
+        if not passes(verdict):
+            return JudgedWords("", (), verdict)
+        _tell_redactions(verdict, spans)
+        masked = _mask(line, spans_line)
+        touched = []
+        for span in spans_line:
+            hit = [
+                number
+                for number, (start, part) in enumerate(zip(starts, parts, strict=True))
+                if start < span.end and span.start < start + len(part)
+            ]
+            if hit:
+                touched.append(MaskedWords(span.policy, hit[0], hit[-1]))
+        return JudgedWords(
+            _mask(text, spans),
+            tuple(masked[start : start + len(part)] for start, part in zip(starts, parts, strict=True)),
+            verdict,
+            tuple(touched),
+        )
+
+    def _lines(self, text: str, lines: Sequence[str], held: PolicySet, of_text: Scored, of_lines: Scored) -> tuple[Judged, tuple[str, ...]]:
+        subject = Subject.DESCRIPTION
+        judged = self._text(text, held, subject, of_text)
         if not passes(judged.verdict):
             return judged, ()
-        each = [self.text(line) for line in lines]
+        each = [self._text(line, held, subject, NOTHING) for line in lines]
         kept = tuple(line.text for line in each if passes(line.verdict))
-        together = self.text(" ".join(lines)).verdict
+        together = self._text(" ".join(lines), held, subject, of_lines).verdict
         if lines and not passes(together) and len(kept) == len(lines):
             kept = ()
         parts = [judged.verdict, *(line.verdict for line in each), together]
         scores = highest({score.policy: score.probability for score in part.scores} for part in parts)
-        verdict = self._decide([scores])
-        if not passes(verdict):
-            verdict.action = Action.ACTION_REDACT
+        failed = of_text.failed | of_lines.failed
+        models = {**of_text.models, **of_lines.models}
+        verdict = self._verdict(held, subject, scores, models, failed)
+        verdict.redactions.extend(judged.verdict.redactions)
+        if not passes(verdict) or (len(kept) < len(lines) and passes(verdict)):
+            verdict.action = strictest([Action.ACTION_REDACT, verdict.action]) if passes(verdict) else Action.ACTION_REDACT
             verdict.cause = f"on-screen text left out: {verdict.cause}"
         return Judged(judged.text, verdict), kept
 
-    async def image(self, jpeg: bytes) -> Verdict:
-        """Judge a JPEG; raises `MediaUndecodable` where there is no picture to judge."""
-        scores = await self._classifier.classify(jpeg)
-        wanted = {name: probability for name, probability in scores.items() if name in self._policies}
-        verdict = decide(Kind.PICTURE, wanted, model=self._classifier.name, policies=self._policies)
-        if verdict.action == Action.ACTION_REDACT:
-            # Nothing can be masked in a picture.
-            verdict.action = Action.ACTION_BLOCK
+    def _decide(
+        self, held: PolicySet, subject: Subject, rules: Mapping[str, float], scored: Scored, *, model: str = words.MODEL
+    ) -> Verdict:
+        scores: dict[str, float] = {}
+        models: dict[str, str] = {}
+        for name, policy in held.applying(subject).items():
+            by_rules = [rules[rule] for rule in policy.judges() if rule in rules]
+            if by_rules:
+                scores[name] = max(by_rules)
+            if name in scored.scores and scored.scores[name] >= scores.get(name, -1.0):
+                scores[name], models[name] = scored.scores[name], scored.models[name]
+        return self._verdict(held, subject, scores, models, scored.failed, model=model)
+
+    def _verdict(
+        self,
+        held: PolicySet,
+        subject: Subject,
+        scores: Mapping[str, float],
+        models: Mapping[str, str],
+        failed: frozenset[str],
+        *,
+        model: str = words.MODEL,
+    ) -> Verdict:
+        applying = held.applying(subject)
+        verdict = decide(subject.kind, scores, model=model, policies=held.policies, subject=subject)
+        verdict.policy_version = held.version
+        verdict.failed.extend(sorted(failed))
+        verdict.unscored.extend(sorted(name for name in applying if name not in scores and name not in failed))
+        if failed:
+            verdict.action = strictest([verdict.action, *(applying[name].on_error[subject] for name in failed)])
+            told = f"could not be judged for {', '.join(sorted(failed))}"
+            verdict.cause = f"{verdict.cause}; {told}" if verdict.cause else told
+        elif not applying:
+            # No policy asks anything of it.
+            verdict.action = Action.ACTION_ALLOW
+        for score in verdict.scores:
+            other = models.get(score.policy, model)
+            score.model = other if other != model else ""
+        telemetry.VERDICTS.labels(subject.value, Action.Name(verdict.action)).inc()
         return verdict
 
-    def unscored(self, kind: Kind) -> tuple[str, ...]:
-        """The policies about which this judge can say nothing."""
-        covered = words.policies() if kind is Kind.TEXT else self._classifier.policies
-        return unscored(kind, covered, self._policies)
+    def _covered(self, policy: Policy, subject: Subject) -> bool:
+        by_rules = subject.kind is Kind.TEXT and bool({*policy.judges()} & RULES)
+        return by_rules or any(scorer.covers(policy, subject) for scorer in self._scorers)
+
+
+RULES = frozenset([*words.policies(), personal.POLICY, injection.POLICY, linear.POLICY])
+"""What judges text out of the box, by the names that policies call it."""
+
+
+class _AsScorer:
+    """A picture classifier, which knows policies by name, as one that is given them."""
+
+    def __init__(self, classifier: ImageClassifier) -> None:
+        self._classifier = classifier
+        self.name = classifier.name
+        self.digest = str(getattr(classifier, "digest", ""))
+
+    def covers(self, policy: Policy, subject: Subject) -> bool:
+        return subject is Subject.FRAME and bool({*policy.judges()} & {*self._classifier.policies})
+
+    async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
+        assert isinstance(content, bytes)
+        scores = await self._classifier.classify(content)
+        known = {policy.name: [scores[rule] for rule in policy.judges() if rule in scores] for policy in policies}
+        return {name: max(found) for name, found in known.items() if found}
 
     def close(self) -> None:
-        """Let go of the models."""
         self._classifier.close()
 
-    def _decide(self, parts: Iterable[Mapping[str, float]]) -> Verdict:
-        scores = {name: probability for name, probability in highest(parts).items() if name in self._policies}
-        return decide(Kind.TEXT, scores, model=words.MODEL, policies=self._policies)
 
-    def _redacted(self, matches: Iterable[words.Match]) -> list[tuple[int, int]]:
-        """The spans to mask: what reaches the threshold of a policy that redacts."""
-        spans = []
-        for match in matches:
-            policy = self._policies.get(match.policy)
-            if policy and policy.action == Action.ACTION_REDACT and match.probability >= policy.thresholds[Kind.TEXT]:
-                spans.append((match.start, match.end))
-        return spans
+@dataclass(frozen=True)
+class _Span:
+    start: int
+    end: int
+    policy: str
+    whole: bool
+
+
+def _find(text: str, held: PolicySet, subject: Subject) -> _Found:
+    """What the rules that some policy asks find in a text."""
+    if len(text) > MAX_CHARACTERS:
+        raise MessageInvalid(
+            f"a text of {len(text):,} characters is over the limit of {MAX_CHARACTERS:,}; it was not judged and does not pass"
+        )
+    wanted = {rule for policy in held.applying(subject).values() for rule in policy.judges()} & RULES
+    if not wanted:
+        return _Found()
+    folded = fold(text)
+    matches: list[Match] = []
+    scores: dict[str, float] = {}
+    if wanted & {*words.policies()}:
+        matches += words.find_folded(text, folded)
+        scores |= words.score(matches)
+    for rule, find in ((personal.POLICY, personal.find_folded), (injection.POLICY, injection.find_folded)):
+        if rule in wanted:
+            found = find(folded)
+            matches += found
+            scores[rule] = max((match.probability for match in found), default=0.0)
+    if linear.POLICY in wanted:
+        scores[linear.POLICY] = linear.shipped().score(folded.text)
+    return _Found(sorted(matches, key=lambda match: (match.start, match.end)), {rule: scores[rule] for rule in wanted if rule in scores})
+
+
+def _spans(matches: Iterable[Match], held: PolicySet, subject: Subject) -> list[_Span]:
+    """The stretches to mask, in order, none within another: what reaches the threshold of a policy that redacts."""
+    redacting = [policy for policy in held.applying(subject).values() if policy.action_for(subject) == Action.ACTION_REDACT]
+    spans: list[_Span] = []
+    for match in matches:
+        for policy in redacting:
+            if match.policy in policy.judges() and match.probability >= policy.threshold(subject):
+                if spans and match.start < spans[-1].end:
+                    last = spans[-1]
+                    spans[-1] = _Span(last.start, max(last.end, match.end), last.policy, last.whole or match.whole)
+                else:
+                    spans.append(_Span(match.start, match.end, policy.name, match.whole))
+                break
+    return spans
+
+
+def _mask(text: str, spans: Sequence[_Span]) -> str:
+    return words.mask(
+        text,
+        [(span.start, span.end) for span in spans if not span.whole],
+        whole=[(span.start, span.end) for span in spans if span.whole],
+    )
+
+
+def _violated(held: PolicySet, subject: Subject, verdict: Verdict) -> list[Policy]:
+    applying = held.applying(subject)
+    return [
+        applying[score.policy]
+        for score in verdict.scores
+        if score.policy in applying and score.probability >= applying[score.policy].threshold(subject) - 1e-6
+    ]
+
+
+def _withhold_what_cannot_be_masked(verdict: Verdict, spans: Sequence[_Span], held: PolicySet, subject: Subject) -> None:
+    """A model tells that a text is wrong, not where: a policy that redacts and has no stretch to mask withholds."""
+    if verdict.action != Action.ACTION_REDACT:
+        return
+    masked = {span.policy for span in spans}
+    loose = [
+        policy.name
+        for policy in _violated(held, subject, verdict)
+        if policy.action_for(subject) == Action.ACTION_REDACT and policy.name not in masked
+    ]
+    if loose and not spans:
+        verdict.action = Action.ACTION_BLOCK
+        verdict.cause = f"{verdict.cause}; nothing in it could be masked for {', '.join(sorted(loose))}"
+
+
+def _tell_redactions(verdict: Verdict, spans: Sequence[_Span]) -> None:
+    verdict.redactions.extend(safety_pb2.Redaction(policy=span.policy, start=span.start, end=span.end) for span in spans)
+
+
+def _line(parts: Sequence[str], glued: Sequence[bool]) -> tuple[str, list[int]]:
+    """Words as one line, and where each starts."""
+    gaps = ["" if number == 0 or (number < len(glued) and glued[number]) else " " for number in range(len(parts))]
+    starts = list(accumulate((len(gap) + len(part) for gap, part in zip(gaps, parts, strict=True)), initial=0))
+    return "".join(gap + part for gap, part in zip(gaps, parts, strict=True)), [
+        start + len(gap) for start, gap in zip(starts, gaps, strict=False)
+    ]
+
+
+@cache
+def _rules_digest() -> str:
+    """One hash of everything that the rules consist of."""
+    digest = hashlib.sha256()
+    for path in (*words.RULES, linear.WEIGHTS):
+        digest.update(path.read_bytes())
+    digest.update("\n".join([*personal.SOURCES, *injection.SOURCES]).encode())
+    return digest.hexdigest()

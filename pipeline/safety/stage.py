@@ -1,7 +1,7 @@
 """Screening: everything is judged before it goes on, on the three ways to the viewer.
 
 Each item is judged on its own, so no stage holds anything. What was not judged does not pass: an item that cannot be
-judged is an error, never an allowed item.
+judged is an error, never an allowed item. What was flagged, redacted or withheld is also told on the topic `audit`.
 """
 
 from collections.abc import AsyncIterator
@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from watchword.v1 import events_pb2, safety_pb2, scene_pb2
+from watchword.v1 import events_pb2, safety_pb2, scene_pb2, transcript_pb2
 
 from pipeline.errors import MediaUndecodable, MessageInvalid
-from pipeline.safety.judge import Judge
-from pipeline.safety.policy import passes
+from pipeline.safety.audit import Auditor, Item
+from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords
+from pipeline.safety.policy import Subject, passes
 
 _log = structlog.get_logger(__name__)
 
@@ -24,9 +25,11 @@ class _Screen:
     held = 0
     kind: str
 
-    def __init__(self, stream_id: str, judge: Judge) -> None:
+    def __init__(self, stream_id: str, judge: Judge, auditor: Auditor | None = None) -> None:
+        """Without an auditor nothing is told on the topic `audit`."""
         self._stream_id = stream_id
         self._judge = judge
+        self._auditor = auditor
 
     async def flush(self) -> AsyncIterator[Message]:
         """There is nothing left to say."""
@@ -43,6 +46,10 @@ class _Screen:
     def _unknown(self, item: Message) -> MessageInvalid:
         return MessageInvalid(f"stream {self._stream_id}: a {type(item).__name__} without anything that can be judged as a {self.kind}")
 
+    def _audited(self, item: Item, verdict: safety_pb2.Verdict) -> list[events_pb2.AuditEvent]:
+        record = self._auditor.record(item, verdict) if self._auditor is not None else None
+        return [events_pb2.AuditEvent(record=record)] if record is not None else []
+
     def _withheld(self, item_id: str, verdict: safety_pb2.Verdict, start: Duration, end: Duration) -> events_pb2.ClearedEvent:
         _log.info("withheld", stream=self._stream_id, kind=self.kind, id=item_id, cause=verdict.cause, model=verdict.model)
         return events_pb2.ClearedEvent(
@@ -56,13 +63,13 @@ class ScreenTranscripts(_Screen):
     """Transcripts: offending words are masked in place; a segment that must not pass is withheld when it is final.
 
     A blocked partial says nothing. Words of it that were shown before are taken back by the `Withheld` of its final.
-    Statistics hold no words and pass as they are.
+    Models and the audit hear finals only: a partial is judged by rules, at once. Statistics hold no words and pass as they are.
     """
 
     kind = "transcript"
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
-        """A `TranscriptEvent` to a `ClearedEvent`."""
+        """A `TranscriptEvent` to a `ClearedEvent`, and an `AuditEvent` for a final that is not allowed as it is."""
         if not isinstance(item, events_pb2.TranscriptEvent):
             raise self._unknown(item)
         match item.WhichOneof("event"):
@@ -72,24 +79,48 @@ class ScreenTranscripts(_Screen):
                 self._own(item.stats.stream_id, item.stats.id)
                 yield events_pb2.ClearedEvent(stats=item.stats)
             case "segment":
-                segment = item.segment
-                self._own(segment.stream_id, segment.id)
-                judged = self._judge.transcript(segment.text, [word.text for word in segment.words])
-                if passes(judged.verdict):
-                    cleared = events_pb2.ClearedEvent(segment=segment)
-                    cleared.segment.text = judged.text
-                    cleared.segment.verdict.CopyFrom(judged.verdict)
-                    for word, text in zip(cleared.segment.words, judged.words, strict=True):
-                        word.text = text
-                    yield cleared
-                elif segment.is_final:
-                    yield self._withheld(segment.id, judged.verdict, segment.media_start, segment.media_end)
+                async for said in self._segment(item.segment):
+                    yield said
             case _:
                 raise self._unknown(item)
 
+    async def _segment(self, segment: transcript_pb2.TranscriptSegment) -> AsyncIterator[Message]:
+        self._own(segment.stream_id, segment.id)
+        parts, glued = [word.text for word in segment.words], [word.glued for word in segment.words]
+        if segment.is_final:
+            judged = await self._judge.whole_transcript(segment.text, parts, glued=glued, stream_id=self._stream_id)
+        else:
+            judged = self._judge.transcript(segment.text, parts, glued=glued, stream_id=self._stream_id)
+        _time(judged, segment)
+        if passes(judged.verdict):
+            cleared = events_pb2.ClearedEvent(segment=segment)
+            cleared.segment.text = judged.text
+            cleared.segment.verdict.CopyFrom(judged.verdict)
+            for word, text in zip(cleared.segment.words, judged.words, strict=True):
+                word.text = text
+            yield cleared
+        elif segment.is_final:
+            yield self._withheld(segment.id, judged.verdict, segment.media_start, segment.media_end)
+        if segment.is_final:
+            shown = Item(self._stream_id, segment.id, Subject.SPEECH, segment.text, judged.text, segment.media_start, segment.media_end)
+            for record in self._audited(shown, judged.verdict):
+                yield record
+
+
+def _time(judged: JudgedWords, segment: transcript_pb2.TranscriptSegment) -> None:
+    """Say of each redaction when it was said: by its words, or, where text and words differ, by the whole segment."""
+    known = len(judged.masked) == len(judged.verdict.redactions)
+    for number, redaction in enumerate(judged.verdict.redactions):
+        masked = judged.masked[number] if known else None
+        redaction.media_start.CopyFrom(segment.words[masked.first].media_start if masked else segment.media_start)
+        redaction.media_end.CopyFrom(segment.words[masked.last].media_end if masked else segment.media_end)
+
 
 class ScreenKeyframes(_Screen):
-    """Keyframes: an allowed one goes on to be described and to the viewer, another to neither. Scene borders go on."""
+    """Keyframes: an allowed one goes on to be described and to the viewer, another to neither. Scene borders go on.
+
+    A redacted one goes on pixelated, or as a grey picture, to both.
+    """
 
     kind = "keyframe"
 
@@ -104,22 +135,28 @@ class ScreenKeyframes(_Screen):
             case "keyframe":
                 keyframe = item.keyframe
                 self._own(keyframe.stream_id, keyframe.id)
-                verdict = await self._verdict(keyframe)
-                if not passes(verdict):
-                    yield self._withheld(keyframe.id, verdict, keyframe.media_time, keyframe.media_time)
-                    return
-                shown = events_pb2.KeyframeEvent(keyframe=keyframe)
-                shown.keyframe.verdict.CopyFrom(verdict)
-                yield shown
-                yield events_pb2.ClearedEvent(keyframe=shown.keyframe)
+                judged = await self._judged(keyframe)
+                if passes(judged.verdict):
+                    shown = events_pb2.KeyframeEvent(keyframe=keyframe)
+                    shown.keyframe.jpeg = judged.jpeg
+                    shown.keyframe.verdict.CopyFrom(judged.verdict)
+                    yield shown
+                    yield events_pb2.ClearedEvent(keyframe=shown.keyframe)
+                else:
+                    yield self._withheld(keyframe.id, judged.verdict, keyframe.media_time, keyframe.media_time)
+                at = keyframe.media_time
+                for record in self._audited(
+                    Item(self._stream_id, keyframe.id, Subject.FRAME, keyframe.jpeg, judged.jpeg, at, at), judged.verdict
+                ):
+                    yield record
             case _:
                 raise self._unknown(item)
 
-    async def _verdict(self, keyframe: scene_pb2.Keyframe) -> safety_pb2.Verdict:
+    async def _judged(self, keyframe: scene_pb2.Keyframe) -> JudgedPicture:
         if not keyframe.jpeg:
             raise MessageInvalid(f"stream {self._stream_id}: the keyframe {keyframe.id!r} has no picture to judge and does not pass")
         try:
-            return await self._judge.image(keyframe.jpeg)
+            return await self._judge.picture(keyframe.jpeg, stream_id=self._stream_id)
         except MediaUndecodable as error:
             raise MediaUndecodable(
                 f"stream {self._stream_id}: the keyframe {keyframe.id!r} cannot be judged and does not pass: {error}"
@@ -132,17 +169,29 @@ class ScreenCaptions(_Screen):
     kind = "scene"
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
-        """A `CaptionEvent` to a `ClearedEvent`."""
+        """A `CaptionEvent` to a `ClearedEvent`, and an `AuditEvent` where it is not allowed as it is."""
         if not isinstance(item, events_pb2.CaptionEvent) or item.WhichOneof("event") != "caption":
             raise self._unknown(item)
         caption = item.caption
         self._own(caption.stream_id, caption.id)
-        judged, lines = self._judge.lines(caption.text, caption.on_screen_text)
-        if not passes(judged.verdict):
+        judged, lines = await self._judge.whole_lines(caption.text, caption.on_screen_text, stream_id=self._stream_id)
+        if passes(judged.verdict):
+            cleared = events_pb2.ClearedEvent(caption=caption)
+            cleared.caption.text = judged.text
+            cleared.caption.on_screen_text[:] = lines
+            cleared.caption.verdict.CopyFrom(judged.verdict)
+            yield cleared
+        else:
             yield self._withheld(caption.id, judged.verdict, caption.media_start, caption.media_end)
-            return
-        cleared = events_pb2.ClearedEvent(caption=caption)
-        cleared.caption.text = judged.text
-        cleared.caption.on_screen_text[:] = lines
-        cleared.caption.verdict.CopyFrom(judged.verdict)
-        yield cleared
+        shown = Item(
+            self._stream_id,
+            caption.id,
+            Subject.DESCRIPTION,
+            "\n".join([caption.text, *caption.on_screen_text]),
+            "\n".join([judged.text, *lines]),
+            caption.media_start,
+            caption.media_end,
+            [keyframe.id for keyframe in caption.keyframes],
+        )
+        for record in self._audited(shown, judged.verdict):
+            yield record

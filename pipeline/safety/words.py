@@ -1,27 +1,33 @@
 """The text policy "rules-v1": offensive words and phrases, found behind disguises and left alone inside ordinary words.
 
-A word is compared whole, so "class" and "Scunthorpe" do not match. Before that it is folded: case, accents, invisible
-characters and look-alike letters of other scripts; digits and signs used as letters ("sh1t", "$hit"); stretched letters
+A word is compared whole, so "class" and "Scunthorpe" do not match. Before that it is folded (`pipeline.safety.normalise`), and
+read in other ways too: digits and signs as letters ("sh1t", "$hit"); a star as any vowel ("f*ck"); stretched letters
 ("fuuuck"); and letters set apart ("f u c k", "f.u.c.k"). Words broken in two ("fu ck") are not put together, because
-ordinary neighbours ("push it") would be.
+ordinary neighbours ("push it") would be. In scripts that write no spaces a rule's `parts` are looked for anywhere.
 """
 
 import re
 import tomllib
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import product
 from pathlib import Path
+
+from pipeline.safety.normalise import Folded, fold
 
 MODEL = "rules-v1"
 """The name under which verdicts cite these rules."""
 
-RULES = Path(__file__).with_name("words.toml")
+RULES = (Path(__file__).with_name("words.toml"), Path(__file__).with_name("words_other.toml"))
 
 _LEET = str.maketrans("@4310$57+!", "aaeiosstti")
-_LOOKALIKES = str.maketrans("аеорсухіѕкмтнвјԁɡ’‘", "aeopcyxiskmthbjdg''")
-_PIECE = re.compile(r"(?:[^\W_]|[@$])(?:(?:[^\W_]|[@$!+'])*(?:[^\W_]|[@$]))?")
+_PIECE = re.compile(r"(?:[^\W_]|[@$])(?:(?:[^\W_]|[@$!+'*])*(?:[^\W_]|[@$]))?")
+_VOWELS = "aeiou"
+_STARS_MOST = 2
+"""Of a word with more stars nothing is left to go by."""
+_PIECE_MOST = 64
+"""No word is longer; what is, is a key, an address or noise."""
 _STRETCHED = re.compile(r"(.)\1{2,}")
 _SENTENCE_END = re.compile(r"[.!?;:\n]")
 _LETTERS_APART = 3
@@ -41,6 +47,8 @@ class Match:
     """Index of the first character."""
     end: int
     """Index after the last character."""
+    whole: bool = False
+    """Whether nothing of it may stay when it is masked, the first character neither."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class _Rules:
     policies: tuple[str, ...]
     words: tuple[tuple[str, float, re.Pattern[str]], ...]
     phrases: tuple[tuple[str, float, re.Pattern[str]], ...]
+    parts: tuple[tuple[str, float, re.Pattern[str]], ...]
 
 
 @dataclass(frozen=True)
@@ -66,12 +75,18 @@ def policies() -> tuple[str, ...]:
 
 def find(text: str) -> list[Match]:
     """Every place in the text that breaks a rule, in order of start."""
-    pieces = _pieces(text)
+    return find_folded(text, fold(text))
+
+
+def find_folded(text: str, folded: Folded) -> list[Match]:
+    """As `find`, for who has folded the text already."""
+    pieces = _pieces(folded)
     matches = [
         Match(policy, probability, piece.start, piece.end) for piece in pieces for policy, probability in _broken_by_word(piece.text)
     ]
     matches += _letters_apart(pieces)
     matches += _phrases(text, pieces)
+    matches += _parts(folded)
     return sorted(matches, key=lambda match: (match.start, match.end, match.policy))
 
 
@@ -83,14 +98,14 @@ def score(matches: Iterable[Match]) -> dict[str, float]:
     return scores
 
 
-def mask(text: str, spans: Iterable[tuple[int, int]]) -> str:
+def mask(text: str, spans: Iterable[tuple[int, int]], *, whole: Iterable[tuple[int, int]] = ()) -> str:
     """The text with each span masked as broadcasters do ("f***"): its first character stays, spaces and hyphens too.
 
-    Length and number of words stay the same.
+    Of the spans in `whole` no character stays, signs and spaces apart. Length and number of words stay the same.
     """
     characters = list(text)
-    for start, end in spans:
-        for index in range(start + 1, end):
+    for start, end in [*((start + 1, end) for start, end in spans), *whole]:
+        for index in range(start, end):
             if not characters[index].isspace() and characters[index] not in "-'’.,":
                 characters[index] = "*"
     return "".join(characters)
@@ -101,7 +116,8 @@ def _rules() -> _Rules:
     names: dict[str, None] = {}
     words: list[tuple[str, float, re.Pattern[str]]] = []
     phrases: list[tuple[str, float, re.Pattern[str]]] = []
-    for rule in tomllib.loads(RULES.read_text("utf-8"))["rule"]:
+    parts: list[tuple[str, float, re.Pattern[str]]] = []
+    for rule in (rule for path in RULES for rule in tomllib.loads(path.read_text("utf-8"))["rule"]):
         policy, probability = str(rule["policy"]), float(rule["probability"])
         names[policy] = None
         if rule.get("words"):
@@ -109,21 +125,30 @@ def _rules() -> _Rules:
         if rule.get("phrases"):
             phrase = "|".join(f"(?:{phrase})" for phrase in rule["phrases"])
             phrases.append((policy, probability, re.compile(rf"(?<!\S)(?:{phrase})(?!\S)", re.MULTILINE)))
-    return _Rules(tuple(names), tuple(words), tuple(phrases))
+        if rule.get("lines"):
+            phrase = "|".join(re.escape(fold(line).text) for line in rule["lines"])
+            phrases.append((policy, probability, re.compile(rf"(?<!\S)(?:{phrase})(?!\S)", re.MULTILINE)))
+        if rule.get("plain"):
+            plain = "|".join(re.escape(fold(word).text) for word in rule["plain"])
+            words.append((policy, probability, re.compile(plain)))
+        if rule.get("parts"):
+            but = "|".join(re.escape(fold(part).text) for part in sorted(rule.get("but", []), key=len, reverse=True))
+            part = "|".join(re.escape(fold(part).text) for part in sorted(rule["parts"], key=len, reverse=True))
+            parts.append((policy, probability, re.compile(f"(?:{but})|(?P<part>{part})" if but else f"(?P<part>{part})")))
+    return _Rules(tuple(names), tuple(words), tuple(phrases), tuple(parts))
 
 
-def _pieces(text: str) -> list[_Piece]:
-    if text.isascii():
-        return [_Piece(found.group(), *found.span()) for found in _PIECE.finditer(text.lower())]
-    folded: list[str] = []
-    places: list[int] = []
-    for index, character in enumerate(text):
-        for part in unicodedata.normalize("NFKD", character).casefold():
-            if unicodedata.category(part) not in ("Mn", "Cf"):
-                folded.append(part)
-                places.append(index)
-    plain = "".join(folded).translate(_LOOKALIKES)
-    return [_Piece(found.group(), places[found.start()], places[found.end() - 1] + 1) for found in _PIECE.finditer(plain)]
+def _pieces(folded: Folded) -> list[_Piece]:
+    return [_Piece(found.group(), *folded.span(*found.span())) for found in _PIECE.finditer(folded.text)]
+
+
+def _parts(folded: Folded) -> Iterator[Match]:
+    if folded.text.isascii():
+        return
+    for policy, probability, pattern in _rules().parts:
+        for found in pattern.finditer(folded.text):
+            if found["part"]:
+                yield Match(policy, probability, *folded.span(*found.span()))
 
 
 @lru_cache(maxsize=8192)
@@ -136,6 +161,9 @@ def _forms(piece: str) -> tuple[str, ...]:
     for form in tuple(forms):
         if any(character.isalpha() for character in form):
             forms[form.translate(_LEET)] = None
+    if 0 < bare.count("*") <= _STARS_MOST:
+        filled = bare.replace("{", "").replace("}", "").replace("*", "{}")
+        forms |= {filled.format(*vowels): None for vowels in product(_VOWELS, repeat=bare.count("*"))}
     for form in tuple(forms):
         forms[_STRETCHED.sub(r"\1", form)] = None
         forms[_STRETCHED.sub(r"\1\1", form)] = None
@@ -144,6 +172,10 @@ def _forms(piece: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8192)
 def _broken_by_word(piece: str) -> tuple[tuple[str, float], ...]:
+    if len(piece) > _PIECE_MOST:
+        piece = _STRETCHED.sub(r"\1\1", piece)
+        if len(piece) > _PIECE_MOST:
+            return ()
     return tuple(
         (policy, probability) for policy, probability, pattern in _rules().words if any(pattern.fullmatch(form) for form in _forms(piece))
     )

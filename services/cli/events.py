@@ -182,7 +182,9 @@ def reason(frame: scene_pb2.Keyframe) -> str:
 
 
 def action(verdict: safety_pb2.Verdict) -> str:
-    """The action of a verdict as users see it, such as "allow"."""
+    """The action of a verdict as users see it, such as "allow"; "unscored" where nothing could judge, so that nothing passed."""
+    if verdict.action == safety_pb2.Action.ACTION_UNSPECIFIED:
+        return "unscored"
     return safety_pb2.Action.Name(verdict.action).removeprefix("ACTION_").lower()
 
 
@@ -210,6 +212,21 @@ def _verdict(item: Any, kind: str, start: Duration, end: Duration, emitted_s: fl
         "scores": {score.policy: _short(score.probability) for score in verdict.scores},
         "text": verdict.cause,
         "model": verdict.model,
+        "unscored": list(verdict.unscored),
+        "failed": list(verdict.failed),
+        "policy_version": verdict.policy_version,
+        "redactions": [_redaction(redaction) for redaction in verdict.redactions],
+    }
+
+
+def _redaction(redaction: safety_pb2.Redaction) -> Event:
+    known = redaction.HasField("media_start")
+    return {
+        "policy": redaction.policy,
+        "start": redaction.start,
+        "end": redaction.end,
+        "media_start": _seconds(redaction.media_start) if known else None,
+        "media_end": _seconds(redaction.media_end) if known else None,
     }
 
 

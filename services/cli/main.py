@@ -20,6 +20,10 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="The models: which there are, where they lie, whether they are the right ones.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+audit_app = typer.Typer(help="The audit log: what the safety filter did, and whether anybody touched it.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+review_app = typer.Typer(help="What the safety filter flagged, redacted or withheld, for people to decide.", no_args_is_help=True)
+app.add_typer(review_app, name="review")
 
 SOURCE = Annotated[str, typer.Argument(help="A file, a URL (rtsp, rtmp, srt, http, hls) or a device such as /dev/video0.")]
 STREAM = Annotated[str, typer.Argument(help="The stream's id.")]
@@ -27,6 +31,14 @@ SPEED = Annotated[str, typer.Option(help="How fast a recording is played: 1 (its
 KAFKA = Annotated[str, typer.Option(help="The broker, as host:port.", envvar="WATCHWORD_KAFKA")]
 GATEWAY = Annotated[str, typer.Option(help="The gateway, as host:port.", envvar="WATCHWORD_GATEWAY")]
 EVENTS = Annotated[Path | None, typer.Option(help="Write every event to this file as one JSON object a line (docs/events.md).")]
+
+STORE = Annotated[Path, typer.Option(help="The memory's SQLite file, which holds the audit log.", envvar="WATCHWORD_STORE")]
+AUDIT_KEY = Annotated[Path | None, typer.Option("--key", help="The file of the audit key, if there is one.", envvar="WATCHWORD_AUDIT_KEY")]
+VERDICT = Annotated[str, typer.Argument(metavar="VERDICT", help="Its id, as `watchword review list` tells it.")]
+OUT_FILE = Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")]
+ONE_STREAM = Annotated[str, typer.Option("--stream", help="Only what belongs to this stream.")]
+REVIEWER = Annotated[str, typer.Option(help="Who decides; it is kept with the decision.")]
+NOTE = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
 
 CATALOG = Annotated[list[Path] | None, typer.Option(help="A catalog file of your own, laid over the shipped one (docs/models.md).")]
 OUT = Annotated[Path | None, typer.Option(help="Write captions.vtt, captions.srt, scenes.json and contact sheets here in the end.")]
@@ -149,6 +161,85 @@ def health(address: Annotated[str, typer.Argument(help="A service's host:port, o
     from services.cli.remote import health as health_command
 
     health_command(address)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    store: STORE = Path("watchword.db"),
+    key: AUDIT_KEY = None,
+    expect: Annotated[str, typer.Option(help="A head that was printed earlier, as ROWS:HASH: it must still be part of the log.")] = "",
+) -> None:
+    """Tell whether a row of the log was removed or changed, and which; the exit status is 1 then."""
+    from services.cli.audit import verify as command
+
+    command(store, key, expect)
+
+
+@audit_app.command("export")
+def audit_export(
+    store: STORE = Path("watchword.db"),
+    key: AUDIT_KEY = None,
+    out: OUT_FILE = None,
+    stream: ONE_STREAM = "",
+    content: Annotated[bool, typer.Option(help="Open what policies with keep_content sealed; needs the key.")] = False,
+) -> None:
+    """Write the log as JSON, one row a line."""
+    from services.cli.audit import export as command
+
+    command(store, key, out, stream, content=content)
+
+
+@review_app.command("list")
+def review_list(
+    store: STORE = Path("watchword.db"),
+    stream: ONE_STREAM = "",
+    everything: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
+) -> None:
+    """Tell what waits for a decision: what was flagged, redacted or withheld, when, why, and its keyframe."""
+    from services.cli.audit import review_list as command
+
+    command(store, stream, everything=everything)
+
+
+@review_app.command("show")
+def review_show(verdict: VERDICT, store: STORE = Path("watchword.db"), out: OUT_FILE = None) -> None:
+    """Tell all that is kept of a verdict; --out writes its keyframe."""
+    from services.cli.audit import review_show as command
+
+    command(store, verdict, out)
+
+
+@review_app.command("uphold")
+def review_uphold(
+    verdict: VERDICT, reviewer: REVIEWER, store: STORE = Path("watchword.db"), key: AUDIT_KEY = None, note: NOTE = ""
+) -> None:
+    """Decide that a verdict was right."""
+    from services.cli.audit import decide
+
+    decide(store, key, verdict, "uphold", reviewer, note)
+
+
+@review_app.command("overturn")
+def review_overturn(
+    verdict: VERDICT, reviewer: REVIEWER, store: STORE = Path("watchword.db"), key: AUDIT_KEY = None, note: NOTE = ""
+) -> None:
+    """Decide that a verdict was wrong."""
+    from services.cli.audit import decide
+
+    decide(store, key, verdict, "overturn", reviewer, note)
+
+
+@review_app.command("export")
+def review_export(
+    store: STORE = Path("watchword.db"),
+    key: AUDIT_KEY = None,
+    out: OUT_FILE = None,
+    policies: Annotated[Path | None, typer.Option(help="The policy file whose wordings are used.", envvar="WATCHWORD_POLICIES")] = None,
+) -> None:
+    """Write the decisions as preferences (prompt, chosen, rejected), one JSON object a line, for tuning a model."""
+    from services.cli.audit import review_export as command
+
+    command(store, key, out, policies)
 
 
 @models_app.command("list")

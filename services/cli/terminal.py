@@ -19,7 +19,12 @@ INDENT = 14
 """Columns before the words, where times and labels stand."""
 PICTURES_KEPT = 1000
 """Of how many keyframes the scores are kept for the line about their scene, which may never come."""
-ACTIONS = {"redact": "redacted", "block": "withheld"}
+ACTIONS = {
+    "flag": "flagged",
+    "redact": "redacted",
+    "block": "withheld",
+    "unscored": "withheld, because nothing here can judge it",
+}
 """What was done with what did not pass."""
 
 
@@ -34,6 +39,8 @@ class Terminal:
         self._answer = ""
         self._scene: Event = {"keyframes": []}
         self._pictures: dict[str, dict[str, float]] = {}
+        self._not_judged: Event | None = None
+        """The verdict on the latest picture, for what it says that nothing judged."""
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -121,14 +128,16 @@ class Terminal:
         """What passes is told once for each scene, with the highest scores of its pictures; what does not pass, at once."""
         if event["action"] != "allow":
             cause = f" — {event['text']}" if event["text"] else ""
-            told = f"{event['kind']} {ACTIONS[event['action']]}{cause} ({_scores(event['scores'])})"
+            told = f"{event['kind']} {ACTIONS[event['action']]}{cause} ({_scores(event['scores'])}{_unscored(event)})"
             self._line(_span(event), "safety", Text(told, style="red"), style="magenta")
         elif event["kind"] == "keyframe":
             self._pictures[event["of"]] = event["scores"]
+            self._not_judged = event
             if len(self._pictures) > PICTURES_KEPT:
                 del self._pictures[next(iter(self._pictures))]
         elif event["kind"] == "scene":
-            told = f"allowed; pictures: {_scores(self._highest_of(self._scene))}; words: {_scores(event['scores'])}"
+            pictures = f"{_scores(self._highest_of(self._scene))}{_unscored(self._not_judged)}"
+            told = f"allowed; pictures: {pictures}; words: {_scores(event['scores'])}{_unscored(event)}"
             self._line("", "safety", Text(told, style="dim"), style="magenta")
 
     def _highest_of(self, scene: Event) -> dict[str, float]:
@@ -158,6 +167,10 @@ class Terminal:
         row.add_column()
         row.add_row(when, Text(f"{label}  ", style=style) + text if label else text)
         return row
+
+
+def _unscored(event: Event | None) -> str:
+    return f", not judged: {', '.join(event['unscored'])}" if event and event["unscored"] else ""
 
 
 def _scores(scores: Mapping[str, float]) -> str:

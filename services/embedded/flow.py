@@ -63,14 +63,15 @@ class Flow:
         Raises what publishing raises, after what could be read was understood, and what a step raises for good.
         """
         bus = MemoryBus()
-        indexed = asyncio.Event()
+        indexed, audited = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             viewing = [
                 group.create_task(_follow_cleared(bus, cleared)),
                 group.create_task(_follow_errors(bus, failed)),
             ]
             factories = {name: factory for parts in self.parts.values() for name, factory in parts.stages.items()}
-            factories["index"] = _telling(factories["index"], indexed)
+            factories["index"] = telling(factories["index"], indexed)
+            factories["keep-audit"] = telling(factories["keep-audit"], audited)
             steps = [group.create_task(run(step, bus, factories[step.name])) for step in STEPS.values()]
             report, failure = None, None
             try:
@@ -80,6 +81,7 @@ class Flow:
             if report is not None or bus.holds("audio"):
                 await viewing[0]
                 await indexed.wait()
+                await audited.wait()
                 await bus.caught_up("errors")
             for task in [*viewing, *steps]:
                 task.cancel()
@@ -139,5 +141,6 @@ class _Telling:
         self._stage.close()
 
 
-def _telling(make_stage: StageFactory, flushed: asyncio.Event) -> StageFactory:
+def telling(make_stage: StageFactory, flushed: asyncio.Event) -> StageFactory:
+    """A factory of the same stages, each of which sets the event when it has flushed."""
     return lambda stream_id: _Telling(make_stage(stream_id), flushed)

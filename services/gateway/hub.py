@@ -258,6 +258,8 @@ class Hub:
         if segment is not None and stream.history and stream.history[-1].partial_of == segment.id:
             # A later word on the same segment says all that the partial said.
             stream.bytes -= stream.history.pop().size
+        if response.event.HasField("withheld"):
+            self._take_back(stream, response.event.withheld.id)
         stream.history.append(update)
         stream.bytes += update.size
         while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
@@ -266,6 +268,13 @@ class Hub:
             stream.forgotten = stream.forgotten.after(oldest.topic, oldest.offset)
         for viewer in stream.viewers:
             viewer.offer(update)
+
+    def _take_back(self, stream: _Stream, segment_id: str) -> None:
+        """Forget the partials of a segment that was withheld: who comes late is not shown what is taken back."""
+        kept = [update for update in stream.history if update.partial_of != segment_id]
+        if len(kept) < len(stream.history):
+            stream.history = deque(kept)
+            stream.bytes = sum(update.size for update in kept)
 
     def _stream(self, stream_id: str) -> _Stream:
         stream = self._streams.get(stream_id)

@@ -4,17 +4,20 @@ import asyncio
 from dataclasses import dataclass, field
 
 from watchword.v1 import qa_service_pb2_grpc
-from watchword.v1.safety_pb2 import Verdict
 
 from pipeline.bus import Bus
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer, ExtractiveAnswerer
+from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.qa.sqlite import SqliteStore
 from pipeline.qa.stage import Index
+from pipeline.safety.audit import Auditor
+from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
 from services.memory.servicer import QaServicer
+from services.screening import audit_keys, book_of, load_scorers
 from services.serve import Parts, face_of
 from services.settings import Settings
 
@@ -27,23 +30,28 @@ class MemoryParts(Parts):
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
-    """The store and the embedder, shared by indexing and answering."""
+    """The store, the audit log and the embedder, shared by indexing, keeping and answering."""
+    keys = audit_keys(settings)
+    book = book_of(settings)
     embedder = await asyncio.to_thread(model.load)
     store = await asyncio.to_thread(SqliteStore, settings.store)
-    judge = Judge(NoPictures())
+    log = await asyncio.to_thread(AuditLog, settings.store, key=keys.chain if keys is not None else b"")
+    judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
-    def judge_text(text: str) -> tuple[str, Verdict]:
-        judged = judge.text(text)
-        return judged.text, judged.verdict
-
-    answerer = ExtractiveAnswerer(store, embedder, judge_text)
+    auditor = Auditor(book, judge.digests(), keys=keys)
+    answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=log.append)
 
     def make_stage(stream_id: str) -> Stage:
         return Index(stream_id, store, embedder)
 
+    def keep_audit(stream_id: str) -> Stage:
+        return KeepAudit(stream_id, log)
+
     async def close() -> None:
+        judge.close()
         await embedder.close()
         await store.close()
+        await log.close()
 
     face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer))
-    return MemoryParts([face], {"index": make_stage}, close=close, answerer=answerer)
+    return MemoryParts([face], {"keep-audit": keep_audit, "index": make_stage}, close=close, answerer=answerer)

@@ -40,7 +40,7 @@ def test_every_event_has_the_promised_keys(embedded_events: list[Event]) -> None
         "statistics": {"text", "words", "words_per_minute", "flicker", "real_time_factor", "words_refused"} | latencies,
         "keyframe": {"reason", "score", "scene"},
         "scene": {"text", "on_screen_text", "keyframes", "model"},
-        "verdict": {"text", "of", "kind", "action", "scores", "model"},
+        "verdict": {"text", "of", "kind", "action", "scores", "model", "unscored", "failed", "policy_version", "redactions"},
         "answer": {"text", "question", "supported", "evidence", "model"},
     }
     assert {event["type"] for event in embedded_events} == set(own)

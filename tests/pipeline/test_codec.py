@@ -2,7 +2,7 @@
 
 import pytest
 from google.protobuf.message import Message
-from watchword.v1 import errors_pb2, events_pb2, media_pb2, scene_pb2, transcript_pb2
+from watchword.v1 import errors_pb2, events_pb2, media_pb2, safety_pb2, scene_pb2, transcript_pb2
 
 from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Position, codec
 from pipeline.errors import MessageInvalid, MessageTooLarge, RecordInvalid
@@ -18,6 +18,7 @@ SAMPLES: dict[str, Message] = {
     "keyframes": events_pb2.KeyframeEvent(keyframe=scene_pb2.Keyframe(stream_id="a", jpeg=b"\xff\xd8")),
     "shown": events_pb2.KeyframeEvent(scene=scene_pb2.SceneBoundary(stream_id="a")),
     "captions": events_pb2.CaptionEvent(caption=scene_pb2.SceneCaption(stream_id="a", text="A lake.")),
+    "audit": events_pb2.AuditEvent(record=safety_pb2.AuditRecord(stream_id="a", id="audit-0")),
     "cleared": events_pb2.ClearedEvent(end=media_pb2.StreamEnd(stream_id="a")),
     "errors": errors_pb2.ErrorEvent(stream_id="a", message="it is broken"),
 }

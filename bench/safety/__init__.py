@@ -1,0 +1,1 @@
+"""What the safety filter finds, what it takes, and how sure that is."""

@@ -1,0 +1,219 @@
+"""Looking into the audit log: whether it is whole, what it holds, and what people say of it."""
+
+import asyncio
+import base64
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from watchword.v1.safety_pb2 import Action, AuditRecord
+
+from pipeline.errors import RequestInvalid, SettingInvalid
+from pipeline.safety.audit import Keys
+from pipeline.safety.audit_log import AuditLog, Row
+from pipeline.safety.policy import Policy, Subject
+from pipeline.safety.policy_file import SHIPPED, read
+from pipeline.timeline import MediaTime
+
+T = TypeVar("T")
+
+WORDS = {"uphold": "upheld", "overturn": "overturned"}
+
+
+def verify(store: Path, key: Path | None, expect: str) -> None:
+    """Say whether the log is whole; raises `SystemExit` with 1 where it is not."""
+    report = _with(store, key, lambda log: log.verify(expect=_expected(expect)))
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    if report.problems:
+        raise SystemExit(1)
+    print(f"{report.rows} rows, none removed or changed; the head is {report.rows}:{report.head}")
+
+
+def export(store: Path, key: Path | None, out: Path | None, stream: str, *, content: bool) -> None:
+    """Write every row as a JSON object a line; with `content`, what was sealed is opened."""
+    keys = _keys(key)
+    if content and keys is None:
+        raise SettingInvalid("--content needs the key that sealed it: --key, or WATCHWORD_AUDIT_KEY")
+
+    async def write(log: AuditLog) -> None:
+        lines = []
+        async for row in log.all(stream_id=stream or None):
+            told: dict[str, Any] = {"seq": row.seq, "kind": row.kind, "id": row.id, "stream": row.stream_id, "hash": row.hash} | row.body
+            if content and keys is not None and row.kind == "verdict" and row.record.sealed_content:
+                told["content"] = _readable(keys.open(row.record.sealed_content, row.id))
+            lines.append(json.dumps(told, ensure_ascii=False))
+        _write("".join(f"{line}\n" for line in lines), out)
+
+    _with(store, key, write)
+
+
+def review_list(store: Path, stream: str, *, everything: bool) -> None:
+    """Print verdicts, the undecided ones alone unless everything is asked for."""
+
+    async def show(log: AuditLog) -> None:
+        count = 0
+        async for row, decision in _verdicts(log, stream or None):
+            if decision and not everything:
+                continue
+            count += 1
+            print(_line(row, decision))
+        print(f"{count} verdict{'' if count == 1 else 's'}{'' if everything else ' to decide'}")
+
+    _with(store, None, show)
+
+
+def review_show(store: Path, record_id: str, out: Path | None) -> None:
+    """Print all that is kept of a verdict; its keyframe goes to the file `out`."""
+
+    async def find(log: AuditLog) -> tuple[Row, str] | None:
+        return next(iter([found async for found in _verdicts(log, None) if found[0].id == record_id]), None)
+
+    found = _with(store, None, find)
+    if found is None:
+        raise RequestInvalid(f"there is no verdict {record_id!r} in {store}")
+    told = dict(found[0].body)
+    jpeg = base64.b64decode(told.pop("passed_jpeg", ""))
+    print(json.dumps(told | {"decision": found[1] or None}, ensure_ascii=False, indent=2))
+    if jpeg and out is not None:
+        out.write_bytes(jpeg)
+        print(f"keyframe: {out}")
+    elif jpeg:
+        print(f"keyframe: {len(jpeg):,} bytes of JPEG; --out FILE writes it")
+
+
+def decide(store: Path, key: Path | None, record_id: str, decision: str, reviewer: str, note: str) -> None:
+    """Add a person's decision to the log."""
+    _with(store, key, lambda log: log.review(record_id, decision, reviewer=reviewer, note=note))
+    print(f"{record_id} {WORDS[decision]}")
+
+
+def review_export(store: Path, key: Path | None, out: Path | None, policies: Path | None) -> None:
+    """Write what was decided as preferences, one JSON object a line: a prompt, the answer that people chose, and the other one.
+
+    The prompt is ShieldGemma's for the policy and the content. Content that was neither passed nor kept is not there, and its
+    verdicts are left out and counted.
+    """
+    keys = _keys(key)
+    held = read(policies or SHIPPED)
+
+    async def write(log: AuditLog) -> None:
+        lines, left_out = [], 0
+        async for row, decision in _verdicts(log, None):
+            if not decision:
+                continue
+            content = _content(row.record, keys)
+            known = held.of(row.stream_id).policies
+            for violation in row.record.violations:
+                policy = known.get(violation.policy)
+                if content is None or policy is None:
+                    left_out += 1
+                    continue
+                lines.append(json.dumps(_preference(row, content, policy, violation.probability, decision), ensure_ascii=False))
+        _write("".join(f"{line}\n" for line in lines), out)
+        if left_out:
+            print(f"{left_out} left out: their content was not kept, or their policy is not known any more", file=sys.stderr)
+
+    _with(store, key, write)
+
+
+def _preference(row: Row, content: str | bytes, policy: Policy, probability: float, decision: str) -> Mapping[str, object]:
+    from pipeline.safety import prompts
+
+    subject = Subject(row.record.subject)
+    chosen, rejected = (prompts.YES, prompts.NO) if decision == "uphold" else (prompts.NO, prompts.YES)
+    if isinstance(content, bytes):
+        prompt, image = prompts.SHIELDGEMMA_2.format(policy=policy.wording(subject)), base64.b64encode(content).decode()
+    else:
+        prompt, image = prompts.shieldgemma(content, policy, subject), None
+    told: dict[str, object] = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    if image is not None:
+        told["image"] = image
+    return told | {
+        "id": row.id,
+        "stream": row.stream_id,
+        "policy": policy.name,
+        "policy_version": row.record.policy_version,
+        "probability": round(probability, 4),
+    }
+
+
+def _content(record: AuditRecord, keys: Keys | None) -> str | bytes | None:
+    """What was judged, as far as it may be known: what was sealed, else what was flagged and passed as it was."""
+    if record.sealed_content and keys is not None:
+        opened = keys.open(record.sealed_content, record.id)
+        return opened if record.subject == Subject.FRAME.value else opened.decode("utf-8", "replace")
+    if record.action == Action.ACTION_FLAG:
+        return record.passed_jpeg or record.passed_text or None
+    return None
+
+
+async def _verdicts(log: AuditLog, stream_id: str | None) -> AsyncIterator[tuple[Row, str]]:
+    """Every verdict in order, with the latest decision of it; empty where there is none."""
+    decisions: dict[str, str] = {}
+    rows = []
+    async for row in log.all(stream_id=stream_id):
+        if row.kind == "review":
+            decisions[row.body["of"]] = row.body["decision"]
+        else:
+            rows.append(row)
+    for row in rows:
+        yield row, decisions.get(row.id, "")
+
+
+def _line(row: Row, decision: str) -> str:
+    record = row.record
+    at = MediaTime.from_proto(record.media_start).clock() if record.HasField("media_start") else "-"
+    action = Action.Name(record.action).removeprefix("ACTION_").lower().replace("block", "withhold")
+    shown = " ".join(record.passed_text.split())
+    parts = [record.id, record.stream_id or "-", record.subject, at, action, record.cause or "-"]
+    if record.passed_jpeg or record.keyframe_ids:
+        parts.append(f"keyframe {record.item_id if record.passed_jpeg else ', '.join(record.keyframe_ids)}")
+    if shown:
+        parts.append(f"“{shown[:80]}{'…' if len(shown) > 80 else ''}”")
+    return "  ".join([*parts, *([WORDS[decision]] if decision else [])])
+
+
+def _with(store: Path, key: Path | None, work: Callable[[AuditLog], Awaitable[T]]) -> T:
+    if not store.is_file():
+        raise SettingInvalid(f"there is no store {store}; name its file with --store, or WATCHWORD_STORE")
+    keys = _keys(key)
+
+    async def run() -> T:
+        log = AuditLog(store, key=keys.chain if keys is not None else b"")
+        try:
+            return await work(log)
+        finally:
+            await log.close()
+
+    return asyncio.run(run())
+
+
+def _keys(key: Path | None) -> Keys | None:
+    return Keys.read(key) if key is not None else None
+
+
+def _expected(text: str) -> tuple[int, str] | None:
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+):([0-9a-f]{64})", text)
+    if found is None:
+        raise SettingInvalid(f"--expect {text}: ROWS:HASH is needed, as `watchword audit verify` prints it")
+    return int(found[1]), found[2]
+
+
+def _readable(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
