@@ -12,10 +12,24 @@ from pipeline.errors import MediaUndecodable, TimeReversed
 from pipeline.media import chunks, codecs
 from pipeline.media.continuity import Continuity, continuity
 from pipeline.media.decoders.cpu import open_cpu
-from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFactory, DecoderFailed, DecoderLost, Frame, Skip, Surface, native
+from pipeline.media.decoders.port import (
+    CodedPacket,
+    Decoder,
+    DecoderFactory,
+    DecoderFailed,
+    DecoderLost,
+    Frame,
+    Interruptible,
+    Skip,
+    Surface,
+    native,
+)
 from pipeline.timeline import ZERO, MediaTime
 
 _log = structlog.get_logger(__name__)
+
+_GONE = 2
+"""Keyframes in a row that a device refuses before another decoder takes its place."""
 
 MAX_REVERSAL = MediaTime.of(1)
 """How far behind what was already shown a chunk may start; further back is another clock, not reordering."""
@@ -73,6 +87,7 @@ class VideoDecoder:
         self._rescued: list[DecodedFrame] = []
         self._order = _Order()
         self._tried = self._failed = 0
+        self._refused = 0
 
     @property
     def name(self) -> str:
@@ -117,7 +132,7 @@ class VideoDecoder:
                 self._decoder = None
             self._parameters = VideoParameters()
             self._parameters.CopyFrom(chunk.video)
-            self._decoder = self._open(self._stream_id, self._parameters)
+            self._decoder = self._opened()
             self._continuity = continuity(self._parameters)
             self._await_keyframe = True
             self._order = _Order()
@@ -146,6 +161,9 @@ class VideoDecoder:
                     self.skipped += 1
                     continue
             self._tried += 1
+            if self._decoder is None:
+                self._failed += 1
+                continue
             try:
                 if problem == "damaged":
                     raise DecoderFailed("no part of a picture is in it")
@@ -156,10 +174,15 @@ class VideoDecoder:
             except DecoderLost as error:
                 self._failed += 1
                 self._replace(error)
-            except DecoderFailed:
+                continue
+            except DecoderFailed as error:
                 self._failed += 1
                 frames += self._drain()
                 self._await_keyframe = True
+                self._doubt(packet, error)
+                continue
+            if packet.keyframe:
+                self._refused = 0
         return frames
 
     def raise_if_lost(self, chunk: MediaChunk, frames: list[DecodedFrame]) -> list[DecodedFrame]:
@@ -172,7 +195,8 @@ class VideoDecoder:
             self._rescued = frames
             raise MediaUndecodable(
                 f"stream {self._stream_id}: none of {tried} {chunk.video.codec} packets could be decoded "
-                f"at {chunks.media_start(chunk).seconds:.3f} s (chunk {chunk.epoch}/{chunk.sequence}); their bytes are damaged"
+                f"at {chunks.media_start(chunk).seconds:.3f} s (chunk {chunk.epoch}/{chunk.sequence}); "
+                f"{'their bytes are damaged' if self._decoder is not None else 'no decoder can be opened now'}"
             )
         return frames
 
@@ -190,6 +214,12 @@ class VideoDecoder:
         """The frames that the codec still held back; decoding goes on at the next keyframe."""
         frames, self._rescued = self._rescued, []
         return frames + self.leap()
+
+    def interrupt(self) -> None:
+        """Break off what is being decoded, where that is possible; from any thread."""
+        decoder = self._decoder
+        if isinstance(decoder, Interruptible):
+            decoder.interrupt()
 
     def close(self) -> None:
         """Release the decoder."""
@@ -222,6 +252,13 @@ class VideoDecoder:
             self._replace(error)
             return []
 
+    def _doubt(self, packet: CodedPacket, error: DecoderFailed) -> None:
+        """A device that takes one keyframe after another for damaged is gone, as a GPU that was lost: replace its decoder."""
+        self._refused += packet.keyframe
+        if self._refused >= _GONE and self._decoder is not None and not self._decoder.name.startswith("cpu"):
+            self._refused = 0
+            self._replace(DecoderLost(str(error)))
+
     def _replace(self, error: DecoderLost) -> None:
         """Open another decoder in the place of one that is gone; it goes on at the next keyframe."""
         assert self._decoder is not None
@@ -229,9 +266,18 @@ class VideoDecoder:
         self.lost += 1
         _log.warning("decoder replaced", stream=self._stream_id, decoder=self._decoder.name, cause=str(error), replaced=self.lost)
         self._decoder.close()
-        self._decoder = self._open(self._stream_id, self._parameters)
+        self._decoder = self._opened()
         self._await_keyframe = True
         self._order = _Order()
+
+    def _opened(self) -> Decoder | None:
+        """A new decoder; `None` where none can be had now: the next chunk tries again. Raises `CodecUnsupported`."""
+        assert self._parameters is not None
+        try:
+            return self._open(self._stream_id, self._parameters)
+        except (DecoderLost, OSError) as error:
+            _log.warning("decoder does not open", stream=self._stream_id, cause=str(error))
+            return None
 
     def _shown(self, frames: Iterable[Frame]) -> list[DecodedFrame]:
         """Those of the frames that may be shown."""

@@ -57,6 +57,8 @@ _ALL_NEW = 0.75
 """The same for the first packet after a keyframe: of noise it was measured to have half of the keyframe's bytes."""
 _RISE, _RISING = 2.0, 4
 """How many times the usual a packet is that ends the state, and how many times three of four are."""
+_ODD = 0.15
+"""Keyframe packets of a still picture were measured to differ by a tenth in size at most."""
 _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
 _ENOUGH = 6
@@ -107,6 +109,11 @@ class Liveliness:
         self._from = MediaTime(-(1 << 62))
         self._new = 0.0
         self._mends = False
+        self._keyframe: tuple[MediaTime, int] | None = None
+        self._distance: MediaTime | None = None
+        self.is_odd = False
+        """Whether the latest keyframe packet differs from the one before in its size, or came sooner or later: encoders begin a new
+        shot with one."""
 
     def packet(self, time: MediaTime, size: int, *, keyframe: bool) -> bool:
         """Note a packet, in the order of decoding, before it is decoded; whether it ends a still or calm state, which is then lively."""
@@ -116,6 +123,7 @@ class Liveliness:
         mends, self._mends = self._mends and leads, keyframe or (self._mends and not leads)
         if keyframe:
             self._new = _NEW * size
+            self._note_keyframe(time, size)
         if keyframe or time < self._from:
             return False
         if mends:
@@ -130,6 +138,14 @@ class Liveliness:
         if wakes:
             self.wake()
         return wakes
+
+    def _note_keyframe(self, time: MediaTime, size: int) -> None:
+        before, usual = self._keyframe, self._distance
+        self._keyframe = (time, size)
+        self._distance = None if before is None else time - before[0]
+        other_size = before is not None and abs(size - before[1]) > _ODD * before[1]
+        other_time = usual is not None and self._distance is not None and abs((self._distance - usual).nanos) > _ODD * usual.nanos
+        self.is_odd = other_size or other_time
 
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
 
-from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Skip, Small
+from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Interruptible, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder, coded
 from pipeline.sample.liveliness import Liveliness, State
 from pipeline.timeline import ZERO, MediaTime
@@ -149,6 +149,13 @@ class SparseDecoder:
         """What comes next has nothing to do with what came before."""
         self._begin()
 
+    def interrupt(self) -> None:
+        """Break off what is being decoded, where that is possible; from any thread."""
+        self.video.interrupt()
+        scout = self._scout
+        if isinstance(scout, Interruptible):
+            scout.interrupt()
+
     def close(self) -> None:
         """Release the decoders."""
         self.video.close()
@@ -179,7 +186,8 @@ class SparseDecoder:
             return
         self._keep(packet)
         due = self._chosen is not None and self._latest - self._chosen >= self._longest_gap
-        if due or self._latest - self._shown >= PROBE_EVERY or self._kept_bytes > MOST_KEPT_BYTES:
+        odd = packet.keyframe and self._rule.is_odd
+        if due or odd or self._latest - self._shown >= PROBE_EVERY or self._kept_bytes > MOST_KEPT_BYTES:
             self._probe(due=due)
         if self._rule.state is not State.STILL:
             self._catch_up(every_from=ZERO)
@@ -195,7 +203,8 @@ class SparseDecoder:
     def _probe(self, *, due: bool) -> None:
         """Look at a picture: the latest that can be had by itself, else the present one.
 
-        Either nothing has happened before it, or all that was kept will be seen.
+        Keyframe packets before it that were of another size, or came at another time, than usual have been looked at when
+        they came. So nothing has happened before it, or all that was kept will be seen.
         """
         latest = self._latest_keyframe()
         if latest is None:
@@ -226,7 +235,7 @@ class SparseDecoder:
         try:
             self._scout = self._scout or self._open(self._stream_id, self._parameters)
             frames = self._scout.decode(packet) + self._scout.drain()
-        except DecoderFailed:
+        except (DecoderFailed, OSError):
             self._close_scout()
             return None
         frame = next((frame for frame in frames if frame.pts == packet.pts and not frame.corrupt), None)
@@ -266,7 +275,11 @@ class SparseDecoder:
             self._rule.forget(outcome.opened)
 
     def _settle(self) -> None:
-        """The stretch ends: show what is at hand of it."""
+        """The stretch ends: show what is at hand of it, and what happened since the last picture, if anything did."""
+        if self._latest_keyframe() is not None:
+            self._probe(due=False)
+            if self._rule.state is not State.STILL:
+                self._catch_up(every_from=ZERO)
         self._each(self.video.leap())
 
     def _close_scout(self) -> None:

@@ -19,7 +19,7 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame
-from pipeline.media.decoders import DecoderFactory, Small
+from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost, Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import REACH
 from pipeline.sample.options import DEFAULTS, Options
@@ -59,14 +59,21 @@ class Sample:
         self._stream_id = stream_id
         self._options = options
         self._shrinker = Shrinker(longest_side=longest_side, jpeg_quality=jpeg_quality)
+
+        def opened(stream_id: str, parameters: media_pb2.VideoParameters) -> Decoder:
+            if self._closed:
+                raise DecoderLost("the stream is not looked at any more")
+            return open_decoder(stream_id, parameters)
+
         self._decoder = SparseDecoder(
             stream_id,
-            open_decoder,
+            opened,
             longest_gap=options.maximum_gap,
             small=lambda decoded: self._shrinker.small(decoded.surface),
             show=self._show,
         )
         self._lock = threading.Lock()
+        self._closed = False
         self._items = 0
         self._begin()
 
@@ -103,7 +110,9 @@ class Sample:
             yield event
 
     def close(self) -> None:
-        """Release the decoder; waits for a chunk that is being decoded."""
+        """Release the decoder; waits for a chunk that is being decoded, or breaks that off where the decoder can be."""
+        self._closed = True
+        self._decoder.interrupt()
         with self._lock:
             self._decoder.close()
 

@@ -3,9 +3,10 @@
 On a machine with a GPU the same suite runs on it: `pytest -m gpu tests/pipeline/test_decoders_gpu.py`.
 """
 
+import contextlib
 import ctypes
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from structlog.typing import EventDict
 from watchword.v1.media_pb2 import MediaChunk, VideoParameters
 
-from pipeline.errors import CodecUnsupported, WatchwordError
+from pipeline.errors import CodecUnsupported, MediaUndecodable, WatchwordError
 from pipeline.media.chunks import thin
 from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Frame, Skip
 from pipeline.media.decoders.annexb import AnnexB
@@ -416,3 +417,52 @@ def test_everything_else_that_goes_wrong_is_an_error_of_ours() -> None:
     for opened in DECODERS.values():
         with pytest.raises(WatchwordError):
             VideoDecoder("s", opened).decode(piece)
+
+
+def test_ten_bits_on_a_device_are_the_eight_that_count() -> None:
+    """P010, as HDR comes from NVDEC: ten bits at the top of sixteen."""
+    torch = pytest.importorskip("torch")
+    luma = torch.full((36, 64), 126 << 8, dtype=torch.uint16)
+    chroma = torch.full((18, 32, 2), 128 << 8, dtype=torch.uint16)
+    surface = Nv12Surface(luma, chroma)
+    assert set(np.unique(surface.small(64, 36).luma)) <= {127, 128, 129}
+    assert set(np.unique(surface.small(64, 36).chroma)) == {128}
+    assert np.ptp(surface.rgb(64, 36).astype(int)) <= 1
+
+
+def test_a_device_that_is_lost_later_is_opened_again() -> None:
+    opened: list[Dying] = []
+
+    def open_dying(stream_id: str, parameters: VideoParameters) -> Decoder:
+        opened.append(Dying(open_cpu(stream_id, parameters), lasts=30 if not opened else 10**6))
+        return opened[-1]
+
+    pieces = chunks(clip(replace(CLIPS["b-frames"], seconds=6)), "video")
+    decoder = VideoDecoder("s", open_dying)
+    frames = []
+    for piece in pieces:
+        with contextlib.suppress(MediaUndecodable):
+            frames += decoder.decode(piece)
+    assert (len(opened), decoder.lost) == (2, 1)
+    assert frames[-1].time.seconds > 5
+
+
+class Dying:
+    """A device that works for so many packets and then refuses all."""
+
+    name = "cuda"
+
+    def __init__(self, inner: Decoder, lasts: int) -> None:
+        self._inner, self._lasts = inner, lasts
+
+    def decode(self, packet: CodedPacket, skip: Skip = Skip.NOTHING) -> list[Frame]:
+        self._lasts -= 1
+        if self._lasts < 0:
+            raise DecoderFailed("the device is gone")
+        return self._inner.decode(packet, skip)
+
+    def drain(self) -> list[Frame]:
+        return self._inner.drain()
+
+    def close(self) -> None:
+        self._inner.close()

@@ -1,8 +1,11 @@
 """Decoders in processes of their own: the same pictures, and what hangs or crashes is replaced and costs only its stream."""
 
+import asyncio
+import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -11,13 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from structlog.typing import EventDict
+from watchword.v1.events_pb2 import VideoEvent
 from watchword.v1.media_pb2 import VideoParameters
 
-from pipeline.errors import CodecUnsupported
+from pipeline.errors import CodecUnsupported, MediaUndecodable, WatchwordError
 from pipeline.media.decoders import Decoder, DecoderLost, Frame, isolated
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.media.decoders.isolated import IsolatedDecoder
 from pipeline.media.video import DecodedFrame, VideoDecoder, coded
+from pipeline.sample.stage import Sample
 from tests.pipeline.decoder_suite import CLIPS, luma, seen, truth
 from tests.synthetic import Spec, chunks, clip
 
@@ -100,8 +105,6 @@ def test_a_process_that_ends_is_replaced_and_the_stream_goes_on_at_the_next_keyf
 
 
 def _despite_loss(decoder: VideoDecoder, piece: object) -> list[DecodedFrame]:
-    from pipeline.errors import MediaUndecodable
-
     try:
         return decoder.decode(piece)  # type: ignore[arg-type]
     except MediaUndecodable:
@@ -187,3 +190,44 @@ def test_nothing_is_left_running(opened: list[IsolatedDecoder]) -> None:
     decoder.decode(chunks(clip(Spec(audio=None)), "video")[0])
     decoder.close()
     assert not Path(f"/proc/{opened[0].pid}").exists()
+
+
+def test_a_stream_that_is_closed_breaks_off_what_hangs_and_opens_nothing_more(opened: list[IsolatedDecoder]) -> None:
+    asked = threading.Event()
+
+    def open_stuck(stream_id: str, parameters: VideoParameters) -> Decoder:
+        opened.append(IsolatedDecoder("cpu", stream_id, parameters, limit_s=120, command=[sys.executable, "-c", STUCK]))
+        asked.set()
+        return opened[-1]
+
+    stage = Sample("s", open_decoder=open_stuck)
+
+    async def take() -> None:
+        with contextlib.suppress(WatchwordError):
+            async for _ in stage.process(VideoEvent(chunk=chunks(clip(CLIPS["b-frames"]), "video")[0])):
+                pass
+
+    taking = threading.Thread(target=asyncio.run, args=(take(),))
+    taking.start()
+    assert asked.wait(30)
+    stage.close()
+    taking.join(30)
+    assert not taking.is_alive()
+    assert len(opened) == 1
+
+
+def test_a_decoder_that_does_not_open_costs_chunks_until_it_does(opened: list[IsolatedDecoder], logs: list[EventDict]) -> None:
+    pieces = chunks(clip(CLIPS["b-frames"]), "video")
+    attempts = iter([DecoderLost("it has not answered for 10 s"), OSError(24, "too many open files")])
+
+    def open_later(stream_id: str, parameters: VideoParameters) -> Decoder:
+        if (problem := next(attempts, None)) is not None:
+            raise problem
+        return open_cpu(stream_id, parameters)
+
+    decoder = VideoDecoder("s", open_later)
+    with pytest.raises(MediaUndecodable, match="no decoder can be opened"):
+        decoder.decode(pieces[0])
+    frames = [frame for piece in pieces[1:] for frame in decoder.decode(piece)]
+    assert frames[0].time.millis == 1000
+    assert len([entry for entry in logs if entry["event"] == "decoder does not open"]) == 2

@@ -166,3 +166,21 @@ def test_with_a_scene_everything_is_forgotten() -> None:
     stream.go([luma()], size=5000)
     assert stream.rule.state is State.STILL
     assert stream.packets(5500, 6000) == [False, False], "the sizes from before the scene are no measure"
+
+
+def keyframes(*packets: tuple[float, int]) -> list[bool]:
+    rule = Liveliness(1280 * 720)
+    odd = []
+    for time, size in packets:
+        rule.packet(MediaTime.of(time), size, keyframe=True)
+        odd.append(rule.is_odd)
+    return odd
+
+
+def test_keyframe_packets_that_come_as_before_are_not_odd() -> None:
+    assert keyframes((0, 30_000), (2, 31_000), (4, 29_500), (6, 30_100)) == [False] * 4
+
+
+def test_a_keyframe_packet_of_another_size_or_out_of_turn_is_odd() -> None:
+    assert keyframes((0, 30_000), (2, 30_000), (4, 36_000), (6, 30_000)) == [False, False, True, True]
+    assert keyframes((0, 30_000), (2, 30_000), (2.5, 30_000), (4.5, 30_000), (6.5, 30_000)) == [False, False, True, True, False]

@@ -104,6 +104,23 @@ def test_a_cut_in_a_still_picture_is_seen_with_its_first_frame(cut: int, gop: in
     assert are_right(viewer.shown, source)
 
 
+@pytest.mark.parametrize("gop", [20, 25, 50])
+def test_a_picture_that_is_shown_for_two_seconds_is_seen(gop: int) -> None:
+    """Also where it begins with a keyframe packet, and the keyframe that is looked at next shows the old picture again."""
+    source = clip(replace(STILL, cuts=(105, 125), gop=gop, b_frames=0))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert {10.5, 12.5} <= set(viewer.times)
+    assert are_right(viewer.shown, source)
+
+
+@pytest.mark.parametrize(("cut", "gop"), [(105, 20), (105, 50), (100, 20), (100, 50)])
+def test_a_picture_that_comes_just_before_the_end_is_seen(cut: int, gop: int) -> None:
+    source = clip(replace(STILL, seconds=cut / 10 + 1.5, cuts=(cut,), gop=gop, b_frames=0))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert cut / 10 in viewer.times
+    assert are_right(viewer.shown, source)
+
+
 def test_a_packet_that_stands_out_is_seen_with_the_chunk_that_brings_it() -> None:
     pieces = chunks(clip(replace(STILL, cuts=(133,), gop=1000, b_frames=0)), "video")
     viewer = Viewer()

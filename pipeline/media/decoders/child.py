@@ -4,6 +4,7 @@ It answers one message after another over the socket that it inherits. Frames st
 their thumbnails go along at once, because every frame's is asked for.
 """
 
+import signal
 import sys
 from multiprocessing.connection import Connection
 from typing import Any
@@ -59,6 +60,9 @@ class Server:
 
 def main() -> None:
     """Answer until the other side is gone."""
+    # Who stops the service stops its decoders by letting go of them, when all that was sent has been shown.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     connection = Connection(int(sys.argv[1]))
     server = Server()
     while True:

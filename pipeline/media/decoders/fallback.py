@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
-from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFailed, Frame, Skip
+from pipeline.media.decoders.port import CodedPacket, Decoder, DecoderFailed, Frame, Interruptible, Skip
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +52,11 @@ class FallingBack:
         if frames:
             self._settle()
         return frames
+
+    def interrupt(self) -> None:
+        """See `Interruptible.interrupt`."""
+        if isinstance(self._decoder, Interruptible):
+            self._decoder.interrupt()
 
     def close(self) -> None:
         """Let go of the decoder in use."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,15 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A decoder whose work can be broken off."""
+
+    def interrupt(self) -> None:
+        """Let what is being decoded, or is decoded after this, fail with `DecoderLost`; from any thread."""
         ...
 
 

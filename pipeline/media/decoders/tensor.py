@@ -20,10 +20,12 @@ class Nv12Surface:
     """One NV12 frame: a plane of luma and one of chroma at half the size, two values side by side."""
 
     def __init__(self, luma: "Tensor", chroma: "Tensor", *, full_range: bool = False, bt709: bool = False) -> None:
-        """`luma` is `uint8`, shape (height, width); `chroma` `uint8`, shape (height / 2, width / 2, 2) or (height / 2, width).
+        """`luma` has a shape (height, width), `chroma` (height / 2, width / 2, 2) or (height / 2, width); both are `uint8`, or 16 bits
+        of which the highest ten or twelve count (P010, P012, P016), of which eight are kept.
 
         `full_range` says that black is 0 and white 255, `bt709` that the colours are those of ITU-R BT.709, not BT.601.
         """
+        luma, chroma = _eight_bits(luma), _eight_bits(chroma)
         self._luma = luma
         self._chroma = chroma if chroma.ndim == 3 else chroma.reshape(chroma.shape[0], -1, 2)
         self._full_range = full_range
@@ -73,6 +75,15 @@ class Nv12Surface:
         return luma if self._full_range else (luma - _BLACK) * (255 / (_WHITE - _BLACK))
 
 
+def _eight_bits(plane: "Tensor") -> "Tensor":
+    import torch
+
+    if plane.dtype != torch.uint16:
+        return plane
+    # Of unsigned 16 bits torch knows little more than how to make signed ones of them.
+    return ((plane.to(torch.int32) >> 8) & 0xFF).to(torch.uint8)
+
+
 def _sampled(picture: "Tensor", width: int, height: int) -> "Tensor":
     """A picture as swscale's fast bilinear scaling makes it small, so that thumbnails are alike whoever makes them.
 
@@ -119,7 +130,7 @@ def torch_has_cuda() -> bool:
     """Whether torch is here and can use a GPU of NVIDIA's."""
     try:
         import torch
-    except ImportError:
+    except (ImportError, OSError, RuntimeError):  # a build for CUDA whose libraries are not all there raises the latter two
         return False
     return bool(torch.cuda.is_available())
 
