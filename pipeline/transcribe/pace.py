@@ -6,8 +6,8 @@ SHARE = 0.7
 """Of the time until the next step, at most this much may be spent on hearing."""
 SLOWEST = RATE * 2
 """Samples between two steps, at most, as long as partials are said at all."""
-DEBT = 1.6
-"""Seconds that hearing may be behind before partials are left out and finals are heard quickly, so that they stay in time."""
+DEBT = 2.0
+"""Seconds that hearing may be behind before partials are left out, so that finals are in time."""
 
 
 class Pace:
@@ -29,13 +29,8 @@ class Pace:
             self._latest_s = seconds
 
     @property
-    def is_behind(self) -> bool:
-        """Whether more is to be heard than there is time for."""
-        return self._debt_s > DEBT
-
-    @property
     def step(self) -> int | None:
         """Samples after which the next partial is due; `None` while there is no time for one."""
-        if self.is_behind:
+        if self._debt_s > DEBT:
             return None
         return min(max(self._rules.step, round(self._latest_s / SHARE * RATE)), SLOWEST)

@@ -9,8 +9,7 @@ So the state is a function of the items since then, and that is what `held` says
 
 When finals are due, and what is heard for them, follows from the audio alone; of partials they take over what was promised: a final
 does not end before it, and has it where that is as likely. How often partials are said depends on the time that hearing takes
-(`pace`), and a stream that is behind hears its finals quickly too; so on a machine that is too slow a final may come out
-otherwise. Two things outlast the forgetting and begin anew in a
+(`pace`), so on a machine that is too slow a final may come out otherwise. Two things outlast the forgetting and begin anew in a
 stage that starts again: the language, which is identified from the first speech, and the statistics.
 """
 
@@ -331,8 +330,7 @@ class Transcribe:
         segment.stepped = segment.tried = end
         must = end - segment.start >= self._rules.longest
         on_trial = self._rules.on_trial and not must
-        hearings = (self._hearing.on_trial, self._hearing.carefully) if on_trial else (self._hearing.carefully,)
-        for hear in (self._hearing.on_trial,) if self._is_behind else hearings:
+        for hear in (self._hearing.on_trial, self._hearing.carefully) if on_trial else (self._hearing.carefully,):
             begun = time.monotonic()
             try:
                 admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
@@ -369,10 +367,9 @@ class Transcribe:
         language = await self._language(segment, last=True)
         admitted = Admitted()
         if speech:
-            hear = self._hearing.on_trial if self._is_behind else self._hearing.carefully
             begun = time.monotonic()
             try:
-                admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
+                admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
             except WatchwordError:
                 # What was promised stands, and the segment is closed, whatever becomes of the item.
                 async for event in self._final(segment, segment.standing.stable, end, {}, language):
@@ -457,11 +454,6 @@ class Transcribe:
         return self._identifier.belief.language
 
     # --- keeping count
-
-    @property
-    def _is_behind(self) -> bool:
-        """Whether someone is kept waiting."""
-        return self._pace.is_behind and not self._options.recorded
 
     def _spent(self, seconds: float, *, quickly: bool) -> None:
         self._pace.heard(seconds, quickly=quickly)

@@ -16,7 +16,6 @@ from pipeline.transcribe.hearing import CAREFUL, QUICK
 from pipeline.transcribe.language import AGAIN, ENOUGH, FIRST
 from pipeline.transcribe.model import LanguageGuess, Passage, Task
 from pipeline.transcribe.options import OPTIONS, Options
-from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.segmentation import RATE, RULES, UNHURRIED, Rules
 from pipeline.transcribe.stability import TRUST, Trust
 from pipeline.transcribe.stage import Transcribe
@@ -284,18 +283,6 @@ def test_only_what_becomes_final_is_heard_carefully() -> None:
     spoken = Heard(events(packets(hum(31, {"en": script}))), model)
     assert len(spoken.finals) > 3
     assert sum(passage.beam == CAREFUL.beam for passage in model.asked) == len(spoken.finals)
-
-
-@pytest.mark.parametrize(("recorded", "carefully"), [(False, False), (True, True)])
-def test_a_stream_that_is_behind_hears_its_finals_quickly_and_a_recording_never(
-    recorded: bool, carefully: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Pace, "is_behind", True)
-    script = talk(0.5, 30)
-    model = MultilingualTranscriber(script)
-    spoken = Heard(events(packets(hum(31, {"en": script}))), model, Options(recorded=recorded))
-    assert len(spoken.finals) > 1
-    assert (CAREFUL.beam in {passage.beam for passage in model.asked}) == carefully
 
 
 # Terms
