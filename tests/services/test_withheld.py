@@ -147,6 +147,9 @@ async def everything(path: Path) -> tuple[dict[str, list[Message]], ScriptedCapt
             await bus.caught_up("cleared")
             await bus.caught_up("audit")
             await bus.caught_up("errors")
+            # What has been taken from the topic is not yet in the log.
+            while len([row async for row in log.all()]) < sum(message.WhichOneof("event") == "record" for message in topics["audit"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         viewer = hub.watch(STREAM, "")
         watched = [update async for update in viewer.updates()]
         for task in tasks:
