@@ -98,6 +98,13 @@ class Ledger:
         ended = self._streams[stream_id].ended
         return bool(ended) and ended >= self._writers
 
+    def is_last(self, stream_id: str, offset: int) -> bool:
+        """Whether the record, which is still needed, is the end after which nothing of the stream follows.
+
+        Records are admitted ahead of the work, so a stream can be over while what came between two ends still waits.
+        """
+        return self.is_over(stream_id) and self._streams[stream_id].items[-1].offset == offset
+
     def is_empty(self, stream_id: str) -> bool:
         """Whether nothing but ends was ever admitted of the stream."""
         return not self._streams[stream_id].seen

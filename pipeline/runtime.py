@@ -266,7 +266,7 @@ class _Runner:
             outputs = _Outputs(record)
             assert isinstance(record.value, Message)
             if is_end(record.value):
-                if ledger.is_over(stream_id):
+                if ledger.is_last(stream_id, record.offset):
                     await self._finish(stream_id, stream, record, outputs)
                     return
                 ledger.drop(stream_id, record.offset)

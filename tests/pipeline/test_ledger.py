@@ -203,6 +203,14 @@ class TestEnds:
         take(ledger, "a", 3, step="pictures", is_end=True)
         assert ledger.is_over("a")
 
+    def test_of_several_ends_only_the_last_that_was_admitted_ends_the_stream(self) -> None:
+        """Records are admitted ahead of the work: what lies between the ends is still to be done when the first one is."""
+        ledger = Ledger(Progress(), frozenset({"speech", "pictures"}))
+        for offset, (step, is_end) in enumerate([("speech", True), ("pictures", False), ("pictures", True)]):
+            assert ledger.admit("a", offset, said(offset, step), is_end=is_end) is Admission.TAKE
+        assert ledger.is_over("a")
+        assert [ledger.is_last("a", offset) for offset in range(3)] == [False, False, True]
+
     def test_which_writers_have_ended_is_known_after_a_restart(self) -> None:
         writers = frozenset({"speech", "pictures"})
         ledger = Ledger(Progress(), writers)

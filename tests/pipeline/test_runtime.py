@@ -1,13 +1,16 @@
 """The loop that runs a step: streams that fall silent, and streams that come back after their end."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
+from google.protobuf.message import Message
 from watchword.v1 import errors_pb2, events_pb2, media_pb2
+from watchword.v1.safety_pb2 import AuditRecord
 
-from pipeline.bus import Assigned, Progress, Record, Subscription
+from pipeline.bus import Assigned, Origin, Position, Progress, Record, Subscription
 from pipeline.bus.memory import MemoryBus
-from pipeline.graph import STEPS
+from pipeline.graph import STEPS, writers
 from pipeline.runtime import run
 from tests.fakes import Windows
 
@@ -87,3 +90,50 @@ def test_what_comes_after_the_end_is_reported_once_and_counted() -> None:
         ("over", errors_pb2.ERROR_REASON_STREAM_ENDED),
         ("too", errors_pb2.ERROR_REASON_STREAM_ENDED),
     ]
+
+
+class Slow:
+    """Takes nothing before it may go on."""
+
+    held = 0
+
+    def __init__(self, taken: list[str], go_on: asyncio.Event, flushed: asyncio.Event) -> None:
+        self._taken, self._go_on, self._flushed = taken, go_on, flushed
+
+    async def process(self, item: Message) -> AsyncIterator[Message]:
+        assert isinstance(item, events_pb2.AuditEvent)
+        await self._go_on.wait()
+        self._taken.append(item.record.item_id)
+        return
+        yield
+
+    async def flush(self) -> AsyncIterator[Message]:
+        self._taken.append("flush")
+        self._flushed.set()
+        return
+        yield
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_a_slow_step_takes_all_that_several_writers_said_before_each_ended() -> None:
+    """Also where it has read the last writer's end before it worked off the first one's."""
+    step = STEPS["keep-audit"]
+
+    async def flow() -> list[str]:
+        bus, taken, go_on, flushed = MemoryBus(), list[str](), asyncio.Event(), asyncio.Event()
+        running = asyncio.create_task(run(step, bus, lambda _: Slow(taken, go_on, flushed), commit_interval_s=0))
+        for offset, writer in enumerate(sorted(writers("audit"))):
+            for event in (AuditRecord(stream_id="s", item_id=writer), None):
+                said = events_pb2.AuditEvent(record=event) if event else events_pb2.AuditEvent(end=media_pb2.StreamEnd(stream_id="s"))
+                await bus.publish("audit", "s", said, origin=Origin(writer, Position(2 * offset + (event is None), 0)))
+        async with asyncio.timeout(20):
+            await bus.caught_up("audit")
+            go_on.set()
+            await flushed.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return taken
+
+    assert asyncio.run(flow()) == [*sorted(writers("audit")), "flush"]

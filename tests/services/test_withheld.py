@@ -198,6 +198,7 @@ def test_nothing_of_what_is_withheld_is_anywhere(tmp_path: Path) -> None:
             "scene-1": Action.ACTION_BLOCK,
             "segment-2": Action.ACTION_REDACT,
         }
+        assert all(item.encode() in kept for item in recorded)
         assert [str(message) for message in topics["errors"]] == []
 
     asyncio.run(main())
