@@ -6,6 +6,7 @@ column 0 of ShieldGemma 2's `probabilities` (its docstring names column 1 as the
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class _Asked:
     question: str
 
 
-class _ShieldGemma:
+class _ShieldGemma(ABC):
     """What both models share: a thread of their own, and scores from token rows."""
 
     name: str
@@ -63,8 +64,9 @@ class _ShieldGemma:
     def _run(self, items: Sequence[_Asked]) -> list[Mapping[str, float] | Exception]:
         return [self._score(item) for item in items]
 
+    @abstractmethod
     def _score(self, item: _Asked) -> Mapping[str, float]:
-        raise NotImplementedError
+        """The probability of each policy of one item."""
 
     def _probabilities(self, rows: Sequence[Sequence[int]], **first: Any) -> list[float]:
         """P(Yes) for each row of token ids, which begin alike; `first` goes to the network with what they share."""

@@ -28,7 +28,7 @@ class Found:
     time: MediaTime
     """When it begins to be shown, from the start of the pictures."""
     rgb: Pixels
-    """`uint8`, shape (height, width, 3), with square pixels as coded; no side longer than asked for."""
+    """`uint8`, shape (height, width, 3), no side longer than asked for; as coded, so neither turned nor with pixels made square."""
 
 
 Reader = Callable[[Path, Sequence[MediaTime], int], list[Found]]
