@@ -105,11 +105,6 @@ def packet_time(chunk: MediaChunk, packet: Packet) -> MediaTime:
     return MediaTime.from_pts(packet.pts, time_base(chunk), MediaTime.from_proto(chunk.media_offset))
 
 
-def decoding_time(chunk: MediaChunk, packet: Packet) -> MediaTime:
-    """Media time at which one of the chunk's packets is decoded; not later than it is presented, if the publisher is right."""
-    return MediaTime.from_pts(decoding_pts(packet), time_base(chunk), MediaTime.from_proto(chunk.media_offset))
-
-
 def media_start(chunk: MediaChunk) -> MediaTime:
     """Media time at which the first of the chunk's packets is presented."""
     pts = min(packet.pts for packet in chunk.packets)
