@@ -6,6 +6,8 @@ from difflib import SequenceMatcher
 
 TRUSTED = 0.8
 """Recognition score from which a line counts; textures that look like a letter score below it."""
+_STROKES = frozenset("1lIi|!/\\ ")
+"""What masts, railings and blinds are read as, as surely as letters: three launch towers were "111"."""
 MAX_LINES = 40
 MAX_LINE_CHARACTERS = 200
 _SAME = 0.85
@@ -24,8 +26,12 @@ class Line:
 
 
 def trusted(lines: Iterable[Line]) -> list[Line]:
-    """The lines that are likely to be text: sure enough, and with at least two letters or digits."""
-    return [line for line in lines if line.score >= TRUSTED and sum(map(str.isalnum, line.text)) >= 2]
+    """The lines that are likely to be text: sure enough, with at least two letters or digits, and not of upright strokes alone."""
+    return [line for line in lines if line.score >= TRUSTED and _is_text(line.text)]
+
+
+def _is_text(text: str) -> bool:
+    return sum(map(str.isalnum, text)) >= 2 and not _STROKES.issuperset(text)
 
 
 def in_reading_order(lines: Iterable[Line]) -> list[Line]:

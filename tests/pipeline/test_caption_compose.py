@@ -170,7 +170,10 @@ def test_text_is_read_in_rows() -> None:
 
 def test_what_may_be_no_text_is_dropped() -> None:
     assert [
-        line.text for line in trusted([_line("品", score=0.95), _line("~ ~", score=0.9), _line("Exit", score=0.7), _line("Room 42")])
+        line.text
+        for line in trusted(
+            [_line("品", score=0.95), _line("~ ~", score=0.9), _line("Exit", score=0.7), _line("111"), _line("Il |"), _line("Room 42")]
+        )
     ] == ["Room 42"]
 
 
