@@ -1,13 +1,14 @@
 """Lines of text found in pictures: which are trusted, in what order they are read, which are the same."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 TRUSTED = 0.8
 """Recognition score from which a line counts; textures that look like a letter score below it."""
-_STROKES = frozenset("1lIi|!/\\ ")
-"""What masts, railings and blinds are read as, as surely as letters: three launch towers were "111"."""
+_STROKES = re.compile(r"([1lI])(?:\s*\1){2,}")
+"""What masts, railings and blinds are read as, as surely as letters: three launch towers were "111". Two strokes may be an eleven."""
 MAX_LINES = 40
 MAX_LINE_CHARACTERS = 200
 _SAME = 0.85
@@ -26,12 +27,12 @@ class Line:
 
 
 def trusted(lines: Iterable[Line]) -> list[Line]:
-    """The lines that are likely to be text: sure enough, with at least two letters or digits, and not of upright strokes alone."""
+    """The lines that are likely to be text: sure enough, with two letters or digits, and not one upright stroke again and again."""
     return [line for line in lines if line.score >= TRUSTED and _is_text(line.text)]
 
 
 def _is_text(text: str) -> bool:
-    return sum(map(str.isalnum, text)) >= 2 and not _STROKES.issuperset(text)
+    return sum(map(str.isalnum, text)) >= 2 and not _STROKES.fullmatch(text.strip())
 
 
 def in_reading_order(lines: Iterable[Line]) -> list[Line]:

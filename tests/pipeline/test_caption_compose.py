@@ -172,9 +172,17 @@ def test_what_may_be_no_text_is_dropped() -> None:
     assert [
         line.text
         for line in trusted(
-            [_line("品", score=0.95), _line("~ ~", score=0.9), _line("Exit", score=0.7), _line("111"), _line("Il |"), _line("Room 42")]
+            [
+                _line("品", score=0.95),
+                _line("~ ~", score=0.9),
+                _line("Exit", score=0.7),
+                _line("111"),
+                _line("I I I"),
+                _line("11"),
+                _line("Room 42"),
+            ]
         )
-    ] == ["Room 42"]
+    ] == ["11", "Room 42"]
 
 
 def test_a_line_read_twice_is_kept_once_in_its_surer_reading() -> None:
