@@ -61,7 +61,7 @@ class Rules:
 
 RULES = Rules()
 """For captions that someone is waiting for."""
-UNHURRIED = Rules(close=RATE * 10, again=RATE * 4, longest=RATE * 18, on_trial=False, known=(RATE * 2, RATE * 4))
+UNHURRIED = Rules(close=RATE * 10, again=RATE * 4, longest=RATE * 18, on_trial=False)
 """For finals alone: longer segments are heard fewer times, need less before them, and are a little more often right."""
 
 
