@@ -44,7 +44,7 @@ from pipeline.transcribe.segmentation import RULES, UNHURRIED, Move, Rules, Stre
 from pipeline.transcribe.stability import TRUST, Standing, Trust, continuation, corrections, corrects
 from pipeline.transcribe.statistics import Statistics
 from pipeline.transcribe.vad import SpeechDetector
-from pipeline.transcribe.words import HeardWord, written
+from pipeline.transcribe.words import HeardWord, within, written
 
 _log = structlog.get_logger(__name__)
 
@@ -396,7 +396,8 @@ class Transcribe:
         self._hearing.keep(words)
         if not words and segment.said is None:
             return
-        event = self._event(segment, end, words, len(words))
+        # A border lies on a grid, and so up to 20 ms before the last word's end.
+        event = self._event(segment, end, within(words, media_time(segment.start), media_time(end)), len(words))
         event.segment.is_final = True
         event.segment.corrected = corrects(stable, words)
         for index in corrections(stable, words):

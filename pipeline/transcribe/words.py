@@ -115,6 +115,16 @@ def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[Heard
     return tuple(words)
 
 
+def within(words: Iterable[HeardWord], start: MediaTime, end: MediaTime) -> tuple[HeardWord, ...]:
+    """The words with their times cut to a span."""
+    return tuple(
+        word
+        if start <= word.start and word.end <= end
+        else replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))
+        for word in words
+    )
+
+
 def common_start(one: Sequence[str], other: Sequence[str]) -> int:
     """How many words both begin with."""
     return next((index for index, (word, twin) in enumerate(zip(one, other, strict=False)) if word != twin), min(len(one), len(other)))

@@ -232,6 +232,8 @@ def test_running_speech_is_cut_and_no_word_is_lost_or_repeated() -> None:
     assert " ".join(segment.text for segment in said).split() == [word for word, _, _ in script]
     assert len(said) >= 3
     for segment in said:
+        times = [segment.media_start, *(time for word in segment.words for time in (word.media_start, word.media_end)), segment.media_end]
+        assert all(first <= second for first, second in pairwise(map(MediaTime.from_proto, times)))
         assert (MediaTime.from_proto(segment.media_end) - MediaTime.from_proto(segment.media_start)).seconds <= 18.6
     assert not any(segment.corrected for segment in said)
 
