@@ -161,9 +161,6 @@ class Transcribe:
                 continue
             portion = Portion(self._origins.needed(), block.start, samples)
             self._pace.received(len(samples))
-            if self._run and portion.start != self._run.end:
-                async for event in self._end_run():
-                    yield event
             async for event in self._feed([portion]):
                 yield event
 
@@ -203,6 +200,12 @@ class Transcribe:
         waiting = deque(portions)
         while waiting:
             portion = waiting.popleft()
+            missing = portion.start - self._run.end if self._run else 0
+            if missing and self._listener.memory is not None and missing <= self._rules.bridged:
+                self._run.bridge(portion.start)
+            elif missing:
+                async for event in self._end_run():
+                    yield event
             self._run.append(portion)
             segment, memory = await self._hear(), self._listener.memory
             if segment is None or memory is None:

@@ -28,7 +28,7 @@ from pipeline.errors import (
     SettingInvalid,
     WatchwordError,
 )
-from pipeline.media.chunks import cut
+from pipeline.media.chunks import cut, media_start
 from pipeline.media.decode import AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
@@ -267,10 +267,23 @@ def test_a_gap_ends_what_is_open_and_is_passed_on() -> None:
 def test_missing_audio_ends_what_is_open_even_unsaid() -> None:
     script = spoken((0.5, "lost and found again"))
     chunks = packets(sound(script, 4))
-    chunks = [chunk for chunk in chunks if not 4 <= chunk.sequence < 6]
+    chunks = [chunk for chunk in chunks if not 4 <= chunk.sequence < 7]
     ends = [MediaTime.from_proto(final.media_end).seconds for final in finals(run(stage(script), events(chunks)))]
     assert len(ends) == 2
     assert ends[0] == pytest.approx(0.94, abs=0.1)
+
+
+def test_a_little_lost_audio_costs_no_word_but_its_own() -> None:
+    script = spoken((0.5, "what was lost on the way was lost and nothing else"))
+    chunks = [chunk for chunk in packets(sound(script, 6), span=Fraction(1, 10)) if not 20 <= chunk.sequence < 24]
+    hole = [media_start(chunk).seconds for chunk in chunks if chunk.sequence in (19, 24)]
+    model = ScriptedTranscriber(script)
+    (final,) = finals(run(Transcribe("s", model, LoudnessDetector()), events(chunks)))
+    assert hole[1] - hole[0] > 0.4
+    assert final.text == " ".join(word for word, _, _ in script)
+    assert [MediaTime.from_proto(word.media_start).seconds for word in final.words] == pytest.approx(
+        [start for _, start, _ in script], abs=0.15
+    )
 
 
 def test_the_end_of_the_stream_ends_what_is_open() -> None:
@@ -326,6 +339,7 @@ def crash_clips() -> dict[str, tuple[Script, list[AudioEvent]]]:
     for packet in damaged[11].packets:
         packet.data = b"garbage"
     lossy = [chunk for chunk in packets(sound(TWO, 9)) if chunk.sequence not in (9, 10, 27)]
+    torn = [chunk for chunk in packets(sound(TWO, 9)) if chunk.sequence not in (4, 5, 6, 7, 27)]
     return {
         "pauses": (TWO, events(packets(sound(TWO, 9)))),
         "half-second-chunks": (TWO, events(packets(sound(TWO, 9), span=Fraction(1, 2)))),
@@ -334,6 +348,7 @@ def crash_clips() -> dict[str, tuple[Script, list[AudioEvent]]]:
         "gap": (gapped, [*events(before), gap(3, 30), *events(after)]),
         "damage": (TWO, events(damaged)),
         "lost-chunks": (TWO, events(lossy)),
+        "much-lost": (TWO, events(torn)),
         "joined-late": (TWO, events(packets(sound(TWO, 9))[7:])),
     }
 
