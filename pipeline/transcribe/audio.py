@@ -98,10 +98,8 @@ class Run:
         self._portions.append(Portion(self._portions[-1].needed, self.end, lost, is_bridge=True))
 
     def shorten(self, length: int) -> None:
-        """Forget the oldest portions as long as at least `length` samples stay, and what lies before a bridge."""
-        while any(portion.is_bridge for portion in self._portions):
-            del self._portions[0]
-        while self._portions and self.end - self._portions[0].end >= length:
+        """Forget the oldest portions as long as at least `length` samples stay; a bridge is never the first."""
+        while self._portions and (self._portions[0].is_bridge or self.end - self._portions[0].end >= length):
             del self._portions[0]
         self._needed = None
 

@@ -201,7 +201,7 @@ class Transcribe:
         while waiting:
             portion = waiting.popleft()
             missing = portion.start - self._run.end if self._run else 0
-            if missing and self._listener.memory is not None and missing <= self._rules.bridged:
+            if 0 < missing <= self._rules.bridged:
                 self._run.bridge(portion.start)
             elif missing:
                 async for event in self._end_run():
