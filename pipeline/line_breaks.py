@@ -37,7 +37,7 @@ _HURRY = 6.0
 _BRIEF, _BRIEF_S = 3.0, 1.0
 """For each second by which a cue is shorter than this."""
 _TWO_SENTENCES, _LONG_SENTENCE_S = 3.0, 1.5
-"""For two sentences in one cue, if both are this long and so could stand alone."""
+"""For two sentences in one cue, if both are this long and so could stand alone, or if the second goes on behind it."""
 _UNEVEN = 1 / 8
 """For each character by which lines differ."""
 _LINE = 0.6
@@ -110,7 +110,7 @@ class _Run:
         self._edges = [0, *accumulate(space + width(word.text) for space, word in zip(spaces, words, strict=True))]
         self._costs = [0.0, *(_break_cost(last, following) for last, following in pairwise(words))]
         """What a break before each word costs."""
-        self._sentences = [index for index in range(1, len(words)) if closes_sentence(words[index - 1].text, words[index].text)]
+        self._sentences = {index for index in range(1, len(words)) if closes_sentence(words[index - 1].text, words[index].text)}
 
     def cues(self) -> list[Sequence[Timed]]:
         """The run apart, at the least cost (dynamic programming over where the last cue begins)."""
@@ -162,9 +162,11 @@ class _Run:
         shown_s = ((over + PAUSE if last else words[end].start) - start).seconds
         cost += _HURRY * max(0.0, max(SHORTEST.seconds, wide / READ_PER_S) - shown_s)
         cost += _BRIEF * max(0.0, _BRIEF_S - (over - start).seconds)
-        for at in self._sentences:
-            if begin < at < end and min((words[at - 1].end - start).seconds, (over - words[at].start).seconds) >= _LONG_SENTENCE_S:
-                cost += _TWO_SENTENCES
+        whole = last or end in self._sentences
+        for at in range(begin + 1, end):
+            if at in self._sentences:
+                shorter_s = min((words[at - 1].end - start).seconds, (over - words[at].start).seconds)
+                cost += _TWO_SENTENCES if shorter_s >= _LONG_SENTENCE_S or not whole else 0.0
         return cost
 
     def _line_cost(self, begin: int, at: int, end: int) -> float:

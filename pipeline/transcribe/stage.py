@@ -107,6 +107,11 @@ class Transcribe:
         needed = self._run.needed if self._run else self._origins.needed_next()
         return self._origins.count - needed + 1
 
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded so far."""
+        return self._decoder.damaged
+
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Take an `AudioEvent`; raises what `AudioDecoder.decode` raises."""
         assert isinstance(item, events_pb2.AudioEvent)
@@ -133,7 +138,7 @@ class Transcribe:
             self._conditioner.reset()
             yield events_pb2.TranscriptEvent(gap=item.gap)
             return
-        blocks = await asyncio.to_thread(self._decoder.decode, item.chunk)
+        blocks = await self._decode(item.chunk)
         before = deepcopy(self._origins)
         try:
             async for event in self._take(item.chunk, blocks):
@@ -147,6 +152,13 @@ class Transcribe:
         self._latest = chunks.media_end(item.chunk)
         if self._statistics.due(self._latest):
             yield self._tell_statistics(self._latest)
+
+    async def _decode(self, chunk: media_pb2.MediaChunk) -> list[AudioBlock]:
+        damaged = self.damaged
+        try:
+            return await asyncio.to_thread(self._decoder.decode, chunk)
+        finally:
+            telemetry.PACKETS_DAMAGED.inc(self.damaged - damaged)
 
     async def _take(self, chunk: media_pb2.MediaChunk, blocks: list[AudioBlock]) -> AsyncIterator[events_pb2.TranscriptEvent]:
         if chunk.sequence == 0:

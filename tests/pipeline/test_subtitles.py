@@ -158,6 +158,12 @@ def test_short_sentences_in_a_row_share_a_cue() -> None:
     assert cue.lines == ("No. Yes. Perhaps.",)
 
 
+def test_a_sentence_does_not_begin_in_the_cue_of_another_one() -> None:
+    said = [segment("For they require sleep to rest them of their fatigue.", 1.0), segment("It seems probable,", 4.9)]
+    said.append(segment("that only some of the tribes and their families found a way to Egypt.", 6.0))
+    assert cues(said)[0].lines[-1].endswith("fatigue.")
+
+
 def test_cues_that_come_too_fast_wait_and_do_not_overlap() -> None:
     fast = [segment("No.", 1.0), segment("Ja.", 1.4), segment("Perhaps.", 1.8)]
     fast[1].language = "de"

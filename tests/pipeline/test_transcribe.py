@@ -287,6 +287,17 @@ def test_a_little_lost_audio_costs_no_word_but_its_own() -> None:
     )
 
 
+def test_damaged_packets_are_counted() -> None:
+    chunks = packets(sound(TWO, 4))
+    for packet in (chunks[2].packets[1], *chunks[9].packets):
+        packet.data = b"garbage"
+    transcribe = stage(TWO)
+    before = REGISTRY.get_sample_value("watchword_packets_damaged_total") or 0
+    run(transcribe, events(chunks))
+    assert transcribe.damaged == 1 + len(chunks[9].packets)
+    assert REGISTRY.get_sample_value("watchword_packets_damaged_total") == before + transcribe.damaged
+
+
 def test_the_end_of_the_stream_ends_what_is_open() -> None:
     script = spoken((0.4, "cut off in mid sent"))
     said = run(stage(script), events(packets(sound(script, 2.4))))
