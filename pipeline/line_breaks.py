@@ -36,7 +36,7 @@ _HURRY = 6.0
 """For each second that is missing to read a cue."""
 _BRIEF, _BRIEF_S = 3.0, 1.0
 """For each second by which a cue is shorter than this."""
-_TWO_SENTENCES, _LONG_SENTENCE_S = 3.0, 1.5
+_TWO_SENTENCES, _LONG_SENTENCE_S = 4.0, 1.5
 """For two sentences in one cue, if both are this long and so could stand alone, or if the second goes on behind it."""
 _UNEVEN = 1 / 8
 """For each character by which lines differ."""
