@@ -430,7 +430,7 @@ def test_the_place_of_a_final_does_not_depend_on_the_pace(monkeypatch: pytest.Mo
         for place, packet in enumerate(chunk.packets):
             # Time leaps within some chunks, so that a segment is heard and ends in one.
             leaps += number % 11 == 10 and place == len(chunk.packets) // 2
-            packet.pts = packet.dts = packet.pts + leaps * RATE // 5
+            packet.pts = packet.dts = packet.pts + leaps * RATE * 7 // 10
 
     async def listed() -> list[list[Message]]:
         transcribe = stage(script)
