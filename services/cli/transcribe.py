@@ -165,8 +165,9 @@ async def _hear(file: _File, stages: Stages, reached: Reached) -> None:
         await _take_in(file, stage, reached)
         async for said in stage.flush():
             _keep(said, file.heard)
-        if stage.damaged and not file.heard.problems:
-            told = f"{file.heard.source}: {stage.damaged} packets of its sound are damaged, and what was said in them is missing"
+        if stage.damaged and not file.heard.problems and file.heard.failure is None:
+            packets = "1 packet" if stage.damaged == 1 else f"{stage.damaged} packets"
+            told = f"{file.heard.source}: of its sound {packets} could not be decoded; what was said there is missing"
             file.heard.problems.append(MediaUndecodable(told))
     except WatchwordError as error:
         file.heard.failure = error

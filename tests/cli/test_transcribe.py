@@ -168,7 +168,7 @@ def test_damaged_packets_are_told_and_the_rest_is_heard(tmp_path: Path) -> None:
     assert done.stdout.startswith("Welcome to the")
     (told,) = refusals(done)
     assert re.search(
-        r"damaged\.aac: [1-3] packets of its sound are damaged, and what was said in them is missing \[MEDIA_UNDECODABLE\]", told
+        r"damaged\.aac: of its sound [1-3] packets? could not be decoded; what was said there is missing \[MEDIA_UNDECODABLE\]", told
     )
 
 
