@@ -15,8 +15,9 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.errors import MediaUndecodable, MessageInvalid
 from pipeline.media import chunks
+from pipeline.media.shape import picture_size
 from pipeline.sample.options import DEFAULTS, Options
-from pipeline.sample.pictures import Shrinker, picture_size
+from pipeline.sample.pictures import Shrinker
 from pipeline.sample.stage import Sample
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, clip, picture
