@@ -220,7 +220,8 @@ class SceneWatch(Generic[Payload]):
         peak = self._motion.peak()
         if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
-        if not self._is_new(peak.at.look, _PEAK_NEEDS * max(self._motion.restlessness, _LEAST_RESTLESS) * needed):
+        calm = max(self._motion.restlessness, _LEAST_RESTLESS)
+        if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
         self._motion.take_peak()
         count = int(tokens) if peak.fast else 1
