@@ -292,7 +292,7 @@ REPLAYED = {
         Options(longest_scene=MediaTime.of(3), maximum_gap=MediaTime.of(2)),
     ),
     "a scene that a replay reaches with one keyframe more in the same chunk": (
-        Spec(seconds=20, frame_rate=10, cuts=(162,), gop=10, b_frames=0, audio=None, still=True),
+        Spec(seconds=23, frame_rate=10, cuts=(189,), gop=10, b_frames=0, audio=None, still=True),
         Options(maximum_gap=MediaTime.of(2.7)),
     ),
     "still for long, and then not": (
