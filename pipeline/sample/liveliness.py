@@ -17,7 +17,6 @@ anew after a crash comes to the same states.
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
-from statistics import median
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
 from pipeline.timeline import ZERO, MediaTime
@@ -76,8 +75,8 @@ class _Sizes:
 
     def stands_out(self, size: int, least: float, new: float) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
-        latest = [*self.latest, size][-_RISING:]
-        together = median(latest) if len(latest) == _RISING else 0
+        latest = sorted([*self.latest, size][-_RISING:])
+        together = (latest[1] + latest[2]) / 2 if len(latest) == _RISING else 0
         if max(size, together) <= _RISE * least:
             return False
         if len(self.seen) < _ENOUGH:

@@ -21,8 +21,8 @@ _WAIT_FOR_PEAK = 10
 _ABOVE_MEAN = 1.25
 _LOOKS = 40
 _FEW = 5
-_AT_REST, _LIVELY = 0.02, 0.04
-"""Usual motion of a picture at rest, and of one whose restlessness is not known yet or counts for nothing."""
+_LIVELY = 0.04
+"""Usual motion of a picture that moves always."""
 _LATELY = 10
 _STIRRED = 0.04
 _CALM = 0.6
@@ -76,17 +76,11 @@ class Motion(Generic[Payload]):
         self._moving.clear()
         self._fast_for = 0
 
-    @property
     def restlessness(self) -> float:
         """How much usually moves here, as a share of what a lively picture has, 0 to 1."""
         if len(self._motions) < _FEW:
             return 1.0
         return min(sorted(self._motions)[len(self._motions) // 2] / _LIVELY, 1.0)
-
-    @property
-    def at_rest(self) -> bool:
-        """Whether hardly anything moves here, most of the time."""
-        return self.restlessness < _AT_REST / _LIVELY
 
     @property
     def peak_comes(self) -> bool:

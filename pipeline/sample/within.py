@@ -54,8 +54,8 @@ _LEAST_RESTLESS = 0.6
 """A peak of motion needs this part of a change's novelty, and of that as little as the other where all is at rest otherwise."""
 _SETTLED_NEEDS = 0.5
 """What came of motion, once it has settled, needs this part of a change's novelty."""
-_LOAN = 1.0
-"""Keyframes that a picture at rest may borrow for a peak of motion."""
+_LOAN, _AT_REST = 1.0, 0.5
+"""Keyframes that may be borrowed for a peak of motion where restlessness is less than the other."""
 _RESTLESS_COSTS = 1.25
 """A change that goes on costs more than what peaks, settles or appears: where all changes always, fewer will do."""
 _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
@@ -215,12 +215,13 @@ class SceneWatch(Generic[Payload]):
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
         """The frames around a peak of motion two looks ago, as many as it is fast and the budget allows."""
-        if tokens < (1 - _LOAN if self._motion.at_rest else 1):
-            return []
-        peak = self._motion.peak()
+        peak = self._motion.peak() if tokens >= 1 - _LOAN else None
         if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
-        calm = max(self._motion.restlessness, _LEAST_RESTLESS)
+        restlessness = self._motion.restlessness()
+        if tokens < 1 and restlessness >= _AT_REST:
+            return []
+        calm = max(restlessness, _LEAST_RESTLESS)
         if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
         self._motion.take_peak()
