@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
+from pipeline.sample.looks import look, shape_distance
 from pipeline.timeline import ZERO, MediaTime
 
 
@@ -45,6 +46,8 @@ _CALM_LUMA, _CALM_BLOCK = 0.04, 0.2
 """How far pictures may be from the first of a look: mean luma, and the block that changed most, 0 to 1. Talking heads, noise
 and repeated keyframes were measured at 0.010 and 0.065 and less, people who walk through a picture at 0.11, slow pans at
 0.06 and 0.1, a dog that leaps at 0.27."""
+_UNLIKE = 0.6
+"""Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
 _EVERY = MediaTime.of(0.15)
 """Within a look, pictures nearer to each other than this are not compared one by one."""
 _HYSTERESIS = 0.8
@@ -173,7 +176,10 @@ class Liveliness:
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
         before, self._seen = self._seen, luma
-        return before is None or _verdict(_distance(before, luma)) is not State.STILL
+        if before is None or _verdict(_distance(before, luma)) is not State.STILL:
+            return True
+        # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
+        return shape_distance(look(before), look(luma)) > _UNLIKE
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""

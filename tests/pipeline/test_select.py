@@ -343,6 +343,17 @@ def test_slow_motion_gives_no_burst() -> None:
     assert all(later - sooner > 2 * RATE for sooner, later in pairwise(peaks))
 
 
+@pytest.mark.parametrize("dense", [1, 2, 3, 4])
+def test_a_cut_soon_after_a_look_at_a_picture_that_was_still_is_a_cut(dense: int) -> None:
+    """Two shots with much in common; between the looks nothing was decoded."""
+    common = textured(1).astype(int)
+    before, after = (np.clip((2 * common + textured(seed)) / 3, 0, 255).astype(np.uint8) for seed in (2, 3))
+    looks = [*even_times(11, 10), MediaTime.of(5), MediaTime.of(9)]
+    close = [MediaTime.of(9 + 0.1 * number) for number in range(1, dense + 15)]
+    decisions = select(noisy([before] * (len(looks) + dense) + [after] * 14), times=[*looks, *close])
+    assert chosen(decisions, CUT) == [len(looks) + dense]
+
+
 def test_what_passes_through_a_picture_at_rest_is_chosen_once_and_the_empty_picture_not_again() -> None:
     photo = textured(5)
     passing = [with_square(photo, -10 + 4 * number, 12, side=8) for number in range(20)]
