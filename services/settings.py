@@ -81,6 +81,8 @@ class Settings:
     """WATCHWORD_DECODER: "auto", "cpu", "cuda", "vaapi", "videotoolbox" or "pynvvideocodec"."""
     decoder_apart: bool | None = None
     """WATCHWORD_DECODER_APART: "true" or "false": whether decoders have processes of their own; by default in a service."""
+    second_look: bool = False
+    """WATCHWORD_SECOND_LOOK: "true" or "false": whether keyframes that show nothing new are kept from the captioner."""
     keyframes_per_minute: float = DEFAULTS.keyframes_a_minute
     """WATCHWORD_KEYFRAMES_PER_MINUTE: of a scene at most, in the long run, besides its first."""
     keyframe_gap: float = DEFAULTS.maximum_gap.seconds
@@ -138,6 +140,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("audit_key", _file)
     take("decoder", lambda text: _one_of(text, WANTED))
     take("decoder_apart", lambda text: _one_of(text, ("true", "false")) == "true")
+    take("second_look", lambda text: _one_of(text, ("true", "false")) == "true")
     take("keyframes_per_minute", lambda text: number(text, *KEYFRAMES_PER_MINUTE))
     take("keyframe_gap", lambda text: number(text, *KEYFRAME_GAP))
     take("captioner", lambda text: _one_of(text, ("tags", "transformers")))

@@ -122,11 +122,7 @@ class CutFinder(Generic[Payload]):
             contrasts = sorted((before.look.contrast, now.contrast))
             contrast = contrasts[1]
             least = (
-                _UNLIKE_OF_DARK
-                if contrast < _DARK and 2 * contrasts[0] < contrast
-                else _UNLIKE_OF_FEW
-                if sparse or not known
-                else _UNLIKE
+                _UNLIKE_OF_DARK if contrast < _DARK and 2 * contrasts[0] < contrast else _UNLIKE_OF_FEW if sparse or not known else _UNLIKE
             )
             in_shape = unlike > least and unlike - usual[1] > _ABOVE_USUAL and (not few or light > _STEP_OF_FEW)
             in_colour = colour > max(_COLOUR, _TIMES_USUAL * usual[2]) and colour_distance(before.look, now) > _OTHER_COLOUR

@@ -71,6 +71,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_DECODER_APART": "true",
             "WATCHWORD_KEYFRAMES_PER_MINUTE": "12.5",
             "WATCHWORD_KEYFRAME_GAP": "10",
+            "WATCHWORD_SECOND_LOOK": "true",
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
             "SOMETHING_ELSE": "is none of ours",
@@ -101,6 +102,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         decoder_apart=True,
         keyframes_per_minute=12.5,
         keyframe_gap=10.0,
+        second_look=True,
         captioner="transformers",
         captioner_model=tmp_path,
     )
