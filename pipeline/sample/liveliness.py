@@ -88,6 +88,12 @@ class _Sizes:
         usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
         return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
 
+    def keep(self, since: MediaTime) -> None:
+        """What is usual is what came since then, where that is enough to tell: before, something moved."""
+        latest = [each for each in self.seen if each[0] >= since.nanos]
+        if len(latest) >= _ENOUGH:
+            self.seen = deque(latest)
+
     def add(self, time: MediaTime, size: int) -> None:
         self.seen.append((time.nanos, size))
         self.latest.append(size)
@@ -170,6 +176,9 @@ class Liveliness:
                 self._first = (time, luma)
                 return
         if time - start >= LOOK:
+            if self._farthest < self.state:
+                self._leading.keep(start)
+                self._others.keep(start)
             self.state = self._farthest
             self._first, self._farthest, self._compared = (time, luma), State.STILL, time
 

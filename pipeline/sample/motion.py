@@ -40,6 +40,12 @@ class _Look(Generic[Payload]):
     frame: Seen[Payload] | None
 
 
+def _of(blocks: NDArray[np.float32]) -> tuple[float, float]:
+    """Of the blocks that change most, and of all."""
+    changes = blocks.ravel().tolist()
+    return sum(sorted(changes)[-_BLOCKS:]) / _BLOCKS, sum(changes) / len(changes)
+
+
 @dataclass(frozen=True)
 class Peak(Generic[Payload]):
     """Motion was greatest a moment ago."""
@@ -63,17 +69,19 @@ class Motion(Generic[Payload]):
 
     def add(self, frame: Seen[Payload], blocks: NDArray[np.float32]) -> None:
         """Take a look: the mean change of each of its blocks since the look before, 0 to 1."""
-        changes = blocks.ravel().tolist()
-        motion = sum(sorted(changes)[-_BLOCKS:]) / _BLOCKS
-        whole = sum(changes) / len(changes)
+        motion, whole = _of(blocks)
         self._moving.append(_Look(motion, frame if motion > _LEAST / 2 else None))
         self._motions.append(motion)
         self._wholes.append(whole)
         self._fast_for = self._fast_for + 1 if motion > _LOCAL * whole and motion >= _FAST else 0
 
-    def pause(self) -> None:
-        """The look before is too long ago to tell motion."""
+    def pause(self, looks: int, blocks: NDArray[np.float32]) -> None:
+        """So many looks were left out, because little moved in them: what has changed since is spread over them."""
+        motion, whole = _of(blocks)
+        looks = max(min(looks, _LOOKS), 1)
         self._moving.clear()
+        self._motions.extend([motion / looks] * looks)
+        self._wholes.extend([whole / looks] * min(looks, _WHOLE_LOOKS))
         self._fast_for = 0
 
     def restlessness(self) -> float:

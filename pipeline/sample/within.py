@@ -63,7 +63,7 @@ _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 _PASSING = MediaTime.of(0.3)
 """A change so short before a cut is not chosen."""
 _RETURN = MediaTime.of(3)
-_RETURNED, _FAR = 0.15, 0.5
+_RETURNED, _FAR = 0.1, 0.5
 """Novelty against the keyframe before the last below which all is again as it was then, and the part of that against the last."""
 
 
@@ -131,10 +131,11 @@ class SceneWatch(Generic[Payload]):
     def _look(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
         (before, last), self._last = self._last, (frame.time, frame.look)
         close = frame.time - before <= SPARSE
+        blocks = block_differences(last, frame.look, light=False)
         if close:
-            self._motion.add(frame, block_differences(last, frame.look, light=False))
+            self._motion.add(frame, blocks)
         else:
-            self._motion.pause()
+            self._motion.pause((frame.time - before).nanos // _PERIOD.nanos, blocks)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
         if self._waiting is not None:
