@@ -60,7 +60,7 @@ def policies() -> dict[str, Policy]:
     """The shipped policies, and the one for the linear classifier, which is there but not enabled."""
     found = dict(read_policies().of("").policies)
     found[linear.POLICY] = Policy(
-        linear.POLICY, "", {Subject.SPEECH.kind: 0.9}, Action.ACTION_FLAG, applies_to=frozenset([Subject.SPEECH, Subject.QUESTION])
+        linear.POLICY, "", frozenset([Subject.SPEECH, Subject.QUESTION]), 0.9, Action.ACTION_FLAG
     )
     return found
 
@@ -92,7 +92,7 @@ def violated(judge: Judge, held: dict[str, Policy], item: Labelled) -> set[str]:
     """The policies that the judge takes for violated."""
     subject = Subject.QUESTION if item.question else Subject.SPEECH
     verdict = judge.text(item.text, subject=subject).verdict
-    return {score.policy for score in verdict.scores if score.probability >= held[score.policy].threshold(subject) - 1e-6}
+    return {score.policy for score in verdict.scores if held[score.policy].violated_by(score.probability, subject)}
 
 
 def row(name: str, pairs: list[tuple[bool, bool]]) -> None:

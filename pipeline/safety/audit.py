@@ -128,8 +128,7 @@ class Auditor:
         found = []
         for score in sorted(verdict.scores, key=lambda score: -score.probability):
             policy = applying.get(score.policy)
-            # A float of the wire may lie a little under the threshold that it reached.
-            if policy is not None and score.probability >= policy.threshold(subject) - 1e-6:
+            if policy is not None and policy.violated_by(score.probability, subject):
                 model = score.model or verdict.model
                 found.append(
                     Violation(

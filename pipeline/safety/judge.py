@@ -12,10 +12,10 @@ from watchword.v1.safety_pb2 import Action, Verdict
 from pipeline import telemetry
 from pipeline.errors import MessageInvalid
 from pipeline.safety import injection, linear, personal, pictures, words
-from pipeline.safety.book import Book, FixedBook
+from pipeline.safety.book import Book, shipped
 from pipeline.safety.model import ImageClassifier
 from pipeline.safety.normalise import fold
-from pipeline.safety.policy import POLICIES, Kind, Policy, PolicySet, Subject, decide, highest, passes, strictest, unscored
+from pipeline.safety.policy import Policy, PolicySet, Subject, decide, highest, passes, strictest
 from pipeline.safety.scorer import NOTHING, PolicyScorer, Scored, ask
 from pipeline.safety.words import Match
 
@@ -80,14 +80,13 @@ class Judge:
         self,
         classifier: ImageClassifier,
         *,
-        policies: Mapping[str, Policy] = POLICIES,
         book: Book | None = None,
         scorers: Sequence[PolicyScorer] = (),
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """With a `book` its policies hold, which may change, else `policies`."""
+        """The policies of the `book` hold, which may change; without one, those that come with Watchword."""
         self._classifier = _AsScorer(classifier)
-        self._book = book or FixedBook(policies)
+        self._book = book or shipped()
         self._scorers = (self._classifier, *scorers)
         self._deadline_s = deadline_s
 
@@ -146,27 +145,9 @@ class Judge:
         scored = await self._ask(jpeg, held, Subject.FRAME)
         verdict = self._decide(held, Subject.FRAME, {}, scored, model=self._classifier.name)
         if verdict.action == Action.ACTION_REDACT:
-            ways = [
-                policy.frames for policy in _violated(held, Subject.FRAME, verdict) if policy.action_for(Subject.FRAME) == verdict.action
-            ]
-            if None in ways:
-                # Nothing can be masked in a picture.
-                verdict.action = Action.ACTION_BLOCK
-            else:
-                return JudgedPicture(pictures.redact(jpeg, {way for way in ways if way is not None}), verdict)
+            redacting = [policy for policy in _violated(held, Subject.FRAME, verdict) if policy.action_for(Subject.FRAME) == verdict.action]
+            return JudgedPicture(pictures.redact(jpeg, {policy.frames for policy in redacting}), verdict)
         return JudgedPicture(jpeg if passes(verdict) else b"", verdict)
-
-    def unscored(self, kind: Kind) -> tuple[str, ...]:
-        """The policies about which this judge can say nothing."""
-        policies = self._book.of("").policies
-        of_kind = [subject for subject in Subject if subject.kind is kind]
-        covered = [
-            name
-            for name, policy in policies.items()
-            if any(self._covered(policy, subject) for subject in of_kind if policy.applies(subject))
-            or not any(policy.applies(subject) for subject in of_kind)
-        ]
-        return unscored(kind, covered, policies)
 
     def hears(self, subject: Subject, *, stream_id: str = "") -> bool:
         """Whether models, beside rules, judge a stream's items of this subject, so that judging takes time."""
@@ -268,7 +249,7 @@ class Judge:
         model: str = words.MODEL,
     ) -> Verdict:
         applying = held.applying(subject)
-        verdict = decide(subject.kind, scores, model=model, policies=held.policies, subject=subject)
+        verdict = decide(subject, scores, model=model, policies=held.policies)
         verdict.policy_version = held.version
         verdict.failed.extend(sorted(failed))
         verdict.unscored.extend(sorted(name for name in applying if name not in scores and name not in failed))
@@ -284,10 +265,6 @@ class Judge:
             score.model = other if other != model else ""
         telemetry.VERDICTS.labels(subject.value, Action.Name(verdict.action)).inc()
         return verdict
-
-    def _covered(self, policy: Policy, subject: Subject) -> bool:
-        by_rules = subject.kind is Kind.TEXT and bool({*policy.judges()} & RULES)
-        return by_rules or any(scorer.covers(policy, subject) for scorer in self._scorers)
 
 
 RULES = frozenset([*words.policies(), personal.POLICY, injection.POLICY, linear.POLICY])
@@ -354,7 +331,7 @@ def _spans(matches: Iterable[Match], held: PolicySet, subject: Subject) -> list[
     spans: list[_Span] = []
     for match in matches:
         for policy in redacting:
-            if match.policy in policy.judges() and match.probability >= policy.threshold(subject):
+            if match.policy in policy.judges() and policy.violated_by(match.probability, subject):
                 if spans and match.start < spans[-1].end:
                     last = spans[-1]
                     spans[-1] = _Span(last.start, max(last.end, match.end), last.policy, last.whole or match.whole)
@@ -377,7 +354,7 @@ def _violated(held: PolicySet, subject: Subject, verdict: Verdict) -> list[Polic
     return [
         applying[score.policy]
         for score in verdict.scores
-        if score.policy in applying and score.probability >= applying[score.policy].threshold(subject) - 1e-6
+        if score.policy in applying and applying[score.policy].violated_by(score.probability, subject)
     ]
 
 
