@@ -108,17 +108,22 @@ class Judge:
         held = self._book.of(stream_id)
         return self._text(text, held, subject, await self._ask(text, held, subject, question))
 
-    def transcript(self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), stream_id: str = "") -> JudgedWords:
+    def transcript(
+        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), language: str = "", stream_id: str = ""
+    ) -> JudgedWords:
         """Judge a text that is also known word by word, by rules; both are masked, and what either shows counts for both.
 
-        `glued` says of each word whether no space stands before it; none are where it is empty.
+        `glued` says of each word whether no space stands before it; none are where it is empty. `language` is the BCP 47 tag of
+        what is spoken, empty where nobody knows.
         """
-        return self._transcript(text, parts, glued, self._book.of(stream_id), NOTHING)
+        return self._transcript(text, parts, glued, language, self._book.of(stream_id), NOTHING)
 
-    async def whole_transcript(self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), stream_id: str = "") -> JudgedWords:
+    async def whole_transcript(
+        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), language: str = "", stream_id: str = ""
+    ) -> JudgedWords:
         """As `transcript`, and by models where they are configured."""
         held = self._book.of(stream_id)
-        return self._transcript(text, parts, glued, held, await self._ask(text, held, Subject.SPEECH))
+        return self._transcript(text, parts, glued, language, held, await self._ask(text, held, Subject.SPEECH))
 
     def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
         """Judge a text with lines that belong to it, as a description with words read in the picture, by rules.
@@ -176,10 +181,12 @@ class Judge:
         _tell_redactions(verdict, spans)
         return Judged(_mask(text, spans), verdict)
 
-    def _transcript(self, text: str, parts: Sequence[str], glued: Sequence[bool], held: PolicySet, scored: Scored) -> JudgedWords:
+    def _transcript(
+        self, text: str, parts: Sequence[str], glued: Sequence[bool], language: str, held: PolicySet, scored: Scored
+    ) -> JudgedWords:
         line, starts = _line(parts, glued)
-        found_line = _find(line, held, Subject.SPEECH)
-        found_text = found_line if text == line else _find(text, held, Subject.SPEECH)
+        found_line = _find(line, held, Subject.SPEECH, language)
+        found_text = found_line if text == line else _find(text, held, Subject.SPEECH, language)
         verdict = self._decide(held, Subject.SPEECH, highest([found_text.scores, found_line.scores]), scored)
         spans = _spans(found_text.matches, held, Subject.SPEECH)
         spans_line = spans if text == line else _spans(found_line.matches, held, Subject.SPEECH)
@@ -300,7 +307,7 @@ class _Span:
     whole: bool
 
 
-def _find(text: str, held: PolicySet, subject: Subject) -> _Found:
+def _find(text: str, held: PolicySet, subject: Subject, language: str = "") -> _Found:
     """What the rules that some policy asks find in a text."""
     if len(text) > MAX_CHARACTERS:
         raise MessageInvalid(
@@ -313,7 +320,7 @@ def _find(text: str, held: PolicySet, subject: Subject) -> _Found:
     matches: list[Match] = []
     scores: dict[str, float] = {}
     if wanted & {*words.policies()}:
-        matches += words.find_folded(text, folded)
+        matches += words.find_folded(text, folded, language=language)
         scores |= words.score(matches)
     for rule, find in ((personal.POLICY, personal.find_folded), (injection.POLICY, injection.find_folded)):
         if rule in wanted:

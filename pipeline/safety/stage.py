@@ -87,10 +87,11 @@ class ScreenTranscripts(_Screen):
     async def _segment(self, segment: transcript_pb2.TranscriptSegment) -> AsyncIterator[Message]:
         self._own(segment.stream_id, segment.id)
         parts, glued = [word.text for word in segment.words], [word.glued for word in segment.words]
+        said = {"glued": glued, "language": segment.language, "stream_id": self._stream_id}
         if segment.is_final:
-            judged = await self._judge.whole_transcript(segment.text, parts, glued=glued, stream_id=self._stream_id)
+            judged = await self._judge.whole_transcript(segment.text, parts, **said)
         else:
-            judged = self._judge.transcript(segment.text, parts, glued=glued, stream_id=self._stream_id)
+            judged = self._judge.transcript(segment.text, parts, **said)
         _time(judged, segment)
         if passes(judged.verdict):
             cleared = events_pb2.ClearedEvent(segment=segment)

@@ -115,6 +115,14 @@ def judged(text: str) -> Judged:
         "   ",
         "…!?",
         "Über straße café naïve 日本語 суп",
+        "The people who're coming, and he'll see that she'll be there.",
+        "He pushed it in, and she'd hit the deck; sh, it is late.",
+        "El cono de helado; un minuto, per favore; she got a dog.",
+        "Niki Lauda, Amina and Marica went to Troia.",
+        "パチンコとマンゴーとファックス",
+        "창녕에서 곱씹어 보았다",
+        "Вот так мягко: μαλακά, колебался, хлеба",
+        "AT&T, R&D and Q&A; C# and F#; 50% of 100%; user@home; a|b (c)",
     ],
 )
 def test_ordinary_words_pass_unchanged(text: str) -> None:
@@ -146,6 +154,20 @@ def test_ordinary_words_pass_unchanged(text: str) -> None:
         ("you faggots", "slur", "you f******"),
         ("you f4ggot", "slur", "you f*****"),
         ("n1ggers", "slur", "n******"),
+        ("ni99er", "slur", "n*****"),
+        ("f#ck", "profanity", "f***"),
+        ("f**k", "profanity", "f***"),
+        ("fu(k", "profanity", "f***"),
+        ("fvck", "profanity", "f***"),
+        ("phuck", "profanity", "p****"),
+        ("fu ck", "profanity", "f* **"),
+        ("fu\x00ck", "profanity", "f****"),
+        ("ƒʊck", "profanity", "ƒ***"),
+        ("ғᴜcк", "profanity", "ғ***"),
+        ("coño", "profanity", "c***"),
+        ("चूतिया", "profanity", "च*****"),
+        ("كســمك", "profanity", "ك*****"),
+        ("нахуй", "profanity", "н****"),
     ],
 )
 def test_offensive_words_are_found_behind_disguises_and_masked(text: str, policy: str, masked: str) -> None:
@@ -180,6 +202,15 @@ def test_threats_self_harm_and_explicit_phrases_are_blocked(text: str, policy: s
     verdict = judged(text).verdict
     assert verdict.action == BLOCK
     assert policy in verdict.cause
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("sv", "Det är slut."), ("da", "Et kys til jøder"), ("fr", "Le train a du retard."), ("fr-CA", "deux retards"), ("hr", "dva puta")],
+)
+def test_what_is_ordinary_in_the_language_that_is_spoken_is_left_alone(language: str, text: str) -> None:
+    assert [match for match in words.find(text, language=language) if match.probability >= 0.5] == []
+    assert [match for match in words.find("fuck", language=language) if match.probability >= 0.5]
 
 
 def test_mild_words_are_recorded_but_pass() -> None:

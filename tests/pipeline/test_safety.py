@@ -132,12 +132,13 @@ def test_a_clean_segment_passes_with_a_verdict_and_is_otherwise_unchanged() -> N
     assert cleared.segment.verdict.action == ALLOW
     assert cleared.segment.verdict.model == "rules-v1"
     assert {score.policy for score in cleared.segment.verdict.scores} == {
-        "profanity",
-        "hate",
+        "dangerous-content",
         "harassment",
+        "hate",
+        "personal-data",
+        "profanity",
         "self-harm",
         "sexually-explicit",
-        "personal-data",
     }
     cleared.segment.ClearField("verdict")
     assert cleared.segment == event.segment

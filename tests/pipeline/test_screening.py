@@ -255,7 +255,9 @@ def test_a_policy_that_no_model_can_judge_is_unscored_and_not_safe() -> None:
     verdict = cleared.keyframe.verdict
     assert list(verdict.unscored) == ["dangerous-content", "violence-gore"]
     assert [score.policy for score in verdict.scores] == ["sexually-explicit"]
-    assert list(judge.text("hello").verdict.unscored) == ["dangerous-content"]
+    mine = Judge(ScriptedClassifier(0.0), book=book(own("rival-logos", "speech", "flag")))
+    assert list(mine.text("hello").verdict.unscored) == ["rival-logos"]
+    assert mine.text("hello").verdict.action == Action.ACTION_UNSPECIFIED
 
 
 def test_where_nothing_can_be_judged_nothing_passes_and_where_nothing_is_asked_all_does() -> None:
