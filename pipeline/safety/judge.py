@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import accumulate
 
@@ -32,6 +32,23 @@ class Judged:
     text: str
     """What may pass: masked where the action is to redact, empty where nothing may."""
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is known of words beside themselves."""
+
+    language: str = ""
+    """The BCP 47 tag of what is spoken; empty where nobody knows."""
+    before: str = ""
+    """What was said right before, with the space after it; it is looked at, so that what spans the border is found, and passed already."""
+    goes_on: bool = False
+    """Whether more will be said, so that a number at the end may be part of a longer one."""
+    final: bool = True
+    """Whether it stays as it is."""
+
+
+NOTHING_ELSE = Said()
 
 
 @dataclass(frozen=True)
@@ -109,21 +126,20 @@ class Judge:
         return self._text(text, held, subject, await self._ask(text, held, subject, question))
 
     def transcript(
-        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), language: str = "", stream_id: str = ""
+        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), said: Said = NOTHING_ELSE, stream_id: str = ""
     ) -> JudgedWords:
         """Judge a text that is also known word by word, by rules; both are masked, and what either shows counts for both.
 
-        `glued` says of each word whether no space stands before it; none are where it is empty. `language` is the BCP 47 tag of
-        what is spoken, empty where nobody knows.
+        `glued` says of each word whether no space stands before it; none are where it is empty. `said` is what else is known of it.
         """
-        return self._transcript(text, parts, glued, language, self._book.of(stream_id), NOTHING)
+        return self._transcript(text, parts, glued, said, self._book.of(stream_id), NOTHING)
 
     async def whole_transcript(
-        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), language: str = "", stream_id: str = ""
+        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), said: Said = NOTHING_ELSE, stream_id: str = ""
     ) -> JudgedWords:
         """As `transcript`, and by models where they are configured."""
         held = self._book.of(stream_id)
-        return self._transcript(text, parts, glued, language, held, await self._ask(text, held, Subject.SPEECH))
+        return self._transcript(text, parts, glued, said, held, await self._ask(text, held, Subject.SPEECH))
 
     def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
         """Judge a text with lines that belong to it, as a description with words read in the picture, by rules.
@@ -182,11 +198,11 @@ class Judge:
         return Judged(_mask(text, spans), verdict)
 
     def _transcript(
-        self, text: str, parts: Sequence[str], glued: Sequence[bool], language: str, held: PolicySet, scored: Scored
+        self, text: str, parts: Sequence[str], glued: Sequence[bool], said: Said, held: PolicySet, scored: Scored
     ) -> JudgedWords:
         line, starts = _line(parts, glued)
-        found_line = _find(line, held, Subject.SPEECH, language)
-        found_text = found_line if text == line else _find(text, held, Subject.SPEECH, language)
+        found_line = _find(line, held, Subject.SPEECH, said)
+        found_text = found_line if text == line else _find(text, held, Subject.SPEECH, said)
         verdict = self._decide(held, Subject.SPEECH, highest([found_text.scores, found_line.scores]), scored)
         spans = _spans(found_text.matches, held, Subject.SPEECH)
         spans_line = spans if text == line else _spans(found_line.matches, held, Subject.SPEECH)
@@ -307,7 +323,7 @@ class _Span:
     whole: bool
 
 
-def _find(text: str, held: PolicySet, subject: Subject, language: str = "") -> _Found:
+def _find(text: str, held: PolicySet, subject: Subject, said: Said = NOTHING_ELSE) -> _Found:
     """What the rules that some policy asks find in a text."""
     if len(text) > MAX_CHARACTERS:
         raise MessageInvalid(
@@ -316,20 +332,33 @@ def _find(text: str, held: PolicySet, subject: Subject, language: str = "") -> _
     wanted = {rule for policy in held.applying(subject).values() for rule in policy.judges()} & RULES
     if not wanted:
         return _Found()
-    folded = fold(text)
+    whole = said.before + text
+    folded = fold(whole)
     matches: list[Match] = []
-    scores: dict[str, float] = {}
+    rules: set[str] = set()
     if wanted & {*words.policies()}:
-        matches += words.find_folded(text, folded, language=language)
-        scores |= words.score(matches)
-    for rule, find in ((personal.POLICY, personal.find_folded), (injection.POLICY, injection.find_folded)):
-        if rule in wanted:
-            found = find(folded)
-            matches += found
-            scores[rule] = max((match.probability for match in found), default=0.0)
+        matches += words.find_folded(whole, folded, language=said.language)
+        rules |= {*words.policies()}
+    if personal.POLICY in wanted:
+        found = personal.find_folded(folded)
+        unfinished = personal.open_end(folded, surely=said.final) if said.goes_on else None
+        matches += [*found, unfinished] if unfinished and not any(each.end > unfinished.start for each in found) else found
+        rules.add(personal.POLICY)
+    if injection.POLICY in wanted:
+        matches += injection.find_folded(folded)
+        rules.add(injection.POLICY)
+    matches = [after for match in matches if (after := _behind(match, len(said.before))) is not None]
+    scores = dict.fromkeys(rules, 0.0) | highest({match.policy: match.probability} for match in matches)
     if linear.POLICY in wanted:
-        scores[linear.POLICY] = linear.shipped().score(folded.text)
+        scores[linear.POLICY] = linear.shipped().score(fold(text).text if said.before else folded.text)
     return _Found(sorted(matches, key=lambda match: (match.start, match.end)), {rule: scores[rule] for rule in wanted if rule in scores})
+
+
+def _behind(match: Match, place: int) -> Match | None:
+    """What of a match lies behind a place, counted from there; `None` where nothing does."""
+    if match.end <= place:
+        return None
+    return replace(match, start=max(0, match.start - place), end=match.end - place, whole=match.whole or match.start < place)
 
 
 def _spans(matches: Iterable[Match], held: PolicySet, subject: Subject) -> list[_Span]:
