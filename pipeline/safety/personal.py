@@ -40,17 +40,20 @@ _RUN_MOST = 40
 _LETTERS = "a-z_\u00df-\u024f\u0370-\u052f"
 """Letters of scripts that put spaces between words: beside them a number is part of a word."""
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
-_AT = r"(?:@|\(at\)|\[at\]|\{at\}|at|arobase|arroba|chiocciola|klammeraffe)"
-_DOT = r"(?:\(dot\)|\[dot\]|\{dot\}|dot|punkt|point|punto|ponto|punt)"
+_AT = r"(?:at|arobase|arroba|chiocciola|klammeraffe)"
+_DOT = r"(?:dot|punkt|point|punto|ponto|punt)"
+_BRACKETED_AT = r"(?:@|\(at\)|\[at\]|\{at\})"
+_BRACKETED_DOT = r"(?:\.| \. | ?\(dot\) ?| ?\[dot\] ?| ?\{dot\} ?| dot )"
 _TLD = (
     r"(?:com|org|net|edu|gov|info|biz|mil|int|io|ai|app|dev|co|me|tv|de|at|ch|fr|be|nl|uk|ie|it|es|pt|eu|pl|cz|sk|hu|ro|gr|se|no|dk|fi|is"
     r"|ru|ua|tr|il|in|pk|cn|jp|kr|tw|hk|sg|au|nz|za|br|mx|ar|cl|ca|us)"
 )
 _EMAIL_SAID = re.compile(
-    rf"\b(?P<name>[\w+-]{{1,64}})(?: (?:{_DOT}|underscore|dash|hyphen|minus|plus|unterstrich|tiret|guion) [\w+-]{{1,64}}){{0,4}} {{0,2}}{_AT} {{0,2}}"
-    rf"(?:[\w-]{{1,63}} {{0,2}}(?:{_DOT}|\.) {{0,2}}){{1,3}}{_TLD}\b|"
-    rf"(?<![\w.])[\w.+-]{{1,64}}(?:@| @ |\(at\)|\[at\]| \[at\] | \(at\) )[\w-]{{1,63}}(?: ?(?:\.|{_DOT}) ?[\w-]{{1,63}}){{0,3}} ?(?:\.|{_DOT}) ?{_TLD}\b"
+    rf"\b(?P<name>[\w+-]{{1,64}})(?: (?:{_DOT}|underscore|dash|hyphen|minus|plus|unterstrich|tiret|guion) [\w+-]{{1,64}}){{0,4}} {_AT} "
+    rf"(?:[\w-]{{1,63}} {_DOT} ){{1,3}}{_TLD}\b"
+    rf"|(?<![\w.])[\w.+-]{{1,64}} ?{_BRACKETED_AT} ?[\w-]{{1,63}}(?:{_BRACKETED_DOT}[\w-]{{1,63}}){{0,3}}{_BRACKETED_DOT}{_TLD}\b"
 )
+"""An address that is spelt out, or written so that machines miss it."""
 _NO_NAME = frozenset(
     "are is was were be been am us me it him her them you we here there online website site page visit found find look available out live"
     " now more shop blog sold hosted book read join work works working worked and or that this".split()
@@ -74,8 +77,7 @@ _OPEN = re.compile(r"(?<![\w.,:/$€£+-])[(+]?\d(?:(?:[ ()./\u2010-\u2015-]{0,3
 """A number at the end of a text."""
 _OPEN_IBAN = re.compile(r"(?<!\w)[a-z]{2}\d{2}(?:[ -]?[a-z0-9]){2,28}(?=[\s.,;:!?\u2026-]*$)")
 _CARD_CUE = re.compile(r"\b(?:card|visa|mastercard|amex|account|iban|karte|kreditkarte|konto\w*|carte|compte|tarjeta|cuenta|carta|conto|cartao|conta)\b")
-_AT_SIGN = re.compile(rf"@|\b{_AT}\b|[(\[{{]at[)\]}}]")
-_DOT_SIGN = re.compile(rf"\.|\b{_DOT}\b|[(\[{{]dot[)\]}}]")
+_AT_SIGN = re.compile(rf"{_BRACKETED_AT}|\b{_AT}\b")
 _CARD_LEAST, _CARD_MOST = 12, 19
 _CUE = re.compile(
     r"\b(?:call|phone|telephone|tel|mobile|cell|cellphone|fax|whatsapp|text|dial|ring|reach|number|hotline|numero|telefon\w*|telefono|telephone"
@@ -226,7 +228,7 @@ def _whole_or_parts(text: str, start: int, end: int) -> Iterator[tuple[int, int]
 
 def _addresses_said(text: str) -> Iterator[tuple[int, int]]:
     """E-mail addresses that are spelt out, or written so that machines miss them."""
-    if not _AT_SIGN.search(text) or not _DOT_SIGN.search(text):
+    if not _AT_SIGN.search(text):
         return
     for found in _EMAIL_SAID.finditer(text):
         if found["name"] not in _NO_NAME:

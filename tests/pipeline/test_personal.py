@@ -72,6 +72,7 @@ def test_personal_data_is_found_exactly(text: str, expected: list[str]) -> None:
         "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15",
         "300.400.500.600 and ::: and 12:34",
         "Section 3.4.5.6 of the code; the model has 7 241 732 096 parameters.",
+        "We arrived at noon. In the attack. It was at night. At last @ home. In @ work.",
         "We are at example dot com; the site is at example dot org.",
         "123.456.789-00 and 529.982.247-24; 811228-9875; 12345678A; 219-00-9999",
         "Ten, nine, eight, seven, six, five, four, three, two, one, zero.",
