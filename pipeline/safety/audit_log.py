@@ -191,7 +191,10 @@ class AuditLog:
 
 
 class KeepAudit:
-    """One stream's share of keeping the audit: every record goes into the log. It says nothing, and a repeat is harmless."""
+    """One stream's share of keeping the audit: every record goes into the log. It says nothing, and a repeat is harmless.
+
+    What was asked for comes under the key of the process that was asked, as if that were a stream.
+    """
 
     held = 0
 
@@ -201,9 +204,13 @@ class KeepAudit:
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Store the record of an `AuditEvent`."""
-        if not isinstance(item, AuditEvent) or item.WhichOneof("event") != "record" or item.record.stream_id != self._stream_id:
+        kind = item.WhichOneof("event") if isinstance(item, AuditEvent) else None
+        if isinstance(item, AuditEvent) and kind == "called":
+            await self._log.append(item.called.record)
+        elif isinstance(item, AuditEvent) and kind == "record" and item.record.stream_id == self._stream_id:
+            await self._log.append(item.record)
+        else:
             raise MessageInvalid(f"keeping the audit of stream {self._stream_id}: a {type(item).__name__} is no record of it")
-        await self._log.append(item.record)
         return
         yield
 
