@@ -41,6 +41,14 @@ CREATE TABLE IF NOT EXISTS audit (
 );
 CREATE INDEX IF NOT EXISTS audit_by_stream ON audit (stream, seq);
 CREATE TABLE IF NOT EXISTS audit_head (only INTEGER PRIMARY KEY CHECK (only = 1), rows INTEGER NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS audit_frames (
+    stream TEXT NOT NULL,
+    item TEXT NOT NULL,
+    keyframe TEXT NOT NULL,
+    at REAL NOT NULL,
+    jpeg BLOB NOT NULL,
+    PRIMARY KEY (stream, item, keyframe)
+) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
@@ -131,6 +139,23 @@ class AuditLog:
             for row in rows:
                 yield row
             after = rows[-1].seq
+
+    async def add_frame(self, stream_id: str, item_id: str, keyframe_id: str, at: float, jpeg: bytes, *, instead: str = "") -> None:
+        """Keep a keyframe beside an item, for review, and no longer the one that it is there `instead` of; neither is a row of the chain.
+
+        `at` is its media time in seconds.
+        """
+
+        def add(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM audit_frames WHERE stream = ? AND item = ? AND keyframe = ?", (stream_id, item_id, instead))
+            db.execute("INSERT OR REPLACE INTO audit_frames VALUES (?, ?, ?, ?, ?)", (stream_id, item_id, keyframe_id, at, jpeg))
+
+        await self._do("adding to", add)
+
+    async def frames(self, stream_id: str, item_id: str) -> list[tuple[str, bytes]]:
+        """The keyframes beside an item in order of time: id and JPEG."""
+        query = "SELECT keyframe, jpeg FROM audit_frames WHERE stream = ? AND item = ? ORDER BY at"
+        return await self._do("reading", lambda db: [(str(row[0]), bytes(row[1])) for row in db.execute(query, (stream_id, item_id))])
 
     async def verify(self, *, expect: tuple[int, str] | None = None) -> Report:
         """Follow the chain from the first row to the last; `expect` are a number of rows and the hash that the last of them had."""

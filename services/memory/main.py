@@ -15,6 +15,7 @@ from pipeline.qa.stage import Index
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.calls import CalledAudit
+from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
@@ -51,7 +52,7 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=keep)
 
     def make_stage(stream_id: str) -> Stage:
-        return Index(stream_id, store, embedder)
+        return WithFrames(stream_id, Index(stream_id, store, embedder), log)
 
     def keep_audit(stream_id: str) -> Stage:
         return KeepAudit(stream_id, log)

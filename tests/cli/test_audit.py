@@ -66,6 +66,8 @@ def store(tmp_path: Path) -> Path:
             )
         )
         await log.append(sealed)
+        for keyframe, at in (("keyframe-62000", 62.0), ("keyframe-58000", 58.0)):
+            await log.add_frame("s", "segment-1", keyframe, at, keyframe.encode())
         await log.close()
 
     asyncio.run(run())
@@ -104,11 +106,14 @@ def test_a_person_decides_and_the_decisions_become_preferences(store: Path, tmp_
     listed = watchword("review", "list", "--store", str(store))
     assert "audit-text  s  speech  1:01.0" in listed.stdout or "audit-text  s  speech  1:01" in listed.stdout, listed.stdout
     assert "“you fool”" in listed.stdout
+    assert "keyframe keyframe-58000, keyframe-62000  “you fool”" in listed.stdout
     assert "keyframe keyframe-7" in listed.stdout
     assert "3 verdicts to decide" in listed.stdout
     shown = watchword("review", "show", "audit-frame", "--store", str(store), "--out", str(tmp_path / "frame.jpg"))
     assert shown.returncode == 0, shown.stderr
     assert (tmp_path / "frame.jpg").read_bytes() == b"\xff\xd8 a picture"
+    assert watchword("review", "show", "audit-text", "--store", str(store), "--out", str(tmp_path / "said.jpg")).returncode == 0
+    assert [(tmp_path / name).read_bytes() for name in ("said.jpg", "said-2.jpg")] == [b"keyframe-58000", b"keyframe-62000"]
     overturned = watchword("review", "overturn", "audit-text", "--reviewer", "ann", "--store", str(store), *key, "--note", "in jest")
     assert overturned.stdout == "audit-text overturned\n", overturned.stderr
     for verdict in ("audit-frame", json.loads(watchword("audit", "export", "--store", str(store)).stdout.splitlines()[2])["id"]):

@@ -30,6 +30,7 @@ from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.book import FixedBook
 from pipeline.safety.calls import CalledAudit
+from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.policy_file import read
 from pipeline.safety.stage import ScreenCaptions, ScreenKeyframes, ScreenTranscripts
@@ -134,7 +135,7 @@ async def everything(path: Path) -> tuple[dict[str, list[Message]], ScriptedCapt
         "screen-keyframes": lambda stream: ScreenKeyframes(stream, judge, auditor),
         "screen-captions": lambda stream: ScreenCaptions(stream, judge, auditor),
         "caption": lambda stream: Caption(stream, captioner),
-        "index": telling(lambda stream: Index(stream, store, embedder), flushed["index"]),
+        "index": telling(lambda stream: WithFrames(stream, Index(stream, store, embedder), log), flushed["index"]),
         "keep-audit": telling(lambda stream: KeepAudit(stream, log), flushed["keep-audit"]),
     }
     topics: dict[str, list[Message]] = {name: [] for name in ("shown", "captions", "cleared", "audit", "errors")}
@@ -169,6 +170,7 @@ def test_nothing_of_what_is_withheld_is_anywhere(tmp_path: Path) -> None:
         with structlog.testing.capture_logs() as logged:
             topics, captioner, watched, answers, log = await everything(path)
         kept = "".join([str(row) async for row in log.all()]).encode()
+        beside = {item: [keyframe for keyframe, _ in await log.frames(STREAM, item)] for item in ("segment-0", "segment-1", "segment-2")}
         await log.close()
         wire = {name: b"".join(message.SerializeToString() for message in messages) for name, messages in topics.items()}
         events = [event for message in topics["cleared"] if isinstance(message, ClearedEvent) for event in of_cleared(message, 0.0)]
@@ -204,6 +206,8 @@ def test_nothing_of_what_is_withheld_is_anywhere(tmp_path: Path) -> None:
         }
         assert all(item.encode() in kept for item in recorded)
         assert [str(message) for message in topics["errors"]] == []
+        # For review each of what was withheld or masked has what was to be seen then, whatever came first.
+        assert beside == {"segment-0": [], "segment-1": ["keyframe-1", "keyframe-12"], "segment-2": ["keyframe-12", "keyframe-22"]}
 
     asyncio.run(main())
 
