@@ -2,8 +2,9 @@
 
 Folded are case, compatibility forms (full width, mathematical, circled, ligatures: Unicode's NFKD, UAX #15), accents of the
 scripts that write words without them too, characters nobody sees (zero width, direction marks, variation selectors, fillers),
-letters that look like Latin ones (Unicode's confusables, UTS #39 table, from the package confusable-homoglyphs, and Latin ones with a
-stroke or a hook) and digits of other scripts. What of this is a disguise and what a language is left to who compares: lists are folded in the same way.
+letters that look like Latin ones (Unicode's confusables, UTS #39 table, from the package confusable-homoglyphs, and Latin ones
+with a stroke or a hook) and digits of other scripts. What of this is a disguise and what a language is left to who compares:
+lists are folded in the same way.
 """
 
 import re
@@ -97,7 +98,7 @@ def _fold_part(part: str) -> str:
     if category == "Cc" and not part.isspace():
         return ""
     # Vowel points of Arabic and Hebrew, and the stroke that stretches an Arabic word, are left out as often as written.
-    if category == "Mn" and ("\u0591" <= part <= "\u05c7" or "\u0610" <= part <= "\u065f") or part == "\u0640":
+    if part == "\u0640" or (category == "Mn" and ("\u0591" <= part <= "\u05c7" or "\u0610" <= part <= "\u065f")):
         return ""
     if category == "Mn" and ("\u1ab0" <= part <= "\u1aff" or "\u1dc0" <= part <= "\u1dff" or "\u20d0" <= part <= "\u20ff"):
         return ""

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 POLICY = "personal-data"
 """The name of these rules in verdicts and policies."""
 
-PHONE_REGIONS = tuple(
-    (
-        "US GB DE FR ES IN IT NL BE CH AT PL SE NO DK FI PT IE GR CZ HU RO UA RU TR IL SA AE EG ZA NG KE PK BD"
-        " BR MX AR CL CO PE CN JP KR HK TW SG MY TH VN PH ID AU NZ"
-    ).split()
+PHONE_REGIONS = (
+    *("US", "GB", "DE", "FR", "ES", "IN", "IT", "NL", "BE", "CH", "AT", "PL", "SE", "NO", "DK", "FI", "PT", "IE", "GR", "CZ", "HU"),
+    *("RO", "UA", "RU", "TR", "IL", "SA", "AE", "EG", "ZA", "NG", "KE", "PK", "BD", "BR", "MX", "AR", "CL", "CO", "PE", "CN", "JP"),
+    *("KR", "HK", "TW", "SG", "MY", "TH", "VN", "PH", "ID", "AU", "NZ"),
 )
 """Where numbers without a country code are tried, in order."""
 _BARE_LEAST = 9
@@ -55,11 +54,16 @@ _EMAIL_SAID = re.compile(
 )
 """An address that is spelt out, or written so that machines miss it."""
 _NO_NAME = frozenset(
-    "are is was were be been am us me it him her them you we here there online website site page visit found find look available out live"
-    " now more shop blog sold hosted book read join work works working worked and or that this".split()
+    [
+        *("are", "is", "was", "were", "be", "been", "am", "us", "me", "it", "him", "her", "them", "you", "we", "here", "there"),
+        *("online", "website", "site", "page", "visit", "found", "find", "look", "available", "out", "live", "now", "more", "shop"),
+        *("blog", "sold", "hosted", "book", "read", "join", "work", "works", "working", "worked", "and", "or", "that", "this"),
+    ]
 )
 """What is no one's name before "at example dot com"."""
-_NUMBERED = re.compile(r"\b(?:sections?|chapters?|clauses?|versions?|releases?|paragraphs?|articles?|rules?|items?|figures?|tables?|v|ver)\.? $")
+_NUMBERED = re.compile(
+    r"\b(?:sections?|chapters?|clauses?|versions?|releases?|paragraphs?|articles?|rules?|items?|figures?|tables?|v|ver)\.? $"
+)
 """What stands before numbers with dots that are no addresses."""
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 _IPV6 = re.compile(
@@ -76,7 +80,9 @@ _REST = re.compile(r"[\s.,;:!?\u2026-]*")
 _OPEN = re.compile(r"(?<![\w.,:/$€£+-])[(+]?\d(?:(?:[ ()./\u2010-\u2015-]{0,3}|, )\d){3,18}(?=[\s.,;:!?\u2026-]*$)")
 """A number at the end of a text."""
 _OPEN_IBAN = re.compile(r"(?<!\w)[a-z]{2}\d{2}(?:[ -]?[a-z0-9]){2,28}(?=[\s.,;:!?\u2026-]*$)")
-_CARD_CUE = re.compile(r"\b(?:card|visa|mastercard|amex|account|iban|karte|kreditkarte|konto\w*|carte|compte|tarjeta|cuenta|carta|conto|cartao|conta)\b")
+_CARD_CUE = re.compile(
+    r"\b(?:card|visa|mastercard|amex|account|iban|karte|kreditkarte|konto\w*|carte|compte|tarjeta|cuenta|carta|conto|cartao|conta)\b"
+)
 _AT_SIGN = re.compile(rf"{_BRACKETED_AT}|\b{_AT}\b")
 _CARD_LEAST, _CARD_MOST = 12, 19
 _CUE = re.compile(
@@ -155,7 +161,9 @@ def open_end(folded: Folded, *, surely: bool) -> Match | None:
             return Match(POLICY, 0.5, *folded.span(*found.span()), whole=True)
     for row in spoken.rows(text):
         start, end = row.stretch(0, len(row.parts) - 1)
-        if _REST.fullmatch(text, end) and _may_go_on("+" if row.plus else "", row.digits, text[max(0, start - _CUE_WITHIN) : start], surely=surely):
+        if _REST.fullmatch(text, end) and _may_go_on(
+            "+" if row.plus else "", row.digits, text[max(0, start - _CUE_WITHIN) : start], surely=surely
+        ):
             return Match(POLICY, 0.5, *folded.span(start, end), whole=True)
     return None
 
@@ -277,7 +285,7 @@ def _is_phone(written: str, digits: str, before: str) -> bool:
     if written.startswith("+"):
         return _parsed(written, None) is not None
     for prefix in ("00", "011"):
-        if digits.startswith(prefix) and len(digits) > 10 and _parsed(f"+{digits[len(prefix):]}", None) is not None:
+        if digits.startswith(prefix) and len(digits) > 10 and _parsed(f"+{digits[len(prefix) :]}", None) is not None:
             return True
     if len(digits) > 15 or (len(digits) < _BARE_LEAST and not _CUE.search(before)):
         return False

@@ -48,7 +48,12 @@ _TENS = (
     "ninety neunzig noventa novanta negentig девяносто nonante",
 )
 _TIMES = {"double": 2, "doppel": 2, "doppelt": 2, "dubbel": 2, "triple": 3, "treble": 3, "dreifach": 3}
-_BETWEEN = frozenset("and und et y e en dash hyphen minus space then uh um er tiret guion trattino bindestrich".split())
+_BETWEEN = frozenset(
+    [
+        *("and", "und", "et", "y", "e", "en", "then", "uh", "um", "er", "space"),
+        *("dash", "hyphen", "minus", "tiret", "guion", "trattino", "bindestrich"),
+    ]
+)
 """Words between number words that say nothing."""
 _PLUS = frozenset(["plus", "piu", "mas", "mais", "+"])
 _GAP = re.compile(r"[\s,.\-\u2010-\u2015/()]{0,4}")

@@ -144,7 +144,6 @@ class ScreenTranscripts(_Screen):
             for record in self._audited(shown, judged.verdict):
                 yield record
 
-
     def _before(self, segment: transcript_pb2.TranscriptSegment) -> str:
         """What was said right before a segment, with what stands between; empty where nothing was."""
         start = MediaTime.from_proto(segment.media_start).seconds

@@ -24,7 +24,7 @@ MODEL = "rules-v1"
 
 RULES = tuple(Path(__file__).with_name(name) for name in ("words.toml", "words_phrases.toml", "words_other.toml"))
 
-_LEET = str.maketrans("@4310$57+!|€£(<869", "aaeiosstti" "iel" "ccbgg")
+_LEET = str.maketrans("@4310$57+!|€£(<869", "aaeiossttiielccbgg")
 _LEET_OTHERWISE = str.maketrans("1!|6", "lllb")
 """The second reading of what has two."""
 _SOUNDS = (("ph", "f"), ("v", "u"), ("vv", "w"))

@@ -275,8 +275,8 @@ class TestCompose:
         for settings, source in (("", str(ROOT / "pipeline/safety")), ("\nWATCHWORD_POLICY_FOLDER=/srv/policies", "/srv/policies")):
             services = yaml.safe_load(_compose(f"WATCHWORD_API_KEY=secret{settings}", tmp_path).stdout)["services"]
             for name in ("safety", "memory"):
-                (mounted,) = [each for each in services[name]["volumes"] if each["target"] == "/etc/watchword/policies"]
-                assert (mounted["source"], mounted["read_only"]) == (source, True)
+                (mounted,) = [each for each in map(_mount, services[name]["volumes"]) if each[1] == "/etc/watchword/policies"]
+                assert mounted == (source, "/etc/watchword/policies", True)
                 assert services[name]["environment"]["WATCHWORD_POLICIES"] == "/etc/watchword/policies/policies.yaml"
         assert (ROOT / "pipeline/safety/policies.yaml").is_file()
 
@@ -290,6 +290,14 @@ def _compose(settings: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / ".env").write_text(settings)
     command = [str(COMPOSE), "--file", str(ROOT / "docker-compose.yml"), "--env-file", str(folder / ".env"), "config"]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+
+
+def _mount(volume: str | Document) -> tuple[str, str, bool]:
+    """Source, target and whether it is read only; releases of docker-compose print these as one text or as a mapping."""
+    if isinstance(volume, str):
+        source, target, *mode = volume.split(":")
+        return source, target, mode == ["ro"]
+    return volume["source"], volume["target"], volume.get("read_only", False)
 
 
 def _environment(deployment: Document) -> dict[str, Any]:

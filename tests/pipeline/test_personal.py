@@ -88,21 +88,21 @@ def test_other_numbers_are_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("before", "number"),
     [
-        ("my number is four one five five five five oh one three two", "four one five five five five oh one three two"),
-        ("call me: four one five, triple five, zero one three two.", "four one five, triple five, zero one three two"),
-        ("plus four four, twenty, seven nine four six, oh nine five eight!", "plus four four, twenty, seven nine four six, oh nine five eight"),
-        ("card four one " + "one one " * 7, "four one" + " one one" * 7),
-        ("ruf an: null eins sieben sechs eins zwei drei vier fünf sechs sieben acht", "null eins sieben sechs eins zwei drei vier fünf sechs sieben acht"),
-        ("mon numéro: zéro six, douze, trente-quatre, cinquante-six, soixante-dix-huit", "zéro six, douze, trente-quatre, cinquante-six, soixante-dix-huit"),
-        ("telefon null einhundert", None),
-        ("mi teléfono es seis uno dos, tres cuatro, cinco seis, siete ocho", "seis uno dos, tres cuatro, cinco seis, siete ocho"),
-        ("four five three nine one four eight eight oh three four three six four six seven", "four five three nine one four eight eight oh three four three six four six seven"),
+        ("my number is", "four one five five five five oh one three two"),
+        ("call me:", "four one five, triple five, zero one three two"),
+        ("it is", "plus four four, twenty, seven nine four six, oh nine five eight"),
+        ("card", "four one" + " one one" * 7),
+        ("ruf an:", "null eins sieben sechs eins zwei drei vier fünf sechs sieben acht"),
+        ("mon numéro:", "zéro six, douze, trente-quatre, cinquante-six, soixante-dix-huit"),
+        ("mi teléfono es", "seis uno dos, tres cuatro, cinco seis, siete ocho"),
+        ("she said", "four five three nine one four eight eight oh three four three six four six seven"),
+        ("telefon null einhundert", ""),
     ],
-)  # fmt: skip
-def test_numbers_that_are_said_are_found_where_they_are_said(text: str, expected: str | None) -> None:
-    assert found(text) == ([expected] if expected else [])
+)
+def test_numbers_that_are_said_are_found_where_they_are_said(before: str, number: str) -> None:
+    assert found(f"{before} {number}.") == ([number] if number else [])
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_a_threat_over_two_segments_is_withheld_from_the_border_on() -> None:
 
 
 def test_a_partial_shows_nothing_of_a_number_that_is_still_being_said() -> None:
-    number = "4111 1111 1111 1111".split()
+    number = ["4111", "1111", "1111", "1111"]
     for count in range(2, 5):
         (cleared,) = said_in_turn("my card is " + " ".join(number[:count]), final=False)
         assert cleared.segment.text == "my card is " + " ".join(["****"] * count)
