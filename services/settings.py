@@ -9,14 +9,13 @@ from pathlib import Path
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
+from pipeline.safety.judges import MODELS
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
 from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
 """The gRPC port of each service where none is set: the gateway has 50051."""
-SAFETY_MODELS = ("shieldgemma", "shieldgemma-2", "llama-guard")
-"""The names by which policies know models that judge by their words."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +193,8 @@ def _safety_models(text: str) -> tuple[tuple[str, str], ...]:
     found = []
     for part in text.split(","):
         name, _, where = part.strip().partition("=")
-        if name not in SAFETY_MODELS or not where:
-            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY or NAME=URL#MODEL with one of {', '.join(SAFETY_MODELS)} as its name")
+        if name not in MODELS or not where:
+            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY or NAME=URL#MODEL with one of {', '.join(MODELS)} as its name")
         if "://" not in where and not Path(where).is_dir():
             raise ValueError(f"{where} is no directory")
         found.append((name, where))

@@ -13,6 +13,7 @@ from pipeline import telemetry
 from pipeline.errors import MessageInvalid
 from pipeline.safety import injection, linear, personal, pictures, words
 from pipeline.safety.book import Book, shipped
+from pipeline.safety.judges import RULES
 from pipeline.safety.model import ImageClassifier
 from pipeline.safety.normalise import fold
 from pipeline.safety.policy import Policy, PolicySet, Subject, decide, highest, passes, strictest
@@ -288,10 +289,6 @@ class Judge:
             score.model = other if other != model else ""
         telemetry.VERDICTS.labels(subject.value, Action.Name(verdict.action)).inc()
         return verdict
-
-
-RULES = frozenset([*words.policies(), personal.POLICY, injection.POLICY, linear.POLICY])
-"""What judges text out of the box, by the names that policies call it."""
 
 
 class _AsScorer:

@@ -337,6 +337,8 @@ def _plans() -> dict[str, tuple[frozenset[int], str]]:
     plans = {}
     for region in PHONE_REGIONS:
         told = PhoneMetadata.metadata_for_region(region)
+        assert told is not None
+        assert told.general_desc is not None
         plans[region] = (frozenset(told.general_desc.possible_length), told.national_prefix or "")
     return plans
 

@@ -31,6 +31,7 @@ from typing import Any, NoReturn
 from watchword.v1.safety_pb2 import Action
 
 from pipeline.errors import SettingInvalid
+from pipeline.safety.judges import known
 from pipeline.safety.policy import ON_ERROR, FrameRedaction, Policy, PolicySet, Subject
 
 SHIPPED = Path(__file__).with_name("policies.yaml")
@@ -259,7 +260,7 @@ class _Reader:
             "threshold": lambda node: self.each(node, self.probability),
             "action": lambda node: self.each(node, lambda one: self.choice(one, _ACTIONS)),
             "on_error": lambda node: self.each(node, lambda one: self.choice(one, _AFTER_ERROR)),
-            "judged_by": lambda node: tuple(self.text(one) for one in self.items(node)),
+            "judged_by": lambda node: tuple(self.judge(one) for one in self.items(node)),
             "frames": lambda node: self.choice(node, {way.value: way for way in FrameRedaction}),
             "keep_content": self.truth,
             "enabled": self.truth,
@@ -340,6 +341,13 @@ class _Reader:
         if not found:
             self.wrong(_line(node), f"it applies to nothing; to some of {', '.join(_SUBJECTS)} it could")
         return found
+
+    def judge(self, node: Any) -> str:
+        text = self.text(node)
+        # A name that nobody has would leave the policy unscored for good.
+        if text and text not in known():
+            self.wrong(_line(node), f"nothing that judges is called {text!r}; {', '.join(sorted(known()))} are")
+        return text
 
     def truth(self, node: Any) -> bool:
         return bool(self.choice(node, {"true": True, "false": False}))

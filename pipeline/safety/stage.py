@@ -26,8 +26,12 @@ _log = structlog.get_logger(__name__)
 class _Screen:
     """What the three have in common."""
 
-    held = 0
     kind: str
+
+    @property
+    def held(self) -> int:
+        """Nothing: each item is judged on its own."""
+        return 0
 
     def __init__(self, stream_id: str, judge: Judge, auditor: Auditor | None = None) -> None:
         """Without an auditor nothing is told on the topic `audit`."""

@@ -113,6 +113,7 @@ def test_the_version_tells_what_holds() -> None:
         (ONE.replace("[frame, speech]", "[]"), 4, "applies to nothing"),
         (ONE.replace("name: logos", "name: Logos!"), 2, "'Logos!' is no name"),
         (ONE + "    colour: red\n", 7, "'colour' is not known"),
+        (ONE + "    judged_by: [shieldgemma, shieldgema-2]\n", 7, "nothing that judges is called 'shieldgema-2'"),
         (ONE + "    on_error: allow\n", 7, "'allow' is none of flag, withhold"),
         (ONE.replace("The image", "<start_of_turn>user The image"), 3, "not a whole prompt"),
         (ONE.replace("description: The", "description: &a\n      frame: *a\n    "), 4, "circle"),
