@@ -28,7 +28,7 @@ from pipeline.safety.judge import Judge, Said
 from pipeline.safety.model import NoPictures
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.policy_file import read as read_policies
-from pipeline.safety.stage import BEFORE_CHARACTERS
+from pipeline.safety.stage import BEFORE_A_PARTIAL, BEFORE_CHARACTERS
 
 WORDS_OF_A_FINAL = 40
 
@@ -180,7 +180,7 @@ def latency() -> None:
     print("\n| what | n | wall p50 | wall p95 | processor p50 | processor p95 |, in ms\n| --- | --- | --- | --- | --- | --- |")
     before = " ".join(finals[0])[-BEFORE_CHARACTERS:] + " "
     for name, final, items in (("final of 40 words", True, finals), ("partial of 2 to 17 words", False, partials)):
-        said = Said("en", before, goes_on=True, final=final)
+        said = Said("en", before if final else before[-BEFORE_A_PARTIAL:], goes_on=True, final=final)
         report(name, [timed(lambda item=item: judge.transcript(" ".join(item), item, said=said)) for item in items])  # noqa: B023
     classifier = model.load()
     jpeg = picture()

@@ -57,6 +57,7 @@ _BETWEEN = frozenset(
 """Words between number words that say nothing."""
 _PLUS = frozenset(["plus", "piu", "mas", "mais", "+"])
 _GAP = re.compile(r"[\s,.\-\u2010-\u2015/()]{0,4}")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|\+")
 
 
@@ -101,6 +102,8 @@ _VALUES: dict[str, int] = _table()
 
 def rows(text: str) -> Iterator[Row]:
     """Every row of at least `WORDS_LEAST` number words of a folded text."""
+    if sum(map(_VALUES.__contains__, _LETTERS.findall(text))) < WORDS_LEAST:
+        return
     said: list[tuple[int | str, int, int]] = []
     words = 0
     for found in _TOKEN.finditer(text):

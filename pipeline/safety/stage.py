@@ -69,6 +69,8 @@ class _Screen:
 
 BEFORE_CHARACTERS = 120
 """How much of what was said before a segment is looked at with it: a card's number said digit by digit has 100."""
+BEFORE_A_PARTIAL = 40
+"""The same for a partial, which comes again and again and stays for a second."""
 BEFORE_SECONDS = 15.0
 """What was said longer ago is not gone on with."""
 BEFORE_FINALS = 4
@@ -155,7 +157,8 @@ class ScreenTranscripts(_Screen):
             self._finals.popleft()
         between = "" if any(word.glued for word in segment.words[1:]) else " "
         told = between.join(final.text for final in self._finals if final.language == segment.language)
-        return told[-BEFORE_CHARACTERS:] + between if told else ""
+        most = BEFORE_CHARACTERS if segment.is_final else BEFORE_A_PARTIAL
+        return told[-most:] + between if told else ""
 
 
 def _time(judged: JudgedWords, segment: transcript_pb2.TranscriptSegment) -> None:

@@ -256,12 +256,18 @@ def _letters_apart(pieces: list[_Piece]) -> Iterator[Match]:
                     yield Match(policy, probability, run[first].start, run[last - 1].end)
 
 
+@lru_cache(maxsize=8192)
+def _is_no_word(piece: str) -> bool:
+    """Whether a short row of letters cannot be said."""
+    return 2 <= len(piece) <= 6 and piece.isalpha() and not _SPOKEN.search(piece)
+
+
 def _broken_in_two(text: str, pieces: list[_Piece]) -> Iterator[Match]:
     """Neighbours that are one word of a rule, where one of the two is none by itself."""
     for one, other in pairwise(pieces):
         if other.start - one.end != 1 or text[one.end] not in " .-_\u00a0":
             continue
-        if any(2 <= len(part.text) <= 6 and part.text.isalpha() and not _SPOKEN.search(part.text) for part in (one, other)):
+        if _is_no_word(one.text) or _is_no_word(other.text):
             for policy, probability in _broken_by_word(one.text + other.text):
                 # A word of the list beside such a part ("fuck ng") is found as it is.
                 if not _broken_by_word(one.text) and not _broken_by_word(other.text):
@@ -309,6 +315,7 @@ def _phrases(text: str, pieces: list[_Piece]) -> Iterator[Match]:
             yield Match(policy, probability, pieces[owner[found.start()]].start, pieces[owner[found.end() - 1]].end)
 
 
+@lru_cache(maxsize=8192)
 def _likeliest(piece: str) -> str:
     bare = piece.replace("'", "")
     read = bare.translate(_LEET) if any(character.isalpha() for character in bare) else bare
