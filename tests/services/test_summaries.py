@@ -38,7 +38,7 @@ def test_summaries_are_told_with_what_they_cite_and_a_wrong_request_is_refused()
             below = {line.id: line for summary in both for line in summary.lines}
             assert all(below[line.cites].text == line.text for line in hour.lines)
             assert below[hour.lines[0].cites].cites.startswith("summary-scene-")
-            assert [summary.id for summary in (await listed(media_start=at(400).to_proto())).summaries] == ["summary-5m-300000"]
+            assert [summary.id for summary in (await listed(media_start=at(300).to_proto())).summaries] == ["summary-5m-300000"]
             for wrong, code in (
                 ({"stream_id": "nobody"}, grpc.StatusCode.NOT_FOUND),
                 ({"level": 9}, grpc.StatusCode.INVALID_ARGUMENT),
