@@ -126,10 +126,13 @@ def _row(tokenizer: Any, scene: Scene, rng: np.random.Generator, clock: Clock) -
         targets += [*[UNKNOWN] * (len(opening) - 1), *said]
         lengths.append(len(opening) + len(said) - 1)
         parts += [part] * lengths[-1]
+    after = 1 + max(lengths)
     whole = position_ids(
-        before=len(head), times=ticks(scene.times, clock), rows=GRID, columns=GRID, after=1 + max(lengths), tokens_per_second=TOKENS_PER_SECOND
+        before=len(head), times=ticks(scene.times, clock), rows=GRID, columns=GRID, after=after, tokens_per_second=TOKENS_PER_SECOND
     )[1:, 0]
-    return _Row(tokens, targets, parts, np.concatenate([whole[:, :shared], *(whole[:, shared : shared + each] for each in lengths)], axis=1))
+    # Each part goes on where what they share ends.
+    positions = [whole[:, :shared], *(whole[:, shared : shared + each] for each in lengths)]
+    return _Row(tokens, targets, parts, np.concatenate(positions, axis=1))
 
 
 _PIECES: dict[str, list[int]] = {}

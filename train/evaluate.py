@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +18,9 @@ ATTRIBUTES = ("colour", "shape", "count", "word", "direction", "speed", "order",
 HELD_OUT_SEED = 2**40
 """Training draws its clips from seeds that start with the recipe's; these never are."""
 
-_NAMED = re.compile(rf"\b(?:(?P<count>a|one|two|three) (?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})s?|the word (?P<word>[A-Z]+))\b", re.I)
-_SECOND = re.compile(r"\b(?:within (a) second|after (\d+) seconds?)\b", re.I)
+_SHAPE = rf"(?P<count>a|one|two|three) (?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})s?"
+_NAMED = re.compile(rf"\b(?:{_SHAPE}|the word (?P<word>[A-Z]+))\b", re.IGNORECASE)
+_SECOND = re.compile(r"\b(?:within (a) second|after (\d+) seconds?)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,6 @@ def view(scene: Scene, *, clock: Clock = "time", seed: int = 0) -> SceneView:
         for time, frame in zip(ticks(scene.times, clock), frames, strict=True)
     )
     return SceneView(shots[0].time, shots[-1].time, shots)
-
-
-def evaluate(describe: Callable[[SceneView], str], scenes: Sequence[Scene], *, clock: Clock = "time") -> dict[str, tuple[int, int]]:
-    """How many of the clips with an attribute got it right, of how many: (right, all) by attribute."""
-    return tally(score(scene, describe(view(scene, clock=clock, seed=index))) for index, scene in enumerate(scenes))
 
 
 def tally(scores: Iterable[dict[str, bool]]) -> dict[str, tuple[int, int]]:

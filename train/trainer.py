@@ -91,7 +91,10 @@ class Run:
 
 
 def train(recipe: Recipe, *, checkpoint: Path | None = None, say: Callable[[str], None] = print, every: int = 100) -> Run:
-    """Take all of a recipe's steps. `say` is told how it goes, and `checkpoint` is written, and resumed where it exists, every few steps."""
+    """Take all of a recipe's steps.
+
+    Every few steps `say` is told how it goes, and `checkpoint` is written; where it exists already, the run goes on from it.
+    """
     run = Run(recipe)
     if checkpoint and checkpoint.exists():
         run.resume(checkpoint)
@@ -118,7 +121,8 @@ def losses_of(network: Any, heads: Heads, batch: Batch) -> dict[str, torch.Tenso
     said = network.lm_head(states[-1][counted])
     place, motion = (states[layer - 1][in_clip] for layer in (PLACE_LAYER, MOTION_LAYER))
     losses = {"said": nn.functional.cross_entropy(said.float(), batch.targets[counted])}
-    for name, hidden in {"shape": tokens, "colour": tokens, "word": tokens, "second": place, "arrival": motion, "direction": motion, "speed": motion}.items():
+    asked = {"shape": tokens, "colour": tokens, "word": tokens, "second": place, "arrival": motion, "direction": motion, "speed": motion}
+    for name, hidden in asked.items():
         losses[name] = _classified(getattr(heads, name)(hidden), batch.labels[name], empty=name in ("shape", "colour"))
     where = batch.labels["centre"]
     known = ~where[:, 0].isnan()
