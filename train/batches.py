@@ -14,9 +14,9 @@ from kernels.frame_to_patches import patch_rows
 from pipeline.caption.positions import position_ids
 from pipeline.timeline import MediaTime
 from train.network import MERGE, PATCH, TOKENS_PER_SECOND
-from train.prompts import SYSTEM_PROMPTS, draw_prompt
+from train.prompts import INSTRUCTIONS, draw_prompt, remembering
 from train.render import GRID, UNKNOWN, Labels, label, render
-from train.scenes import Scene, caption, questions
+from train.scenes import Scene, caption, draw_scene, questions
 from train.tokenizer import END, START, VIDEO, VISION_END, VISION_START
 
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -45,10 +45,10 @@ class Batch:
 
 
 def ticks(times: Sequence[float], clock: Clock) -> list[MediaTime]:
-    """The presentation times that positions are made of."""
+    """The presentation times that positions are made of; all different, because no two frames are taken at one time."""
     if clock == "index":
-        times = [index / TOKENS_PER_SECOND for index in range(len(times))]
-    return [MediaTime.of(0.0 if clock == "zero" else each) for each in times]
+        return [MediaTime.of(index / TOKENS_PER_SECOND) for index in range(len(times))]
+    return [MediaTime(index) if clock == "zero" else MediaTime.of(time) for index, time in enumerate(times)]
 
 
 def make_batch(tokenizer: Any, scenes: Sequence[Scene], rng: np.random.Generator, clock: Clock = "time") -> Batch:
@@ -108,14 +108,18 @@ class _Row:
 
 
 def _row(tokenizer: Any, scene: Scene, rng: np.random.Generator, clock: Clock) -> _Row:
-    asked_first = rng.random() < 0.25
-    prompt = draw_prompt(rng)
-    head = [START, *_encode(tokenizer, f"user\n{prompt if asked_first else ''}"), VISION_START]
-    if rng.random() < 0.3:
-        head = [START, *_encode(tokenizer, f"system\n{rng.choice(SYSTEM_PROMPTS)}"), END, *_encode(tokenizer, "\n"), *head]
+    prompt, before = draw_prompt(rng), ""
+    chance = rng.random()
+    if chance < 0.15:
+        before, prompt = prompt, ""
+    elif chance < 0.35:
+        before = f"{rng.choice(INSTRUCTIONS)}\n"
+    elif chance < 0.5:
+        prompt = remembering(caption(draw_scene(rng))) + prompt
+    head = [START, *_encode(tokenizer, f"user\n{before}"), VISION_START]
     count = len(scene.times) * GRID * GRID
     picked = rng.permutation(np.array(questions(scene), object))[:QUESTIONS]
-    turns = [("" if asked_first else prompt, caption(scene)), *((each.asked, each.answer) for each in picked)]
+    turns = [(prompt, caption(scene)), *((each.asked, each.answer) for each in picked)]
     shared = len(head) + count + 1
     tokens, targets, parts = [*head, *[VIDEO] * count, VISION_END], [UNKNOWN] * shared, [0] * shared
     lengths = []

@@ -28,11 +28,11 @@ def build_network(vocabulary: int) -> Any:
             "hidden_size": WIDTH,
             "intermediate_size": 448,
             "num_hidden_layers": LAYERS,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 6,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 4,
             # The sections take turns, so that time, height and width each get quick and slow frequencies: in the usual
             # three blocks, width would get the slowest, and neighbouring columns of a small picture would look the same.
-            "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [1] * 16},
+            "rope_parameters": {"rope_type": "default", "rope_theta": 100.0, "mrope_section": [1] * 24},
             "bos_token_id": PAD,
             "eos_token_id": END,
             "pad_token_id": PAD,

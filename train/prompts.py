@@ -12,21 +12,29 @@ ANSWER_PROMPTS = (
     "Tell me what you see, in the order in which it happens.",
 )
 """Prompts that ask for a caption."""
-SYSTEM_PROMPTS = (
-    "You describe scenes of a video.",
+INSTRUCTIONS = (
+    "You describe one scene of a video from its keyframes, which come in order of time. Say only what the pictures show: "
+    "do not guess names, places, or what is said.",
     "You are a careful observer. Say only what can be seen in the pictures, and nothing that was only said.",
+    "Use at most 20 words for a sentence.",
+    "Write in this voice: calm and factual.",
     "You are a helpful assistant.",
 )
-"""What may stand before the prompt."""
+"""What may stand before the pictures."""
 
 
 def draw_prompt(rng: np.random.Generator) -> str:
     """A prompt that asks for a caption: one of those above as it is, or with words left out, repeated and mixed in."""
-    if rng.random() < 0.6:
-        return str(rng.choice(ANSWER_PROMPTS))
+    if rng.random() < 0.7:
+        return ANSWER_PROMPTS[0 if rng.random() < 0.5 else rng.integers(len(ANSWER_PROMPTS))]
     words = " ".join(rng.choice(ANSWER_PROMPTS, 2)).split()
     kept = [word for word in words if rng.random() < rng.choice([0.4, 0.9])]
-    letters = ["".join(chr(each) for each in rng.integers(97, 123, rng.integers(2, 7))) for _ in range(rng.integers(0, 4))]
-    for word in letters:
+    for _ in range(rng.integers(0, 4)):
+        word = "".join(chr(each) for each in rng.integers(97, 123, rng.integers(2, 7)))
         kept.insert(int(rng.integers(0, len(kept) + 1)), word)
     return " ".join(kept) or "Describe."
+
+
+def remembering(earlier: str) -> str:
+    """What tells a model the description of the scene before, so that it learns not to repeat it."""
+    return f"Just before, the video showed: {earlier}\nIf something of it comes back, say so.\n"

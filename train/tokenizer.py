@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from train.prompts import ANSWER_PROMPTS, SYSTEM_PROMPTS
+from train.prompts import ANSWER_PROMPTS, INSTRUCTIONS, remembering
 from train.scenes import after, caption, draw_scene, questions
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>")
@@ -41,6 +41,6 @@ def _corpus() -> Iterable[str]:
             yield question.answer
     for second in range(20):
         yield from [f"{after(second).capitalize()}. A, {after(second)}."] * 20
-    for prompt in (*ANSWER_PROMPTS, *SYSTEM_PROMPTS):
+    for prompt in (*ANSWER_PROMPTS, *INSTRUCTIONS, remembering("")):
         yield from [prompt] * 20
     yield from ["user\n", "assistant\n", "system\n"] * 20

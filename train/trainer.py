@@ -34,7 +34,7 @@ class Recipe:
     warmup: int = 100
     decay: int = 1200
     """Over these last steps the learning rate falls to nothing; before, it stays."""
-    simple: int = 300
+    simple: int = 250
     """In these first steps, clips show one thing alone, in four frames."""
     heads: float = 0.5
     """Weight of the heads' losses; it falls with the learning rate to a fifth."""
