@@ -14,7 +14,7 @@ from kernels.frame_to_patches import patch_rows
 from pipeline.caption.positions import position_ids
 from pipeline.timeline import MediaTime
 from train.network import MERGE, PATCH, TOKENS_PER_SECOND
-from train.prompts import INSTRUCTIONS, draw_prompt, remembering
+from train.prompts import Wording, draw_wording, remembering
 from train.render import GRID, UNKNOWN, Labels, label, render
 from train.scenes import Scene, caption, draw_scene, questions
 from train.tokenizer import END, START, VIDEO, VISION_END, VISION_START
@@ -54,7 +54,8 @@ def ticks(times: Sequence[float], clock: Clock) -> list[MediaTime]:
 def make_batch(tokenizer: Any, scenes: Sequence[Scene], rng: np.random.Generator, clock: Clock = "time") -> Batch:
     """A batch of scenes, which must have equally many frames."""
     frames = np.stack([_photographed(render(scene, rng), rng) for scene in scenes])
-    rows = [_row(tokenizer, scene, rng, clock) for scene in scenes]
+    wording = draw_wording(rng)
+    rows = [_row(tokenizer, scene, wording, rng, clock) for scene in scenes]
     length = max(len(row.tokens) for row in rows)
     tokens, targets = (np.full((len(rows), length), fill, np.int64) for fill in (0, UNKNOWN))
     parts = np.full((len(rows), length), -1)
@@ -107,19 +108,12 @@ class _Row:
     positions: NDArray[np.int64]
 
 
-def _row(tokenizer: Any, scene: Scene, rng: np.random.Generator, clock: Clock) -> _Row:
-    prompt, before = draw_prompt(rng), ""
-    chance = rng.random()
-    if chance < 0.15:
-        before, prompt = prompt, ""
-    elif chance < 0.35:
-        before = f"{rng.choice(INSTRUCTIONS)}\n"
-    elif chance < 0.5:
-        prompt = remembering(caption(draw_scene(rng))) + prompt
-    head = [START, *_encode(tokenizer, f"user\n{before}"), VISION_START]
+def _row(tokenizer: Any, scene: Scene, wording: Wording, rng: np.random.Generator, clock: Clock) -> _Row:
+    earlier = remembering(caption(draw_scene(rng))) if wording.remembers else ""
+    head = [START, *_encode(tokenizer, f"user\n{wording.before}"), VISION_START]
     count = len(scene.times) * GRID * GRID
     picked = rng.permutation(np.array(questions(scene), object))[:QUESTIONS]
-    turns = [(prompt, caption(scene)), *((each.asked, each.answer) for each in picked)]
+    turns = [(earlier + wording.prompt, caption(scene)), *((each.asked, each.answer) for each in picked)]
     shared = len(head) + count + 1
     tokens, targets, parts = [*head, *[VIDEO] * count, VISION_END], [UNKNOWN] * shared, [0] * shared
     lengths = []

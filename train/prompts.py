@@ -1,5 +1,7 @@
 """How the model may be asked to describe a clip: it answers any wording, so the pipeline's prompt can change without it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 ANSWER_PROMPTS = (
@@ -23,12 +25,34 @@ INSTRUCTIONS = (
 """What may stand before the pictures."""
 
 
-def draw_prompt(rng: np.random.Generator) -> str:
-    """A prompt that asks for a caption: one of those above as it is, or with words left out, repeated and mixed in."""
-    if rng.random() < 0.7:
-        return ANSWER_PROMPTS[0 if rng.random() < 0.5 else rng.integers(len(ANSWER_PROMPTS))]
+@dataclass(frozen=True)
+class Wording:
+    """How the clips of one batch are asked about: alike, because the longest prompt of a batch costs all others as much."""
+
+    before: str = ""
+    """What stands before the pictures."""
+    prompt: str = ""
+    """What stands behind them."""
+    remembers: bool = False
+    """Whether the prompt tells of another scene before."""
+
+
+def draw_wording(rng: np.random.Generator) -> Wording:
+    """A wording that asks for a caption."""
+    prompt, chance = _draw_prompt(rng), rng.random()
+    if chance < 0.1:
+        return Wording(before=prompt)
+    if chance < 0.2:
+        return Wording(before=f"{rng.choice(INSTRUCTIONS)}\n", prompt=prompt)
+    return Wording(prompt=prompt, remembers=chance > 0.9)
+
+
+def _draw_prompt(rng: np.random.Generator) -> str:
+    """One of the prompts above as it is, or with words left out, repeated and mixed in."""
+    if rng.random() < 0.85:
+        return ANSWER_PROMPTS[0 if rng.random() < 0.35 else rng.integers(len(ANSWER_PROMPTS))]
     words = " ".join(rng.choice(ANSWER_PROMPTS, 2)).split()
-    kept = [word for word in words if rng.random() < rng.choice([0.4, 0.9])]
+    kept = [word for word in words if rng.random() < rng.choice([0.3, 0.7])]
     for _ in range(rng.integers(0, 4)):
         word = "".join(chr(each) for each in rng.integers(97, 123, rng.integers(2, 7)))
         kept.insert(int(rng.integers(0, len(kept) + 1)), word)

@@ -18,6 +18,9 @@ from train.render import UNKNOWN
 from train.scenes import FRAMES, draw_scene
 from train.tokenizer import VIDEO, build_tokenizer
 
+SHARES = (0.3, 0.25, 0.2, 0.15, 0.1)
+"""How many of the batches have so many frames as `FRAMES` says; long clips teach no more and cost more."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -145,7 +148,7 @@ def batch_of(step: int, tokenizer: Any, recipe: Recipe) -> Batch:
     """The batch of a step; it depends on nothing but the step and the recipe."""
     rng = np.random.default_rng((recipe.seed, step))
     simple = step < recipe.simple
-    frames = FRAMES[0] if simple else int(rng.choice(FRAMES))
+    frames = FRAMES[0] if simple else int(rng.choice(FRAMES, p=SHARES))
     kinds = [str(rng.choice(["move", "still"])) if simple else None for _ in range(recipe.batch)]
     return make_batch(tokenizer, [draw_scene(rng, frames=frames, kind=kind) for kind in kinds], rng, recipe.clock)
 
