@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.caption.model import Captioner, load
-from pipeline.models import locate
+from pipeline.models import ModelState, load_catalog, verify_all
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
 from train.scenes import Event, Motion, Scene, Thing, caption
@@ -17,7 +18,17 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def captioner() -> Captioner:
-    return load("transformers", directory=locate("watchword-tiny"), max_new_tokens=48)
+    return load("transformers", directory=Path("watchword-tiny"), max_new_tokens=48)
+
+
+def test_it_is_in_the_catalog_and_whole(tmp_path: Path) -> None:
+    model = load_catalog()["watchword-tiny"]
+    (row,) = verify_all(catalog={model.name: model}, cache=tmp_path)
+    assert (row.state, row.detail) == (ModelState.PRESENT, "")
+    assert row.directory is not None
+    assert {file.path for file in model.files} == {each.name for each in row.directory.iterdir()}
+    assert model.size is not None
+    assert model.size < 16_000_000
 
 
 def say(captioner: Captioner, scenes: Sequence[Scene], clock: Clock = "time") -> list[str]:
