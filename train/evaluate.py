@@ -106,5 +106,5 @@ def tally(scores: Iterable[dict[str, bool]]) -> dict[str, tuple[int, int]]:
     right, seen = Counter[str](), Counter[str]()
     for each in scores:
         right.update(name for name, fine in each.items() if fine)
-        seen.update(each)
+        seen.update(each.keys())
     return {name: (right[name], seen[name]) for name in ATTRIBUTES if seen[name]}

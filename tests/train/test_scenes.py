@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from train.evaluate import held_out, parse, score
+from train.evaluate import held_out, parse, score, tally
 from train.render import GRID, RGB, SHAPES, TOKEN, UNKNOWN, label, render
 from train.scenes import HELD_OUT, KINDS, RANGES, SIDE, Event, Motion, Scene, Thing, caption, draw_scene, questions
 
@@ -128,3 +128,5 @@ def test_scores_are_of_what_a_clip_has() -> None:
     assert not any(score(scene, "").values())
     assert "direction" not in score(Scene((squares,), (0.0, 1.0, 2.0), (0, 0, 0)), "")
     assert parse("The word STOP is shown.").words == {"STOP": 1}
+    assert tally([said, swapped])["direction"] == (1, 2)
+    assert tally([said, swapped])["caption"] == (0, 2)
