@@ -92,7 +92,8 @@ def see(network: Any, patches: torch.Tensor) -> torch.Tensor:
         hidden = hidden + block.attn.proj(mixed.transpose(1, 2).reshape(frames, count, -1))
         hidden = hidden + block.mlp(_even(block.norm2, hidden))
     merged = _even(visual.merger.ln_q, hidden).view(frames, count // MERGE**2, -1)
-    return visual.merger.mlp(merged)
+    tokens: torch.Tensor = visual.merger.mlp(merged)
+    return tokens
 
 
 def _even(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -138,4 +139,5 @@ def read(network: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: to
 def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, unseen: torch.Tensor | None) -> torch.Tensor:
     """Plain attention: at these sizes four times as fast backwards, on a CPU, as the fused kernel."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-    return (scores if unseen is None else scores + unseen).softmax(-1, dtype=scores.dtype) @ value
+    weights: torch.Tensor = (scores if unseen is None else scores + unseen).softmax(-1, dtype=scores.dtype)
+    return weights @ value

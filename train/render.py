@@ -30,7 +30,8 @@ def render(scene: Scene, rng: np.random.Generator | None = None) -> NDArray[np.u
         _paint(frames, event)
     if rng is not None:
         frames += rng.normal(0, rng.uniform(0, 4), frames.shape).astype(np.float32)
-    return np.clip(frames + 0.5, 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(frames + 0.5, 0, 255).astype(np.uint8)
+    return levels
 
 
 def _paint(frames: NDArray[np.float32], event: Event) -> None:
@@ -67,7 +68,8 @@ def cover(shape: str, x: float, y: float, radius: float) -> NDArray[np.float32]:
         inside = (1.1 * radius - across - np.abs(down)) / 1.41
     else:
         raise ValueError(f"no shape is called {shape!r}")
-    return np.clip(inside + np.float32(0.5), 0, 1)
+    covered: NDArray[np.float32] = np.clip(inside + np.float32(0.5), 0, 1)
+    return covered
 
 
 @cache
@@ -79,7 +81,7 @@ def _letters(word: str) -> NDArray[np.float32]:
     left, top, right, bottom = font.getbbox(word)
     page = Image.new("L", (int(right - left), int(bottom - top)))
     ImageDraw.Draw(page).text((-left, -top), word, fill=255, font=font, stroke_width=1)
-    return np.asarray(page.resize(WORD_SIZE, Image.Resampling.BOX), np.float32) / 255
+    return np.asarray(page.resize(WORD_SIZE, Image.Resampling.BOX), np.float32) / np.float32(255)
 
 
 def _word_at(word: str, x: float, y: float) -> NDArray[np.float32]:

@@ -26,9 +26,8 @@ def build_tokenizer() -> Any:
         vocab_size=SIZE, special_tokens=list(SPECIAL), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=SPECIAL[PAD], eos_token=SPECIAL[END], additional_special_tokens=[SPECIAL[START], *SPECIAL[3:]]
-    )
+    named = {"pad_token": SPECIAL[PAD], "eos_token": SPECIAL[END], "additional_special_tokens": [SPECIAL[START], *SPECIAL[3:]]}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)  # type: ignore[no-untyped-call]
 
 
 def _corpus() -> Iterable[str]:

@@ -69,7 +69,7 @@ class Run:
         total = losses["said"] + weight * sum(each for name, each in losses.items() if name != "said")
         for optimiser in self._optimisers:
             optimiser.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimiser in self._optimisers:
             optimiser.step()
@@ -101,7 +101,8 @@ def train(recipe: Recipe, *, checkpoint: Path | None = None, say: Callable[[str]
     run = Run(recipe)
     if checkpoint and checkpoint.exists():
         run.resume(checkpoint)
-    began, smooth, first = (time.monotonic(), time.process_time()), {}, run.step
+    began, first = (time.monotonic(), time.process_time()), run.step
+    smooth: dict[str, float] = {}
     while run.step < recipe.steps:
         for name, loss in run.advance().items():
             smooth[name] = 0.97 * smooth.get(name, loss) + 0.03 * loss

@@ -28,7 +28,9 @@ def test_several_seeds_are_told_with_their_spread() -> None:
 
 def test_bars_are_as_high_as_the_shares() -> None:
     drawn = ElementTree.fromstring(bars({"times": [TRUE_TIMES], "index": [BY_INDEX]}, ["speed", "caption"], chance={"speed": 0.5}))
-    heights = [float(each.get("height", "")) for each in drawn.iter("{http://www.w3.org/2000/svg}rect") if each.get("y") and each.get("fill")]
+    heights = [
+        float(each.get("height", "")) for each in drawn.iter("{http://www.w3.org/2000/svg}rect") if each.get("y") and each.get("fill")
+    ]
     first, second = heights[:2]
     assert second / first == pytest.approx(0.5 / 0.98, abs=0.01)
     texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
