@@ -29,4 +29,6 @@ def save(network: Any, tokenizer: Any, directory: Path) -> None:
         "min_pixels": SIDE * SIDE // 2,
         "max_pixels": SIDE * SIDE,
     }
+    # Readable by whoever runs the image; safetensors writes for its owner alone.
+    (directory / "model.safetensors").chmod(0o644)
     (directory / "preprocessor_config.json").write_text(json.dumps(preprocessing, indent=2) + "\n", encoding="utf-8")

@@ -9,8 +9,8 @@ from pathlib import Path
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
 from train.scenes import Scene
+from train.trainer import Recipe
 
-STEPS = 5000
 CLOCKS: tuple[Clock, ...] = ("time", "index", "zero")
 
 
@@ -20,7 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train from random weights and write a checkpoint directory")
     train.add_argument("directory", type=Path)
-    train.add_argument("--steps", type=int, default=STEPS)
+    train.add_argument("--steps", type=int, default=Recipe.steps)
+    train.add_argument("--decay", type=int, default=Recipe.decay, help="over how many last steps the learning rate falls to nothing")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--clock", choices=CLOCKS, default="time", help="where temporal positions come from")
     train.add_argument("--state", type=Path, help="a file to resume from and to save progress in")
@@ -40,11 +41,11 @@ def _train(options: argparse.Namespace) -> None:
     import torch
 
     from train.save import save
-    from train.trainer import Recipe, train
+    from train.trainer import train
 
     # Threads of one process that share contended cores are slower than one.
     torch.set_num_threads(1)
-    run = train(Recipe(steps=options.steps, seed=options.seed, clock=options.clock), checkpoint=options.state)
+    run = train(Recipe(steps=options.steps, decay=options.decay, seed=options.seed, clock=options.clock), checkpoint=options.state)
     save(run.average, run.tokenizer, options.directory)
 
 

@@ -26,7 +26,7 @@ SHARES = (0.3, 0.25, 0.2, 0.15, 0.1)
 class Recipe:
     """All that a training run depends on."""
 
-    steps: int = 6000
+    steps: int = 1850
     batch: int = 16
     seed: int = 1
     clock: Clock = "time"
@@ -35,7 +35,7 @@ class Recipe:
     small_rate: float = 1.5e-3
     """Learning rate of embeddings, biases and norms, at its highest."""
     warmup: int = 100
-    decay: int = 1200
+    decay: int = 500
     """Over these last steps the learning rate falls to nothing; before, it stays."""
     simple: int = 250
     """In these first steps, clips show one thing alone, in four frames."""
