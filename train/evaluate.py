@@ -28,7 +28,7 @@ class Stated:
     """What a caption says, or what is true of a clip."""
 
     names: tuple[str, ...]
-    """The things in the order in which they are told."""
+    """The things in the order in which they are told, each as its colour and shape or its word."""
     colours: Counter[str]
     shapes: Counter[str]
     counts: Counter[str]
@@ -45,7 +45,7 @@ def parse(text: str) -> Stated:
     time = _SECOND.search(text)
     shapes = [each for each in found if each["shape"]]
     return Stated(
-        names=tuple(each[0].lower() for each in found),
+        names=tuple((each["word"] or f"{each['colour']} {each['shape']}").lower() for each in found),
         colours=Counter(each["colour"] for each in shapes),
         shapes=Counter(each["shape"] for each in shapes),
         counts=Counter(each["count"].lower() for each in shapes),
