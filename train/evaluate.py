@@ -18,7 +18,7 @@ ATTRIBUTES = ("colour", "shape", "count", "word", "direction", "speed", "order",
 HELD_OUT_SEED = 2**40
 """Training draws its clips from seeds that start with the recipe's; these never are."""
 
-_SHAPE = rf"(?P<count>a|one|two|three) (?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})s?"
+_SHAPE = rf"(?P<count>a|one|two|three) (?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})(?:e?s)?"
 _NAMED = re.compile(rf"\b(?:{_SHAPE}|the word (?P<word>[A-Z]+))\b", re.IGNORECASE)
 _SECOND = re.compile(r"\b(?:within (a) second|after (\d+) seconds?)\b", re.IGNORECASE)
 

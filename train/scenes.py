@@ -51,7 +51,7 @@ class Thing:
         """As a caption names it: `a red circle`, `two red circles`, `the word STOP`."""
         if self.word:
             return f"the word {self.word}"
-        return f"{article} {self.colour} {self.shape}" if self.count == 1 else f"{NUMBERS[self.count]} {self.colour} {self.shape}s"
+        return f"{article} {self.colour} {self.shape}" if self.count == 1 else f"{NUMBERS[self.count]} {self.colour} {plural(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ def caption(scene: Scene) -> str:
     return " ".join(f"{_capital(each)}." for each in sentences)
 
 
+def plural(shape: str) -> str:
+    """`circles`, `crosses`."""
+    return f"{shape}es" if shape.endswith("s") else f"{shape}s"
+
+
 def after(second: int) -> str:
     """`within a second`, `after 1 second`, `after 5 seconds`."""
     return "within a second" if second == 0 else f"after {second} second{'s' if second > 1 else ''}"
@@ -125,7 +130,9 @@ def questions(scene: Scene) -> list[Question]:
         elif thing.word:
             asked.append(Question("word", "Which word is shown?", f"The word {thing.word}."))
         else:
-            asked.append(Question("count", f"How many {thing.colour} {thing.shape}s are there?", f"{NUMBERS[thing.count].capitalize()}."))
+            asked.append(
+                Question("count", f"How many {thing.colour} {plural(thing.shape)} are there?", f"{NUMBERS[thing.count].capitalize()}.")
+            )
     if scene.second is not None:
         first, then = scene.events
         asked.append(Question("order", "What is seen first?", f"{_capital(first.thing.named())}."))

@@ -31,6 +31,7 @@ def test_a_caption_says_what_happens_in_order() -> None:
         "order": "A red circle.",
         "time": "After 4 seconds.",
     }
+    assert Thing("green", "cross", 3).named() == "three green crosses"
     word = Event(Thing("white", "", 1, "STOP"), None, 0, ((30, 30),), 6)
     late = Event(Thing("red", "circle"), Motion("up", "quickly"), 1, ((0, 0), (50, 40), (50, 30)), 7)
     assert caption(Scene((word, late), (0.0, 0.9, 2.0), (0, 0, 0))) == (
