@@ -76,8 +76,9 @@ def load(adapter: str = "tags", *, directory: Path | None = None, threads: int =
     """Load a captioner, which takes seconds.
 
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
-    of the Qwen2.5-VL architecture or the name of one in the catalog, and writes at most `max_new_tokens` tokens a scene. `threads` is how many threads
-    one inference uses. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
+    of the Qwen2.5-VL architecture or the name of one in the catalog, and writes at most `max_new_tokens` tokens a scene.
+    `threads` is how many threads one inference uses. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what
+    cannot be meant.
     """
     if adapter == "tags":
         from pipeline.caption.tags import load_tags
