@@ -76,8 +76,9 @@ def load(adapter: str = "tags", *, directory: Path | None = None, threads: int =
     """Load a captioner, which takes seconds.
 
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
-    of the Qwen2.5-VL architecture, and writes at most `max_new_tokens` tokens a scene. `threads` is how many threads
-    one inference uses. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
+    of the Qwen2.5-VL architecture or the name of one in the catalog, and writes at most `max_new_tokens` tokens a scene.
+    `threads` is how many threads one inference uses. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what
+    cannot be meant.
     """
     if adapter == "tags":
         from pipeline.caption.tags import load_tags
@@ -89,5 +90,12 @@ def load(adapter: str = "tags", *, directory: Path | None = None, threads: int =
 
         if directory is None:
             raise SettingInvalid('the captioner "transformers" needs the directory of a Qwen2.5-VL checkpoint; none was given')
-        return load_vlm(directory, threads=threads, max_new_tokens=max_new_tokens)
+        return load_vlm(_checkpoint(directory), threads=threads, max_new_tokens=max_new_tokens)
     raise SettingInvalid(f"no captioner is called {adapter!r}; there are {' and '.join(ADAPTERS)}")
+
+
+def _checkpoint(named: Path) -> Path:
+    """The directory itself, or where the catalog's model of that name lies."""
+    from pipeline.models import load_catalog, locate
+
+    return locate(str(named)) if not named.exists() and str(named) in load_catalog() else named

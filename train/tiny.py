@@ -1,0 +1,67 @@
+"""Trains Watchword-Tiny, and measures it: `python -m train.tiny train DIRECTORY`, `python -m train.tiny measure DIRECTORY`."""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from train.batches import Clock
+from train.evaluate import held_out, score, tally, view
+from train.scenes import Scene
+from train.trainer import Recipe
+
+CLOCKS: tuple[Clock, ...] = ("time", "index", "zero")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(prog="python -m train.tiny", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train from random weights and write a checkpoint directory")
+    train.add_argument("directory", type=Path)
+    train.add_argument("--steps", type=int, default=Recipe.steps)
+    train.add_argument("--decay", type=int, default=Recipe.decay, help="over how many last steps the learning rate falls to nothing")
+    train.add_argument("--seed", type=int, default=1)
+    train.add_argument("--clock", choices=CLOCKS, default="time", help="where temporal positions come from")
+    train.add_argument("--state", type=Path, help="a file to resume from and to save progress in")
+    measure = commands.add_parser("measure", help="score a checkpoint directory on held-out clips; prints JSON")
+    measure.add_argument("directory", type=Path)
+    measure.add_argument("--clips", type=int, default=300)
+    measure.add_argument("--clock", choices=CLOCKS, default="time", help="where the times that the model is given come from")
+    measure.add_argument("--combinations", action="store_true", help="colours and shapes that training never shows together")
+    options = parser.parse_args(arguments)
+    if options.command == "train":
+        _train(options)
+    else:
+        print(json.dumps(measured(options.directory, held_out(options.clips, combinations=options.combinations), options.clock)))
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from train.save import save
+    from train.trainer import train
+
+    # Threads of one process that share contended cores are slower than one.
+    torch.set_num_threads(1)
+    run = train(Recipe(steps=options.steps, decay=options.decay, seed=options.seed, clock=options.clock), checkpoint=options.state)
+    save(run.average, run.tokenizer, options.directory)
+
+
+def measured(directory: Path, scenes: Sequence[Scene], clock: Clock = "time") -> dict[str, tuple[int, int]]:
+    """(right, all) by attribute, of a checkpoint's captions of scenes."""
+    from pipeline.caption.vlm import load_vlm
+
+    captioner = load_vlm(directory)
+
+    async def everything() -> dict[str, tuple[int, int]]:
+        shown = [view(scene, clock=clock, seed=index) for index, scene in enumerate(scenes)]
+        said = [await captioner.describe(each) for each in shown]
+        return tally(score(scene, each.text) for scene, each in zip(scenes, said, strict=True))
+
+    return asyncio.run(everything())
+
+
+if __name__ == "__main__":
+    main()
