@@ -22,7 +22,7 @@ from watchword.v1.events_pb2 import AuditEvent
 from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.errors import InternalError, MessageInvalid, RequestInvalid, SettingInvalid
-from pipeline.qa.engine import sqlite3
+from pipeline.memory.engine import sqlite3
 
 T = TypeVar("T")
 

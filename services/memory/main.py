@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from watchword.v1 import qa_service_pb2_grpc
 
 from pipeline.bus import Bus
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.stage import Index
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer, ExtractiveAnswerer
 from pipeline.qa.screened import ScreenedAnswerer
-from pipeline.qa.sqlite import SqliteStore
-from pipeline.qa.stage import Index
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.judge import Judge

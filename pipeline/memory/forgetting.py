@@ -1,0 +1,113 @@
+"""What leaves the memory: on request, as too old, or as too much; nothing that was made of it stays."""
+
+from dataclasses import dataclass
+
+from pipeline.memory.database import Session
+from pipeline.memory.filling import FURTHEST, MAX_WINDOWS, WINDOW_NS, WORK, drop_summaries
+from pipeline.memory.searching import IN_SPAN, bounds
+from pipeline.memory.store import EVERYTHING, Forgotten, Span
+
+TABLES = ("moments", "pictures", "judgements", "sources", "languages", "summary_work")
+"""What holds rows of a stream by its number; vectors go by the ids of their moments."""
+FORGOTTEN = "INSERT INTO forgotten (stream, start_ns, end_ns, at) VALUES (:stream, :start, :end, :now)"
+OLDEST = """
+SELECT id, start_ns FROM moments WHERE stream = :no AND kind <> 'summary' ORDER BY start_ns, id LIMIT :many
+"""
+COUNTED = """
+UPDATE streams SET moments = moments - :moments, pictures = pictures - :pictures, dropped = dropped + :dropped WHERE no = :no
+"""
+ENDED_TOO_MANY = "SELECT no FROM streams WHERE ended = 1 ORDER BY first_seen DESC, stream DESC LIMIT 100 OFFSET :most"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept."""
+
+    moments: int
+    """Of one stream, as of `pictures`."""
+    pictures: int
+    ended: int
+    """Of streams that have ended."""
+
+
+def forget(db: Session, stream_id: str, span: Span, *, now: float) -> Forgotten | None:
+    """Remove what overlaps the span, and remember that it was; `None` where the stream is not known."""
+    rows = db.rows("SELECT no FROM streams WHERE stream = :stream", {"stream": stream_id})
+    if not rows:
+        return None
+    no, edges = rows[0][0], bounds(span)
+    db.run(FORGOTTEN, {"stream": stream_id, "start": edges["after"], "end": edges["before"], "now": now})
+    return drop_stream(db, no) if span == EVERYTHING else _drop_span(db, no, edges)
+
+
+def drop_stream(db: Session, no: int) -> Forgotten:
+    """Remove all of a stream."""
+    of_stream = {"no": no}
+    summaries = db.rows("SELECT count(*) FROM moments WHERE stream = :no AND kind = 'summary'", of_stream)[0][0]
+    db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no)", of_stream)
+    gone = {table: db.run(f"DELETE FROM {table} WHERE stream = :no", of_stream) for table in TABLES}
+    db.run("DELETE FROM streams WHERE no = :no", of_stream)
+    return Forgotten(gone["moments"] - summaries, summaries, gone["pictures"], gone["judgements"])
+
+
+def _drop_span(db: Session, no: int, edges: dict[str, int]) -> Forgotten:
+    values = {"no": no, **edges}
+    start, end = db.rows(
+        f"SELECT min(m.start_ns), max(m.end_ns) FROM sources m WHERE m.stream = :no AND m.summary = 0 AND {IN_SPAN}", values
+    )[0]
+    summaries = drop_summaries(db, no, start, end) if start is not None else 0
+    # An item is known by its source: one sentence of a segment, or one line of a scene, takes what else the item said with it.
+    items = f"SELECT m.source FROM sources m WHERE m.stream = :no AND m.summary = 0 AND {IN_SPAN}"
+    languages = db.rows(
+        f"SELECT m.language, sum(m.end_ns - m.start_ns) FROM sources m WHERE m.stream = :no AND {IN_SPAN} GROUP BY m.language", values
+    )
+    for language, spoken in languages:
+        db.run(
+            "UPDATE languages SET spoken_ns = spoken_ns - :spoken WHERE stream = :no AND language = :language",
+            {"no": no, "language": language, "spoken": spoken},
+        )
+    of_items = f"stream = :no AND source IN ({items})"
+    db.run(f"DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE {of_items})", values)
+    moments = db.run(f"DELETE FROM moments WHERE {of_items}", values)
+    pictures = db.run("DELETE FROM pictures WHERE stream = :no AND at_ns >= :after AND at_ns < :before", values)
+    judgements = db.run(
+        "DELETE FROM judgements WHERE stream = :no AND start_ns < :before AND (end_ns > :after OR start_ns >= :after)", values
+    )
+    db.run(f"DELETE FROM sources WHERE stream = :no AND source IN ({items})", values)
+    db.run(COUNTED, {"no": no, "moments": moments, "pictures": pictures, "dropped": 0})
+    if start is not None:
+        first, last = start // WINDOW_NS, min(end // WINDOW_NS, start // WINDOW_NS + MAX_WINDOWS)
+        db.run_many(WORK, [{"no": no, "number": number} for number in range(first, last + 1)])
+    return Forgotten(moments, summaries, pictures, judgements)
+
+
+def drop_oldest(db: Session, no: int, limits: Limits) -> int:
+    """Remove what a stream has too many of, its oldest; says how many moments that were."""
+    moments, pictures = db.rows("SELECT moments, pictures FROM streams WHERE no = :no", {"no": no})[0]
+    gone = _drop_moments(db, no, moments - limits.moments) if moments > limits.moments else 0
+    if pictures > limits.pictures:
+        many = pictures - limits.pictures
+        oldest = "SELECT id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many"
+        db.run(f"DELETE FROM pictures WHERE stream = :no AND id IN ({oldest})", {"no": no, "many": many})
+        db.run(COUNTED, {"no": no, "moments": 0, "pictures": many, "dropped": 0})
+    return gone
+
+
+def _drop_moments(db: Session, no: int, many: int) -> int:
+    oldest = db.rows(OLDEST, {"no": no, "many": many})
+    ids = ", ".join(str(row[0]) for row in oldest)
+    db.run(f"DELETE FROM vectors WHERE id IN ({ids})")
+    gone = db.run(f"DELETE FROM moments WHERE id IN ({ids})")
+    floor = oldest[-1][1]
+    drop_summaries(db, no, -FURTHEST, floor)
+    # What was dropped is not taken in again when the topic is read again, and needs no row to say so.
+    db.run("UPDATE streams SET floor_ns = :floor WHERE no = :no", {"no": no, "floor": floor})
+    kept = "SELECT source FROM moments WHERE stream = :no AND start_ns <= :floor"
+    db.run(f"DELETE FROM sources WHERE stream = :no AND start_ns <= :floor AND source NOT IN ({kept})", {"no": no, "floor": floor})
+    db.run(COUNTED, {"no": no, "moments": gone, "pictures": 0, "dropped": gone})
+    return gone
+
+
+def drop_ended(db: Session, limits: Limits) -> int:
+    """Remove the streams that ended first, where there are too many; says how many moments they had."""
+    return sum(drop_stream(db, no).moments for (no,) in db.rows(ENDED_TOO_MANY, {"most": limits.ended}))
