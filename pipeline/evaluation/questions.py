@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SettingInvalid
-from pipeline.qa.store import Kind
+from pipeline.memory.store import Kind
 
 KINDS = ("speech", "text", "picture", "order", "trap")
 """Where an answer stands: in what was said, read or seen, in the order of things; or nowhere."""

@@ -7,7 +7,7 @@ from watchword.v1.scene_pb2 import SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
 from pipeline.evaluation.questions import Medium
-from pipeline.qa.store import Kind
+from pipeline.memory.store import Kind
 from pipeline.timeline import MediaTime
 
 MODEL = "written"

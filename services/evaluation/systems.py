@@ -14,9 +14,9 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.retrieve import fuse
-from pipeline.qa.sqlite import SqliteStore
-from pipeline.qa.stage import Index
-from pipeline.qa.store import Kind, Moment, SceneStore
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.stage import Index
+from pipeline.memory.store import Kind, Moment, SceneStore, Scope
 from pipeline.timeline import MediaTime
 
 KINDS = {
@@ -79,7 +79,7 @@ class InProcess:
             return ()
         read_question = read(question.text)
         vector = (await self._embedder.embed([question.text]))[0]
-        hits = await self._store.search(stream_id, read_question.words, vector, limit=SEARCHED)
+        hits = await self._store.search(Scope((stream_id,)), read_question.words, vector, limit=SEARCHED)
         ways = {"bm25": hits.by_words, "dense": hits.by_vector, "hybrid": fuse(hits, read_question.kinds, limit=SEARCHED)}
         return tuple((way, _rank(question, [found.moment for found in ranking])) for way, ranking in ways.items())
 
@@ -128,14 +128,13 @@ async def given(parts: AsyncIterator[object]) -> Given:
                 answer = part
             elif isinstance(part, str):
                 first_word = now if first_word is None else first_word
-            else:
+            elif isinstance(part, answer_pb2.Retrieved):
                 first_evidence = now if first_evidence is None else first_evidence
     except WatchwordError as error:
         failure = str(error)
     cited = tuple(_citation(evidence) for evidence in answer.evidence)
-    return Given(
-        answer.text, answer.supported, cited, 0.0, first_evidence, first_word, time.perf_counter() - begun, failure
-    )
+    whole = time.perf_counter() - begun
+    return Given(answer.text, answer.supported, cited, answer.confidence, first_evidence, first_word, whole, failure)
 
 
 def _citation(evidence: answer_pb2.Evidence) -> Citation:

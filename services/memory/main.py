@@ -9,7 +9,8 @@ from pipeline.bus import Bus
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
 from pipeline.qa import model
-from pipeline.qa.answer import Answerer, ExtractiveAnswerer
+from pipeline.qa.answer import Answerer
+from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit

@@ -16,7 +16,8 @@ from pipeline.errors import ModelMismatch, RequestInvalid, StreamUnknown
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment, SceneStore, Span
 from pipeline.models import locate
-from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED, WITHHELD, ExtractiveAnswerer
+from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED, WITHHELD
+from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.calibrate import Result, ask_all, measure
 from pipeline.qa.model import Embedder, MiniLm, load
 from pipeline.timeline import MediaTime

@@ -21,7 +21,7 @@ from pipeline.caption.stage import Caption
 from pipeline.graph import BRANCHES, STEPS
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
-from pipeline.qa.answer import ExtractiveAnswerer
+from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.screened import QUESTION_WITHHELD, ScreenedAnswerer
 from pipeline.runtime import run
 from pipeline.safety.audit import Auditor
