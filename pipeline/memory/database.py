@@ -37,6 +37,8 @@ class Database(Protocol):
     """What may be told of where it is: the file's name, or the address without the password."""
     hamming: str
     """An SQL expression: in how many bits `m.code` and `:code` differ."""
+    words_of: str
+    """An SQL expression: `:indexed` as the word index takes it."""
     listed: str
     """A set of the strings in the JSON list `:names`, to stand after IN."""
     by_words: str
@@ -63,7 +65,7 @@ class Database(Protocol):
         ...
 
     def indexed(self, text: str) -> str:
-        """The value of a moment's `:indexed`: its text as the word index takes it."""
+        """The value of a moment's `:indexed`."""
         ...
 
     def vector(self, vector: Vectors) -> object:

@@ -40,7 +40,7 @@ VALUES (:no, :source, :revision, :digest, :start, :end, :language, :summary)
 """
 NEW_MOMENT = """
 INSERT INTO moments (id, stream, kind, start_ns, end_ns, code, source, part, text, model, said, cites, indexed)
-VALUES (:id, :no, :kind, :start, :end, :code, :source, :part, :text, :model, :said, :cites, :indexed)
+VALUES (:id, :no, :kind, :start, :end, :code, :source, :part, :text, :model, :said, :cites, {indexed})
 """
 NEW_VECTOR = "INSERT INTO vectors (id, vector) VALUES (:id, :vector)"
 NEW_PICTURE = """
@@ -193,10 +193,11 @@ def _add(stream: _Stream, database: Database, entry: Entry, digest: str, start: 
     )
     if language:
         stream.add(SPOKEN, language=language, spoken=end - start)
+    new_moment = NEW_MOMENT.format(indexed=database.words_of)
     for moment, vector, code in zip(entry.moments, entry.vectors, codes.encode(entry.vectors), strict=True):
         moment_id = (stream.no << STREAM_BITS) + stream.handed_out
         stream.handed_out += 1
-        stream.add(NEW_MOMENT, id=moment_id, code=database.code(code), indexed=database.indexed(moment.text), **_row(moment, entry))
+        stream.add(new_moment, id=moment_id, code=database.code(code), indexed=database.indexed(moment.text), **_row(moment, entry))
         stream.rows.setdefault(NEW_VECTOR, []).append({"id": moment_id, "vector": database.vector(vector)})
     if not summary:
         stream.moments += len(entry.moments)
@@ -216,7 +217,7 @@ def _row(moment: Moment, entry: Entry) -> dict[str, Any]:
         "end": moment.end.nanos,
         "source": moment.source_id,
         "part": moment.part,
-        "text": moment.text,
+        "text": moment.text.replace("\0", "\ufffd"),  # PostgreSQL cannot hold a NUL
         "model": moment.model,
         "said": json.dumps([[word.text, word.start.nanos, word.end.nanos] for word in said], ensure_ascii=False) if said else "",
         "cites": json.dumps(moment.cites, ensure_ascii=False) if moment.cites else "",

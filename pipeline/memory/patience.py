@@ -21,17 +21,42 @@ Told = Callable[[Exception], tuple[StoreUnavailable, bool] | None]
 
 async def patiently(attempt: Callable[[], Awaitable[T]], told: Told, patience_s: float) -> T:
     """Do something until it succeeds, fails for good, or patience is over; raises `StoreUnavailable`."""
-    until, wait = time.monotonic() + patience_s, FIRST_WAIT_S
+    waiting = _Waiting(told, patience_s)
     while True:
         try:
             return await attempt()
         except Exception as error:
-            said = told(error)
-            if said is None:
-                raise
-            failure, may_pass = said
-            if not may_pass or time.monotonic() + wait > until:
-                raise failure from error
-            structlog.get_logger(__name__).warning("scene-memory.waiting", cause=str(failure), wait_s=wait)
+            wait = waiting.after(error)
         await asyncio.sleep(wait)
-        wait = min(2 * wait, LONGEST_WAIT_S)
+
+
+def patiently_now(attempt: Callable[[], T], told: Told, patience_s: float) -> T:
+    """The same for what blocks."""
+    waiting = _Waiting(told, patience_s)
+    while True:
+        try:
+            return attempt()
+        except Exception as error:
+            wait = waiting.after(error)
+        time.sleep(wait)
+
+
+class _Waiting:
+    """How long to wait after a failure; longer each time."""
+
+    def __init__(self, told: Told, patience_s: float) -> None:
+        self._told = told
+        self._until = time.monotonic() + patience_s
+        self._wait = FIRST_WAIT_S
+
+    def after(self, error: Exception) -> float:
+        """Seconds until the next attempt; raises what is told where there is none."""
+        said = self._told(error)
+        if said is None:
+            raise error
+        failure, may_pass = said
+        if not may_pass or time.monotonic() + self._wait > self._until:
+            raise failure from error
+        structlog.get_logger(__name__).warning("scene-memory.waiting", cause=str(failure), wait_s=self._wait)
+        wait, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT_S)
+        return wait

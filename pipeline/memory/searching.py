@@ -14,9 +14,9 @@ from pipeline.memory.filling import FURTHEST, STREAM_BITS
 from pipeline.memory.store import DIMENSIONS, Found, Hits, Kind, Moment, Scope, Span, Vectors, Word
 from pipeline.timeline import MediaTime
 
-RESCORED = 16
+RESCORED = 32
 """For each moment that a search by meaning is to give, the vectors of so many are looked at."""
-FEWEST_RESCORED = 256
+FEWEST_RESCORED = 512
 
 COLUMNS = "s.stream, m.source, m.kind, m.part, m.text, m.start_ns, m.end_ns, m.model, m.cites"
 MOMENTS = f"SELECT {COLUMNS} FROM moments m JOIN streams s ON s.no = m.stream"

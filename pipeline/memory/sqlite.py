@@ -70,6 +70,7 @@ class SqliteDatabase:
         WHERE words MATCH :words AND words.rowid >= :low AND words.rowid < :high AND {where}
         ORDER BY score, m.start_ns, m.kind, m.part LIMIT :limit
     """
+    words_of = ":indexed"
     listed = "(SELECT value FROM json_each(:names))"
 
     def __init__(self, path: Path | str = ":memory:", *, extension: bool = True, patience_s: float = PATIENCE_S) -> None:
