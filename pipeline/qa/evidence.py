@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.memory.store import Found, Kind, Moment, SceneStore, Scope, Span, Vectors
 from pipeline.qa.model import Embedder
+from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Question, contains
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
 from pipeline.qa.support import Candidate, Signs, points_back, score, signs, vocabulary
@@ -24,6 +25,8 @@ PLACES = 4
 """Decimal places of a score: more would tell apart what only the batching of the embedder makes different."""
 FEW_LINES = 4
 """So many lines of a picture are quoted together."""
+DOUBTED = 0.4
+"""At most so sure is an answer to a question that names somebody whom nothing that was found knows, or a number that is not there."""
 NEAR = MediaTime.of(6)
 """What is missing in a sentence is looked for in the sentences that are at most so far from it."""
 MET_BY = 0.75
@@ -78,13 +81,17 @@ class Finder:
         def similarity(one: str, other: str) -> float:
             return float(vectors[one] @ vectors[other])
 
+        assumed = premise(question.text)
+        everything = [text for candidate in candidates for text in (candidate.moment.text, candidate.context)]
+        most = 1.0 if knows(everything, replace(assumed, numbers=frozenset())) else DOUBTED
         judged: list[Judged] = []
         for candidate in candidates:
             read = signs(question, candidate, similarity)
             moment = candidate.moment
             if read.lacks and read.coverage >= MET_BY and (fuller := await self._beside(candidate, question, retrieval.span)):
                 moment, read = fuller, replace(read, has=1.0, lacks=0.0)
-            judged.append(Judged(moment, read, round(score(read), PLACES)))
+            own = most if knows([moment.text, candidate.context], replace(assumed, names=frozenset())) else DOUBTED
+            judged.append(Judged(moment, read, round(min(score(read), own), PLACES)))
         return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
 
     async def _candidates(self, retrieval: Retrieval) -> list[Candidate]:
