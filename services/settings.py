@@ -15,6 +15,8 @@ from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
 """The gRPC port of each service where none is set: the gateway has 50051."""
+ANSWERERS = ("extractive", "chat", "vlm")
+"""What can answer questions."""
 SAFETY_MODELS = ("shieldgemma", "shieldgemma-2", "llama-guard")
 """The names by which policies know models that judge by their words."""
 
@@ -51,6 +53,18 @@ class Settings:
     """WATCHWORD_TLS_CA: PEM file of the authority that signed other services' certificates; set to call them over TLS."""
     store: str = "watchword.db"
     """WATCHWORD_STORE: the SQLite file of the scene memory; ":memory:" keeps nothing."""
+    answerer: str = "extractive"
+    """WATCHWORD_ANSWERER: which answerer is asked where a question names none: "extractive", "chat" or "vlm"."""
+    chat: str = ""
+    """WATCHWORD_CHAT: URL#NAME of a chat model behind OpenAI's API, which may put answers into words."""
+    vlm: str = ""
+    """WATCHWORD_VLM: URL#NAME of a model that sees behind OpenAI's API, which may look at keyframes again to answer."""
+    answer_key: str = ""
+    """WATCHWORD_ANSWER_KEY: the key that these two servers want."""
+    voices: Path | None = None
+    """WATCHWORD_VOICES: a TOML file that says how answers about streams of a name are to sound."""
+    standing: Path | None = None
+    """WATCHWORD_STANDING: a TOML file of standing queries and the web addresses that are told when they hold."""
     log: str = ""
     """WATCHWORD_LOG: "debug", "info", "warning" or "error"; empty means info in services and error where a person reads along."""
     model: str = "whisper-tiny.en"
@@ -111,6 +125,12 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("memory", _address)
     take("tls_ca", _file)
     take("store", str)
+    take("answerer", lambda text: _one_of(text, ANSWERERS))
+    take("chat", _served)
+    take("vlm", _served)
+    take("answer_key", str)
+    take("voices", _file)
+    take("standing", _file)
     take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
     take("model", _model)
     take("model_key", str)
@@ -144,6 +164,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         )
     if not problems and settings.captioner == "transformers" and settings.captioner_model is None:
         problems.append("WATCHWORD_CAPTIONER=transformers needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory")
+    if not problems and settings.answerer != "extractive" and not getattr(settings, settings.answerer):
+        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, the URL#NAME of its model")
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
@@ -187,6 +209,13 @@ def _addresses(text: str) -> str:
 def _model(text: str) -> str:
     if "/" in text and "://" not in text and not Path(text).is_dir():
         raise ValueError(f"{text} is no directory; a name of the catalog has no '/'")
+    return text
+
+
+def _served(text: str) -> str:
+    url, _, name = text.partition("#")
+    if not url.startswith(("http://", "https://")) or not name:
+        raise ValueError("URL#NAME of a model behind a server is needed")
     return text
 
 

@@ -1,6 +1,6 @@
 """A question set from a folder of media with a manifest.json; the media stay where they are.
 
-    python -m bench.qa.dev_set ../shared/media out/dev.jsonl
+python -m bench.qa.dev_set ../shared/media out/dev.jsonl
 """
 
 import json

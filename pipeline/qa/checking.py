@@ -19,8 +19,45 @@ LEAST, MEANT = 0.25, 0.6
 """or this part where the cosine of the two is so high."""
 CONTRIBUTES = 0.2
 """A citation beside others holds this part of the sentence's words."""
-NEGATIONS = frozenset("not no never nobody nothing none without cannot can't don't doesn't didn't isn't wasn't won't".split())
-SPEAKS_OF_IT = frozenset("speaker narrator video stream picture screen scene clip text slide sign caption says said shown shows".split())
+NEGATIONS = frozenset(
+    [
+        "not",
+        "no",
+        "never",
+        "nobody",
+        "nothing",
+        "none",
+        "without",
+        "cannot",
+        "can't",
+        "don't",
+        "doesn't",
+        "didn't",
+        "isn't",
+        "wasn't",
+        "won't",
+    ]
+)
+SPEAKS_OF_IT = frozenset(
+    [
+        "speaker",
+        "narrator",
+        "video",
+        "stream",
+        "picture",
+        "screen",
+        "scene",
+        "clip",
+        "text",
+        "slide",
+        "sign",
+        "caption",
+        "says",
+        "said",
+        "shown",
+        "shows",
+    ]
+)
 """What an answer says about the stream itself."""
 
 

@@ -20,7 +20,7 @@ from pipeline.qa.question import read
 from pipeline.qa.teller import NOT_SHOWN_MARK, Brief, Teller
 from pipeline.qa.voice import Voice, style_of
 from pipeline.qa.when import read_when
-from pipeline.qa.within import Beyond, within
+from pipeline.qa.within import Beyond, beyond, within
 from pipeline.timeline import MediaTime
 
 NUMBERED = 12
@@ -136,10 +136,10 @@ class ComposedAnswerer:
         times = dict.fromkeys(MediaTime.from_proto(each.media_start).clock() for each in holding)
         return _Supported(Claim(text=cited.text, citations=holding), f"{cited.text} ({', '.join(times)})")
 
-    async def _evidence(
-        self, states: Sequence[StreamState], asked: str, span: Span
-    ) -> tuple[list[Evidence], list[bytes | None], str]:
+    async def _evidence(self, states: Sequence[StreamState], asked: str, span: Span) -> tuple[list[Evidence], list[bytes | None], str]:
         """Evidence in order of time, the pictures among it, and why there can be none."""
+        if (nothing := beyond(states, span)) is not None:
+            return [], [], nothing.cause
         when = read_when(asked)
         if when is not None:
             meant = await within(self._finder, states, when, span)

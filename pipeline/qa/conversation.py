@@ -16,7 +16,29 @@ KEPT_S = 1_800.0
 """A conversation is forgotten after so long a silence."""
 FEW_WORDS = 1
 """A question of at most so many words with meaning leans on the one before."""
-LEANS = frozenset("and also then it its he his she her they their them that this these those there one ones".split())
+LEANS = frozenset(
+    [
+        "and",
+        "also",
+        "then",
+        "it",
+        "its",
+        "he",
+        "his",
+        "she",
+        "her",
+        "they",
+        "their",
+        "them",
+        "that",
+        "this",
+        "these",
+        "those",
+        "there",
+        "one",
+        "ones",
+    ]
+)
 
 
 class Conversations:

@@ -18,7 +18,7 @@ from pipeline.qa.question import Question, contains, read
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.when import AROUND, When, read_when
-from pipeline.qa.within import Beyond, within
+from pipeline.qa.within import Beyond, beyond, within
 from pipeline.qa.words import tokens
 from pipeline.timeline import ZERO, MediaTime
 
@@ -31,7 +31,9 @@ BESIDE_THE_BEST = 0.5
 NEAREST = 0.2
 """The nearest moment is worth naming from this score on, where none answers."""
 OVERVIEW = frozenset(["what", "about", "describe", "summary", "summarise", "summarize", "where", "which"])
-SPEAKING = re.compile(r"\b(?:any(?:body|one)|some(?:body|one)|(?:a )?person|people)\b.*\b(?:speak|talk|say)|\b(?:speech|silen(?:ce|t)|quiet)\b", re.I)
+SPEAKING = re.compile(
+    r"\b(?:any(?:body|one)|some(?:body|one)|(?:a )?person|people)\b.*\b(?:speak|talk|say)|\b(?:speech|silen(?:ce|t)|quiet)\b", re.I
+)
 UNRECOGNISED = "nothing recognised with confidence"
 """What a description says that recognises nothing (pipeline.caption.compose): it answers no question for an overview."""
 
@@ -88,6 +90,10 @@ class ExtractiveAnswerer:
 
     async def _look(self, states: Sequence[StreamState], asked: str, span: Span) -> AsyncIterator[Retrieved | _Looked]:
         """Evidence for a question: within the time that it names, where it names any that can be found, else wherever it is."""
+        if (nothing := beyond(states, span)) is not None:
+            yield Retrieved()
+            yield _Looked(cause=nothing.cause)
+            return
         when = read_when(asked)
         if when is not None:
             meant = await within(self._finder, states, when, span)
@@ -153,9 +159,7 @@ class ExtractiveAnswerer:
             if kind in question.kinds or not question.kinds:
                 moments = await self._store.between(stream_id, kind, span=span, limit=SEARCHED, last=last)
                 whole = {sentence.text: sentence for sentence in (whole_sentence(each, moments) for each in moments)}
-                telling = [
-                    each for each in whole.values() if contains(each.text, question) is not False and UNRECOGNISED not in each.text
-                ]
+                telling = [each for each in whole.values() if contains(each.text, question) is not False and UNRECOGNISED not in each.text]
                 found += telling[-most:] if last else telling[:most]
         return sorted(found, key=lambda moment: (moment.start, moment.id))[:QUOTES]
 

@@ -10,7 +10,7 @@ from pipeline.qa.words import FUNCTION_WORDS, tokens
 
 MISHEARD = 0.75
 """Names so alike (Ratcliff and Obershelp's ratio) may be one that was heard wrongly."""
-TITLES = frozenset("mr mrs ms mister missis doctor dr professor sir lord lady king queen".split())
+TITLES = frozenset(["mr", "mrs", "ms", "mister", "missis", "doctor", "dr", "professor", "sir", "lord", "lady", "king", "queen"])
 
 
 @dataclass(frozen=True)

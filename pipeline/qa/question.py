@@ -31,9 +31,7 @@ HINTS = {
         "say says said saying tell tells told talk talks talked speak speaks spoke speaker mention mentions mentioned hear heard narrator "
         "narration commentator passage according"
     ),
-    Kind.DESCRIPTION: (
-        "see sees seen show shows shown showed picture pictured image visible scene"
-    ),
+    Kind.DESCRIPTION: ("see sees seen show shows shown showed picture pictured image visible scene"),
     Kind.ON_SCREEN_TEXT: "read reads written write writes sign slide screen text caption label board poster title headline",
 }
 BY_HINT = {word: kind for kind, words in HINTS.items() for word in word_list(words)}

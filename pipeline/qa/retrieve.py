@@ -41,9 +41,7 @@ def distinct(found: Iterable[Found]) -> list[Found]:
     kept: list[tuple[Found, frozenset[str]]] = []
     for hit in found:
         words = frozenset(map(stem, tokens(hit.moment.text)))
-        if hit.moment.kind is Kind.SPEECH or not any(
-            other.moment.kind is hit.moment.kind and _alike(words, seen) for other, seen in kept
-        ):
+        if hit.moment.kind is Kind.SPEECH or not any(other.moment.kind is hit.moment.kind and _alike(words, seen) for other, seen in kept):
             kept.append((hit, words))
     return [hit for hit, _ in kept]
 

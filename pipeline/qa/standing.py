@@ -26,7 +26,9 @@ ORDER = re.compile(
 WHENEVER = re.compile(r"^\s*(?:when(?:ever)?|if|once|as\s+soon\s+as|about|that)\s+", re.IGNORECASE)
 QUOTED = re.compile(r"['\"‘’“”]([^'\"‘’“”]{2,100})['\"‘’“”]")
 SAYS = re.compile(r"\b(?:says?|said|mentions?|mentioned|utters?|speaks? of|talks? about|the words?)\b", re.IGNORECASE)
-SHOWS = re.compile(r"\b(?:appears?|shows? up|is (?:shown|seen|visible)|can be seen|comes? into (?:view|the picture)|enters?)\b", re.IGNORECASE)
+SHOWS = re.compile(
+    r"\b(?:appears?|shows? up|is (?:shown|seen|visible)|can be seen|comes? into (?:view|the picture)|enters?)\b", re.IGNORECASE
+)
 READS = re.compile(r"\b(?:reads?|written|on the screen|sign|caption)\b", re.IGNORECASE)
 
 

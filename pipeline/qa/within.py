@@ -19,6 +19,14 @@ class Beyond:
     cause: str = ""
 
 
+def beyond(states: Sequence[StreamState], span: Span) -> Beyond | None:
+    """Why nothing can be in the span, where it begins after all that the streams hold."""
+    latest = max(state.latest for state in states)
+    if span.start is None or span.start <= latest:
+        return None
+    return Beyond(f"The range begins at {span.start.clock()}, but the stream has come only as far as {latest.clock()}.")
+
+
 async def within(finder: Finder, states: Sequence[StreamState], when: When, span: Span) -> Span | Beyond | None:
     """The stretch inside `span`; `None` where what the question refers to is not found, so that its words may mean something else."""
     state = states[0]

@@ -65,11 +65,11 @@ class Shelf:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SettingInvalid(f"--cache {folder} cannot be written: {error.strerror}") from error
-        self._folder, self._settings, self._speed, self._fresh = folder, settings, speed, fresh
+        self.folder, self._settings, self._speed, self._fresh = folder, settings, speed, fresh
 
     async def get(self, path: Path, stream_id: str) -> Cleared:
         """What was cleared of the recording, from the shelf or understood now; raises what opening it raises."""
-        kept = self._folder / f"{path.stem}-{self._key(path, stream_id)}.jsonl"
+        kept = self.folder / f"{path.stem}-{self._key(path, stream_id)}.jsonl"
         if kept.is_file() and not self._fresh:
             return _read(kept)
         cleared = await understand(path, stream_id, self._settings, speed=self._speed)

@@ -1,5 +1,6 @@
 """One evaluation: every medium learnt, every question asked and marked, words and delays measured."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeline.evaluation.questions import WRITTEN, Medium, Question, QuestionSet
 from pipeline.evaluation.written import events, without_pictures
 from pipeline.timeline import MediaTime
 from services.evaluation.cleared import Cleared, Shelf
+from services.evaluation.smaller import smaller
 from services.evaluation.systems import System
 
 Progress = Callable[[str], None]
@@ -43,8 +45,13 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
 
 
-async def evaluate(questions: QuestionSet, system: System, shelf: Shelf | None, *, part: str, tell: Progress) -> Outcome:
-    """Ask every question of the set, or of one part of it; media that cannot be read are told as problems."""
+async def evaluate(
+    questions: QuestionSet, system: System, shelf: Shelf | None, *, part: str = "", tell: Progress, small: int = 0
+) -> Outcome:
+    """Ask every question of the set, or of one part of it; media that cannot be read are told as problems.
+
+    Without a shelf the system knows the media already. `small` is the height of copies in which text is read once more.
+    """
     outcome = Outcome(system.name)
     for medium in questions.media.values():
         own = [each for each in questions.questions if each.medium == medium.name and part in ("", each.part)]
@@ -62,8 +69,17 @@ async def evaluate(questions: QuestionSet, system: System, shelf: Shelf | None, 
         if shelf is not None:
             seen = [each for each in own if each.kind in ("picture", "text")]
             outcome.blind += await _ask(seen, f"{stream_id}-unseen", system)
+            if small and medium.path is not None and (read := [each for each in own if each.kind == "text"]):
+                outcome.small += await _ask_smaller(read, medium.path, small, system, shelf)
         tell(f"{medium.name}: {len(own)} questions")
     return outcome
+
+
+async def _ask_smaller(questions: Sequence[Question], path: Path, height: int, system: System, shelf: Shelf) -> list[Asked]:
+    copy = await asyncio.to_thread(smaller, path, height, shelf.folder)
+    stream_id = copy.stem
+    await system.learn(stream_id, [event for _, event in (await shelf.get(copy, stream_id)).events])
+    return await _ask(questions, stream_id, system)
 
 
 def stream_of(medium: Medium) -> str:

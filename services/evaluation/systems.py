@@ -4,20 +4,24 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
 
+import grpc
 from watchword.v1 import answer_pb2, qa_service_pb2, qa_service_pb2_grpc
 from watchword.v1.events_pb2 import ClearedEvent
 
-from pipeline.errors import WatchwordError
+from pipeline.errors import SettingInvalid, WatchwordError
 from pipeline.evaluation.marking import Citation, Given, holds, overlaps
 from pipeline.evaluation.questions import Question
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.stage import Index
+from pipeline.memory.store import Kind, Moment, SceneStore, Scope
 from pipeline.qa.answer import Answerer
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.retrieve import fuse
-from pipeline.memory.sqlite import SqliteStore
-from pipeline.memory.stage import Index
-from pipeline.memory.store import Kind, Moment, SceneStore, Scope
 from pipeline.timeline import MediaTime
+from services.memory.answerers import make_answerers
+from services.rpc import error_of
+from services.settings import ANSWERERS, Settings
 
 KINDS = {
     answer_pb2.EVIDENCE_KIND_SPEECH: "speech",
@@ -26,6 +30,8 @@ KINDS = {
 }
 EVIDENCE_OF = {"speech": {Kind.SPEECH}, "text": {Kind.ON_SCREEN_TEXT}, "picture": {Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT}}
 SEARCHED = 24
+DEADLINE_S = 120.0
+Make = Callable[[SceneStore, Embedder], Answerer]
 Ranks = tuple[tuple[str, int | None], ...]
 
 
@@ -54,7 +60,7 @@ class System(Protocol):
 class InProcess:
     """An answerer over a memory of its own."""
 
-    def __init__(self, name: str, embedder: Embedder, make: Callable[[SceneStore, Embedder], Answerer]) -> None:
+    def __init__(self, name: str, embedder: Embedder, make: Make) -> None:
         self.name = name
         self._embedder = embedder
         self._store = SqliteStore()
@@ -91,8 +97,9 @@ class InProcess:
 class Running:
     """A system that runs, asked through its gateway; what it knows it learnt before."""
 
-    def __init__(self, address: str, channel: object) -> None:
-        self.name = address
+    def __init__(self, address: str, channel: grpc.aio.Channel, answerer: str = "") -> None:
+        self.name = f"{answerer or 'the answerer'} at {address}"
+        self._answerer = answerer
         self._stub = qa_service_pb2_grpc.QaServiceStub(channel)
 
     async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
@@ -100,7 +107,7 @@ class Running:
 
     async def ask(self, stream_id: str, question: Question) -> Given:
         """See `System`."""
-        request = qa_service_pb2.AskRequest(stream_id=stream_id, question=question.text)
+        request = qa_service_pb2.AskRequest(stream_id=stream_id, question=question.text, answerer=self._answerer)
         return await given(self._parts(request))
 
     async def ranks(self, stream_id: str, question: Question) -> Ranks:
@@ -111,8 +118,19 @@ class Running:
         """See `System`; the channel belongs to the caller."""
 
     async def _parts(self, request: qa_service_pb2.AskRequest) -> AsyncIterator[object]:
-        async for response in self._stub.Ask(request):
-            yield getattr(response, response.WhichOneof("part"))
+        try:
+            async for response in self._stub.Ask(request, timeout=DEADLINE_S):
+                yield getattr(response, response.WhichOneof("part"))
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error, self.name) from error
+
+
+def answerer_of(settings: Settings, name: str) -> tuple[str, Make]:
+    """The answerer of this name, or the one that the settings name; raises `SettingInvalid` where it is not set up."""
+    name = name or settings.answerer
+    if name not in ANSWERERS or (name != "extractive" and not getattr(settings, name)):
+        raise SettingInvalid(f"--answerer {name}: it is not set up; WATCHWORD_{name.upper()} names its model")
+    return name, lambda store, embedder: make_answerers(settings, store, embedder)[name]
 
 
 async def given(parts: AsyncIterator[object]) -> Given:

@@ -10,14 +10,15 @@ from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer
-from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
+from services.memory.answerers import make_answerers
 from services.memory.servicer import QaServicer
+from services.memory.standing import StandingQueries, read_standing
 from services.screening import audit_keys, book_of, load_scorers
 from services.serve import Parts, face_of
 from services.settings import Settings
@@ -28,6 +29,7 @@ class MemoryParts(Parts):
     """The memory's parts, and the answerer for callers in the same process."""
 
     answerer: Answerer = field(kw_only=True)
+    """The one that is asked where none is named."""
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
@@ -40,7 +42,11 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
-    answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=log.append)
+    answerers = {
+        name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=log.append)
+        for name, answerer in make_answerers(settings, store, embedder).items()
+    }
+    standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
 
     def make_stage(stream_id: str) -> Stage:
         return Index(stream_id, store, embedder)
@@ -54,5 +60,6 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await store.close()
         await log.close()
 
-    face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer))
-    return MemoryParts([face], {"keep-audit": keep_audit, "index": make_stage}, close=close, answerer=answerer)
+    face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerers, standing))
+    answerer = next(iter(answerers.values()))
+    return MemoryParts([face], {"keep-audit": keep_audit, "index": make_stage}, background=[standing.run], close=close, answerer=answerer)

@@ -94,7 +94,9 @@ class StandingQueries:
                 alerts.put_nowait(alert)
                 telemetry.ALERTS.labels("call", "delivered").inc()
             elif alerts.qsize() == WAITING:
-                alerts.put_nowait(Overloaded(f"the standing query {standing.query[:50]!r}: {WAITING} alerts wait to be taken; it is let go"))
+                alerts.put_nowait(
+                    Overloaded(f"the standing query {standing.query[:50]!r}: {WAITING} alerts wait to be taken; it is let go")
+                )
 
         self._callers += 1
         stop = self._watcher.add(Watch(standing), tell)

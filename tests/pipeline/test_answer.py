@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pipeline.qa.calibrate import Result, ask_all, measure
 from watchword.v1.answer_pb2 import Answer, EvidenceKind
 from watchword.v1.safety_pb2 import Action, Verdict
 
@@ -18,7 +19,6 @@ from pipeline.memory.store import Kind, Moment, SceneStore, Span
 from pipeline.models import locate
 from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED, WITHHELD
 from pipeline.qa.extractive import ExtractiveAnswerer
-from pipeline.qa.calibrate import Result, ask_all, measure
 from pipeline.qa.model import Embedder, MiniLm, load
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
