@@ -9,6 +9,9 @@ from pathlib import Path
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
+from pipeline.memory import retention
+from pipeline.memory.address import checked
+from pipeline.memory.retention import Rule
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
 from services.speech import StreamRule
@@ -52,7 +55,9 @@ class Settings:
     tls_ca: Path | None = None
     """WATCHWORD_TLS_CA: PEM file of the authority that signed other services' certificates; set to call them over TLS."""
     store: str = "watchword.db"
-    """WATCHWORD_STORE: the SQLite file of the scene memory; ":memory:" keeps nothing."""
+    """WATCHWORD_STORE: the SQLite file of the scene memory, or a postgresql:// address; ":memory:" keeps nothing."""
+    retention: tuple[Rule, ...] = ()
+    """WATCHWORD_RETENTION: how long the scene memory keeps what belongs to a stream, by the stream's name."""
     answerer: str = "extractive"
     """WATCHWORD_ANSWERER: which answerer is asked where a question names none: "extractive", "chat" or "vlm"."""
     chat: str = ""
@@ -108,13 +113,13 @@ def read(environ: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     values: dict[str, object] = {}
 
-    def take(name: str, parse: Callable[[str], object]) -> None:
+    def take(name: str, parse: Callable[[str], object], *, secret: bool = False) -> None:
         key = f"WATCHWORD_{name.upper()}"
         if environ.get(key):
             try:
                 values[name] = parse(environ[key])
             except ValueError as error:
-                problems.append(f"{key}={environ[key]!r}: {error}")
+                problems.append(f"{key}: {error}" if secret else f"{key}={environ[key]!r}: {error}")
 
     take("kafka", _addresses)
     take("topic_prefix", _prefix)
@@ -124,11 +129,12 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("api_key", str)
     take("memory", _address)
     take("tls_ca", _file)
-    take("store", str)
+    take("store", checked, secret=True)
+    take("retention", retention.read)
     take("answerer", lambda text: _one_of(text, ANSWERERS))
     take("chat", _served)
     take("vlm", _served)
-    take("answer_key", str)
+    take("answer_key", str, secret=True)
     take("voices", _file)
     take("standing", _file)
     take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))

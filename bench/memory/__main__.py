@@ -31,11 +31,14 @@ QUERIES = 200
 PER_STREAM = 20_000
 LIMIT = 24
 HOUR = MediaTime.of(3600)
+SCOPES = ("stream", "hour", "all")
 
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.memory", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", default="10000,100000", help="how many events, one after another, between commas")
     parser.add_argument("--store", default="", help="a file or postgresql:// address; a file in a temporary folder unless given")
     parser.add_argument("--queries", type=int, default=QUERIES)
@@ -60,8 +63,9 @@ async def _run(arguments: argparse.Namespace, talk: Talk, address: str) -> None:
             many = events - filled
             result: dict[str, float] = {"events": events, "ingest_per_s": round(many / wall), "ingest_per_cpu_s": round(many / cpu)}
             filled = events
-            for name, scope in _scopes(events):
-                result |= {f"{name}_{key}": value for key, value in (await _ask(store, talk, events, name, scope, arguments.queries)).items()}
+            for name in SCOPES:
+                told = await _ask(store, talk, events, name, arguments.queries)
+                result |= {f"{name}_{key}": value for key, value in told.items()}
             line = json.dumps(result)
             print(line, flush=True)
             if arguments.out:
@@ -79,11 +83,7 @@ def _batches(talk: Talk, first: int, last: int) -> Iterator[list[Entry]]:
         yield [Entry(m.stream_id, m.source_id, (m,), v[None]) for m, v in zip(moments, vectors, strict=True)]
 
 
-def _scopes(events: int) -> list[tuple[str, bool]]:
-    return [("stream", True), ("hour", True), ("all", False)]
-
-
-async def _ask(store: SqlStore, talk: Talk, events: int, name: str, one_stream: bool, queries: int) -> dict[str, float]:
+async def _ask(store: SqlStore, talk: Talk, events: int, name: str, queries: int) -> dict[str, float]:
     random = np.random.default_rng(7)
     times, worked, recalls = [], [], []
     for _ in range(queries):
@@ -91,7 +91,7 @@ async def _ask(store: SqlStore, talk: Talk, events: int, name: str, one_stream: 
         moment = talk.moment(number, PER_STREAM)
         vector = talk.question(number, random)
         span = Span(MediaTime(max(0, moment.start.nanos - HOUR.nanos // 2)), moment.start + MediaTime(HOUR.nanos // 2))
-        scope = Scope((moment.stream_id,) if one_stream else (), EVIDENCE, span if name == "hour" else Span())
+        scope = Scope(() if name == "all" else (moment.stream_id,), EVIDENCE, span if name == "hour" else Span())
         words = [str(word) for word in random.choice(moment.text.split(), 3)]
         started, begun = time.perf_counter(), time.process_time()
         hits = await store.search(scope, words, vector, limit=LIMIT)

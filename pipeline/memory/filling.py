@@ -15,9 +15,11 @@ STREAM_BITS = 40
 """A moment's id is its stream's number, then this many bits that count the stream's moments: a stream is a range of ids."""
 WINDOW_NS = 300 * NANOS
 """The stretch for which a summary is made: five minutes."""
+WINDOWS_OF_HOUR = 12
 MAX_WINDOWS = 288
 """Of one entry; a scene longer than a day is summarised in its first day only."""
 FURTHEST = 2**63 - 1
+_EVERYTHING = (-FURTHEST, FURTHEST)
 
 SEE = """
 INSERT INTO streams (stream, first_seen, latest_ns) VALUES (:stream, :now, :latest)
@@ -57,7 +59,7 @@ INSERT INTO languages (stream, language, spoken_ns) VALUES (:no, :language, :spo
 ON CONFLICT (stream, language) DO UPDATE SET spoken_ns = languages.spoken_ns + excluded.spoken_ns
 """
 WORK = """
-INSERT INTO summary_work (stream, level, number, generation) VALUES (:no, 0, :number, 1)
+INSERT INTO summary_work (stream, level, number, generation) VALUES (:no, :level, :number, 1)
 ON CONFLICT (stream, level, number) DO UPDATE SET generation = summary_work.generation + 1, claimed_at = 0
 """
 
@@ -77,8 +79,8 @@ class _Stream:
     moments: int = 0
     """How many more there are than before, as of `pictures`."""
     pictures: int = 0
-    windows: set[int] = field(default_factory=set)
-    """Numbers of the stretches whose summaries are no longer right."""
+    work: set[tuple[int, int]] = field(default_factory=set)
+    """Levels and numbers of the stretches whose summaries are no longer right."""
 
     def takes(self, start: int, end: int) -> bool:
         """Whether an item of these times is to be kept, or was forgotten or dropped."""
@@ -90,17 +92,31 @@ class _Stream:
 
     def mark(self, start: int, end: int) -> None:
         """The summaries of these times have to be made again."""
-        first, last = start // WINDOW_NS, max(start, end - 1) // WINDOW_NS
-        self.windows.update(range(first, min(last, first + MAX_WINDOWS) + 1))
+        self.work |= stretches(start, end)
 
     def write(self, db: Session) -> None:
-        for number in sorted(self.windows):
-            self.add(WORK, number=number)
+        for level, number in sorted(self.work):
+            self.add(WORK, level=level, number=number)
         for statement, values in self.rows.items():
             db.run_many(statement, values)
-        if self.moments or self.pictures:
+        if self.rows:
             counted = {"no": self.no, "handed_out": self.handed_out, "moments": self.moments, "pictures": self.pictures}
             db.run(COUNTED, counted)
+
+
+def stretches(start: int, end: int) -> set[tuple[int, int]]:
+    """Level and number of each stretch that has something of these times."""
+    first, last = start // WINDOW_NS, max(start, end - 1) // WINDOW_NS
+    numbers = range(first, min(last, first + MAX_WINDOWS) + 1)
+    return {(0, number) for number in numbers} | {(1, number // WINDOWS_OF_HOUR) for number in numbers}
+
+
+def put_summaries(db: Session, database: Database, stream_id: str, entries: Sequence[Entry]) -> None:
+    """Store summaries of a stream that is there; it has come no further by them."""
+    for no, handed_out, floor in db.rows("SELECT no, handed_out, floor_ns FROM streams WHERE stream = :stream", {"stream": stream_id}):
+        stream = _Stream(no, handed_out, floor, _forgotten(db, stream_id))
+        _put(db, database, stream, {entry.source_id: entry for entry in entries})
+        stream.write(db)
 
 
 def put_all(db: Session, database: Database, entries: Sequence[Entry], *, now: float) -> list[int]:
@@ -151,11 +167,19 @@ def remove(db: Session, database: Database, stream_id: str, source_id: str, judg
 
 
 def _see(db: Session, stream_id: str, latest: int, now: float) -> _Stream | None:
-    forgotten = [(int(start), int(end)) for start, end in db.rows(FORGOTTEN, {"stream": stream_id})]
-    if (-FURTHEST, FURTHEST) in forgotten:
+    if _EVERYTHING in _forgotten(db, stream_id):
         return None
     no, handed_out, floor = db.rows(SEE, {"stream": stream_id, "now": now, "latest": latest})[0]
+    # Read again: where several processes write, only now is the stream's row this transaction's.
+    forgotten = _forgotten(db, stream_id)
+    if _EVERYTHING in forgotten:
+        db.run("DELETE FROM streams WHERE no = :no", {"no": no})
+        return None
     return _Stream(no, handed_out, floor, forgotten)
+
+
+def _forgotten(db: Session, stream_id: str) -> list[tuple[int, int]]:
+    return [(start, end) for start, end in db.rows(FORGOTTEN, {"stream": stream_id})]
 
 
 def _note(db: Session, no: int, facts: Facts) -> None:

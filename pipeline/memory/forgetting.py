@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.memory.database import Session
-from pipeline.memory.filling import FURTHEST, MAX_WINDOWS, WINDOW_NS, WORK, drop_summaries
+from pipeline.memory.filling import FURTHEST, WORK, drop_summaries, stretches
 from pipeline.memory.searching import IN_SPAN, bounds
 from pipeline.memory.store import EVERYTHING, Forgotten, Span
 
@@ -32,7 +32,8 @@ class Limits:
 
 def forget(db: Session, stream_id: str, span: Span, *, now: float) -> Forgotten | None:
     """Remove what overlaps the span, and remember that it was; `None` where the stream is not known."""
-    rows = db.rows("SELECT no FROM streams WHERE stream = :stream", {"stream": stream_id})
+    # Locks the stream's row, so that nobody stores something of it meanwhile.
+    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no", {"stream": stream_id})
     if not rows:
         return None
     no, edges = rows[0][0], bounds(span)
@@ -76,9 +77,45 @@ def _drop_span(db: Session, no: int, edges: dict[str, int]) -> Forgotten:
     db.run(f"DELETE FROM sources WHERE stream = :no AND source IN ({items})", values)
     db.run(COUNTED, {"no": no, "moments": moments, "pictures": pictures, "dropped": 0})
     if start is not None:
-        first, last = start // WINDOW_NS, min(end // WINDOW_NS, start // WINDOW_NS + MAX_WINDOWS)
-        db.run_many(WORK, [{"no": no, "number": number} for number in range(first, last + 1)])
+        mark(db, no, start, end)
     return Forgotten(moments, summaries, pictures, judgements)
+
+
+def mark(db: Session, no: int, start: int, end: int) -> None:
+    """The summaries of these times have to be made again."""
+    db.run_many(WORK, [{"no": no, "level": level, "number": number} for level, number in sorted(stretches(start, end))])
+
+
+def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
+    """See `SqlStore.expire`."""
+    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no, ended, latest_ns", {"stream": stream_id})
+    if not rows:
+        return None
+    no, ended, latest = rows[0]
+    values = {"no": no, "before": before, "limit": limit}
+    db.run("DELETE FROM judgements WHERE stream = :no AND end_ns <= :before", values)
+    old = (
+        "SELECT source, start_ns, end_ns FROM sources WHERE stream = :no AND summary = 0 AND end_ns <= :before ORDER BY end_ns LIMIT :limit"
+    )
+    found = db.rows(old, values)
+    if not found:
+        if ended and latest <= before:
+            drop_stream(db, no)
+        return None
+    start, end = min(row[1] for row in found), max(row[2] for row in found)
+    moments = pictures = 0
+    for source, *_ in found:
+        own = {"no": no, "source": source}
+        db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no AND source = :source)", own)
+        moments += db.run("DELETE FROM moments WHERE stream = :no AND source = :source", own)
+        pictures += db.run("DELETE FROM pictures WHERE stream = :no AND id = :source", own)
+        db.run("DELETE FROM sources WHERE stream = :no AND source = :source", own)
+    drop_summaries(db, no, start, end)
+    mark(db, no, start, end)
+    floor = "UPDATE streams SET floor_ns = :floor WHERE no = :no AND (floor_ns IS NULL OR floor_ns < :floor)"
+    db.run(floor, {"no": no, "floor": max(row[1] for row in found)})
+    db.run(COUNTED, {"no": no, "moments": moments, "pictures": pictures, "dropped": 0})
+    return moments
 
 
 def drop_oldest(db: Session, no: int, limits: Limits) -> int:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 import psycopg
@@ -20,6 +19,7 @@ from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
 
 from pipeline.errors import SettingInvalid, StoreUnavailable
+from pipeline.memory.address import shown
 from pipeline.memory.database import Row, Session, Values
 from pipeline.memory.filling import STREAM_BITS
 from pipeline.memory.folding import folded
@@ -53,7 +53,8 @@ WITH asked AS (
     WHERE m.indexed @@ q.query AND m.id >= :low AND m.id < :high AND u.lexeme = ANY (q.terms) AND {{where}}
 ), known AS (
     SELECT CAST(avg(long) AS double precision) AS usual, CAST((
-        SELECT sum(moments) FROM streams WHERE no >= CAST(:low AS bigint) >> {STREAM_BITS} AND no <= (CAST(:high AS bigint) - 1) >> {STREAM_BITS}
+        SELECT sum(moments) FROM streams
+        WHERE no >= CAST(:low AS bigint) >> {STREAM_BITS} AND no <= (CAST(:high AS bigint) - 1) >> {STREAM_BITS}
     ) AS double precision) AS many FROM matched
 ), rare AS (
     SELECT lexeme, ln(1 + (greatest(max(many) - count(*), 0) + 0.5) / (count(*) + 0.5)) AS weight FROM matched, known GROUP BY lexeme
@@ -96,7 +97,10 @@ class PostgresDatabase:
 
     def __init__(self, address: str, *, schema: str = SCHEMA, patience_s: float = PATIENCE_S) -> None:
         """See `PostgresStore`."""
-        self.shown = shown(address)
+        try:
+            self.shown = shown(address)
+        except ValueError as error:
+            raise SettingInvalid(f"The address of the scene memory cannot be read: {error}.") from None
         self._patience_s = patience_s
 
         def connect() -> _Connection:
@@ -158,17 +162,6 @@ class PostgresDatabase:
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, errors.DiskFull, errors.ReadOnlySqlTransaction)
 """A server that restarts, is full or fails over; deadlocks and the like are operational errors too."""
 _BITS = [f"{byte:08b}"[::-1] for byte in range(256)]
-
-
-def shown(address: str) -> str:
-    """The address without the password, nor anything else that may hold one; raises `SettingInvalid` where it is none."""
-    try:
-        parts = urlsplit(address)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        raise SettingInvalid("The address of the scene memory cannot be read: postgresql://user:password@host:port/database is.") from None
-    user = f"{parts.username}@" if parts.username else ""
-    return f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}"
 
 
 class _Vector:

@@ -4,7 +4,7 @@ from watchword.v1.safety_pb2 import Verdict
 
 from pipeline.memory.database import Session
 from pipeline.memory.searching import bounds
-from pipeline.memory.store import MAX_STREAMS, Facts, Judgement, Picture, Span, StreamState
+from pipeline.memory.store import MAX_STREAMS, Age, Facts, Judgement, Picture, Span, StreamState
 from pipeline.timeline import MediaTime
 
 STREAMS = """
@@ -32,6 +32,11 @@ def stream(db: Session, stream_id: str) -> StreamState | None:
 def streams(db: Session) -> list[StreamState]:
     """See `SceneStore.streams`."""
     return [_state(row) for row in db.rows(f"{STREAMS} ORDER BY s.first_seen DESC, s.stream LIMIT {MAX_STREAMS}")]
+
+
+def ages(db: Session) -> list[Age]:
+    """Of all streams."""
+    return [Age(name, began_at) for name, began_at in db.rows("SELECT stream, coalesce(started_at, first_seen) FROM streams")]
 
 
 def pictures(db: Session, stream_id: str, span: Span, limit: int) -> list[Picture]:

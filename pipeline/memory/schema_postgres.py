@@ -70,6 +70,7 @@ CREATE TABLE pictures (
     jpeg bytea NOT NULL,
     PRIMARY KEY (stream, id)
 );
+CREATE INDEX sources_by_end ON sources (stream, end_ns);
 CREATE INDEX pictures_by_time ON pictures (stream, at_ns, id);
 CREATE TABLE judgements (
     stream bigint NOT NULL,
@@ -90,6 +91,19 @@ CREATE TABLE summary_work (
     claimed_at double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (stream, level, number)
 );
+CREATE TABLE audit (
+    seq bigint PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('verdict', 'review', 'erasure')),
+    id text NOT NULL UNIQUE,
+    stream text NOT NULL,
+    body text NOT NULL,
+    previous text NOT NULL,
+    hash text NOT NULL
+);
+CREATE INDEX audit_by_stream ON audit (stream, seq);
+CREATE TABLE audit_head ("only" integer PRIMARY KEY CHECK ("only" = 1), rows bigint NOT NULL, hash text NOT NULL);
+CREATE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'the audit log is append-only'; END$$;
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON audit EXECUTE FUNCTION audit_stays();
 """
 
 

@@ -109,6 +109,7 @@ CREATE TABLE pictures (
     jpeg BLOB NOT NULL,
     UNIQUE (stream, id)
 );
+CREATE INDEX sources_by_end ON sources (stream, end_ns);
 CREATE INDEX pictures_by_time ON pictures (stream, at_ns, id);
 CREATE TABLE judgements (
     stream INTEGER NOT NULL,
@@ -136,6 +137,30 @@ END;
 CREATE TRIGGER moment_removed AFTER DELETE ON moments BEGIN
     INSERT INTO words (words, rowid, text) VALUES ('delete', old.id, old.text);
 END;
+CREATE TABLE IF NOT EXISTS audit (seq INTEGER, kind TEXT, id TEXT, stream TEXT, body TEXT, previous TEXT, hash TEXT);
+CREATE TABLE IF NOT EXISTS audit_head (only INTEGER PRIMARY KEY CHECK (only = 1), rows INTEGER NOT NULL, hash TEXT NOT NULL);
+DROP INDEX IF EXISTS audit_by_stream;
+DROP TRIGGER IF EXISTS audit_is_not_changed;
+DROP TRIGGER IF EXISTS audit_is_not_removed;
+ALTER TABLE audit RENAME TO audit_before;
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL CHECK (kind IN ('verdict', 'review', 'erasure')),
+    id TEXT NOT NULL UNIQUE,
+    stream TEXT NOT NULL,
+    body TEXT NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL
+);
+INSERT INTO audit (seq, kind, id, stream, body, previous, hash) SELECT seq, kind, id, stream, body, previous, hash FROM audit_before;
+DROP TABLE audit_before;
+CREATE INDEX audit_by_stream ON audit (stream, seq);
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN
+    SELECT RAISE(ABORT, 'the audit log is append-only');
+END;
+CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN
+    SELECT RAISE(ABORT, 'the audit log is append-only');
+END;
 INSERT INTO streams (stream, first_seen, latest_ns, ended, dropped, moments, handed_out)
 SELECT b.stream, b.first_seen, b.latest, b.ended, b.dropped, count(m.id), count(m.id)
 FROM streams_before b LEFT JOIN moments_before m ON m.stream = b.stream GROUP BY b.stream ORDER BY b.first_seen, b.stream;
@@ -149,11 +174,15 @@ FROM moments_before m JOIN streams s ON s.stream = m.stream ORDER BY s.no, m.id;
 INSERT INTO vectors (id, vector)
 SELECT n.id, m.vector FROM moments n JOIN streams s ON s.no = n.stream
 JOIN moments_before m ON m.stream = s.stream AND m.source = n.source AND m.kind = n.kind AND m.part = n.part;
-INSERT INTO summary_work (stream, level, number, generation) SELECT DISTINCT stream, 0, start_ns / 300000000000, 1 FROM moments;
+INSERT INTO summary_work (stream, level, number, generation) SELECT DISTINCT stream, 0, start_ns / 300000000000, 1 FROM moments
+UNION SELECT DISTINCT stream, 1, start_ns / 3600000000000, 1 FROM moments;
 DROP TABLE moments_before;
 DROP TABLE streams_before;
 """
-"""Words with times, thumbnails, verdicts, summaries, what was forgotten; a moment's id tells its stream, its code is beside it."""
+"""Words with times, thumbnails, verdicts, summaries, what was forgotten; a moment's id tells its stream, its code is beside it.
+
+The audit log, which was laid out by itself before, may tell of what was erased.
+"""
 
 
 def code_of(vector: bytes) -> bytes:

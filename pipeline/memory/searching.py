@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.memory import codes
 from pipeline.memory.database import Database, Row, Session, Values
 from pipeline.memory.filling import FURTHEST, STREAM_BITS
-from pipeline.memory.store import DIMENSIONS, Found, Hits, Kind, Moment, Scope, Span, Vectors, Word
+from pipeline.memory.store import DIMENSIONS, Found, Hits, Kind, Level, Moment, Scope, Span, Vectors, Word
 from pipeline.timeline import MediaTime
 
 RESCORED = 32
@@ -50,6 +50,14 @@ def between(db: Session, stream_id: str, kind: Kind, span: Span, limit: int, *, 
     query = f"{MOMENTS} WHERE s.stream = :stream AND m.kind = :kind AND {IN_SPAN} ORDER BY {order} LIMIT :limit"
     rows = db.rows(query, {"stream": stream_id, "kind": kind.value, "limit": limit, **bounds(span)})
     return [moment(row) for row in (reversed(rows) if last else rows)]
+
+
+def summaries(db: Session, stream_id: str, level: Level, span: Span, limit: int) -> list[Moment]:
+    """See `SceneStore.summaries`."""
+    own = "s.stream = :stream AND m.kind = 'summary' AND substr(m.source, 1, length(:prefix)) = :prefix"
+    query = f"{MOMENTS} WHERE {own} AND {IN_SPAN} ORDER BY m.start_ns, m.source, m.part LIMIT :limit"
+    values = {"stream": stream_id, "prefix": f"summary-{level.value}-", "limit": limit, **bounds(span)}
+    return [moment(row) for row in db.rows(query, values)]
 
 
 def neighbours(db: Session, around: Moment, before: int, after: int) -> list[Moment]:

@@ -1,25 +1,28 @@
 """The scene memory over a database: what is the same in SQLite and in PostgreSQL, which is nearly all of it."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 
 import structlog
 
 from pipeline.errors import InternalError, RequestInvalid, StreamUnknown
-from pipeline.memory import filling, forgetting, reading, searching
+from pipeline.memory import filling, forgetting, reading, searching, summing
 from pipeline.memory.database import Database, Session
 from pipeline.memory.store import (
     DIMENSIONS,
     EVERYTHING,
     MAX_LIMIT,
     MAX_WORDS,
+    Age,
     Entry,
     Facts,
     Forgotten,
     Hits,
     Judgement,
     Kind,
+    Level,
     Moment,
     Picture,
     Scope,
@@ -27,6 +30,7 @@ from pipeline.memory.store import (
     StreamState,
     Vectors,
     Word,
+    Work,
 )
 from pipeline.telemetry import RECORDS_DROPPED
 from pipeline.timeline import MediaTime
@@ -122,6 +126,11 @@ class SqlStore:
             f"reading stream {stream_id}", lambda db: searching.between(db, stream_id, kind, span, limit, last=last)
         )
 
+    async def summaries(self, stream_id: str, level: Level, *, span: Span = EVERYTHING, limit: int = 24) -> list[Moment]:
+        """See `SceneStore`."""
+        _check(limit, f"moments of stream {stream_id}")
+        return await self.database.read(f"reading stream {stream_id}", lambda db: searching.summaries(db, stream_id, level, span, limit))
+
     async def neighbours(self, moment: Moment, *, before: int = 2, after: int = 2) -> list[Moment]:
         """See `SceneStore`."""
         _check(before + after + 1, f"moments of stream {moment.stream_id}")
@@ -156,14 +165,43 @@ class SqlStore:
         """See `SceneStore`."""
         return await self.database.read(f"counting {_named(scope)}", lambda db: searching.count(db, scope))
 
-    async def forget(self, stream_id: str, span: Span = EVERYTHING) -> Forgotten:
-        """See `SceneStore`."""
+    async def ages(self) -> list[Age]:
+        """All streams, in no particular order."""
+        return await self.database.read("listing the streams", reading.ages)
+
+    async def expire(self, stream_id: str, before: MediaTime, *, limit: int) -> int | None:
+        """Remove up to `limit` items of a stream that ended before a time; says how many moments they had, `None` where none is left.
+
+        A stream that has ended goes with its last item.
+        """
+        return await self.database.write(f"expiring stream {stream_id}", lambda db: forgetting.expire(db, stream_id, before.nanos, limit))
+
+    async def claim(self, now: float) -> Work | None:
+        """A stretch to summarise that nobody else works on, of what is complete; `None` where there is none."""
+        return await self.database.write("looking for what is to be summarised", lambda db: summing.claim(db, now))
+
+    async def summarised(self, work: Work, entries: Sequence[Entry]) -> bool:
+        """Store the summaries of a stretch in place of those that are there; False, and nothing done, where it has changed since."""
+        doing = f"storing summaries of stream {work.stream_id}"
+        return await self.database.write(doing, lambda db: summing.store(db, self.database, work, entries))
+
+    async def forget(
+        self, stream_id: str, span: Span = EVERYTHING, *, noted: Callable[[Session, Mapping[str, int]], None] | None = None
+    ) -> Forgotten:
+        """See `SceneStore`; `noted` is called in the same transaction with what was removed, counted."""
         now = self._clock()
-        gone = await self.database.write(f"forgetting stream {stream_id}", lambda db: forgetting.forget(db, stream_id, span, now=now))
+
+        def forget(db: Session) -> Forgotten | None:
+            gone = forgetting.forget(db, stream_id, span, now=now)
+            if gone is not None and noted is not None:
+                noted(db, asdict(gone))
+            return gone
+
+        gone = await self.database.write(f"forgetting stream {stream_id}", forget)
         if gone is None:
             raise StreamUnknown(f"Forgetting stream {stream_id!r}: no such stream is known; list the streams to see which are.")
         await self.database.scrub()
-        log.info("stream.forgotten", stream=stream_id, moments=gone.moments, summaries=gone.summaries, pictures=gone.pictures)
+        log.info("stream.forgotten", stream=stream_id, **asdict(gone))
         return gone
 
     async def close(self) -> None:

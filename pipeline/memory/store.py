@@ -38,6 +38,15 @@ EVIDENCE = frozenset([Kind.SPEECH, Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT])
 """What was said and shown, without what was made of it."""
 
 
+class Level(Enum):
+    """What a summary is of."""
+
+    SCENE = "scene"
+    """A scene, or the part of one that lies in five minutes of the clock."""
+    FIVE_MINUTES = "5m"
+    HOUR = "1h"
+
+
 @dataclass(frozen=True)
 class Word:
     """A word with the time at which it was said."""
@@ -210,6 +219,28 @@ class Forgotten:
     judgements: int = 0
 
 
+@dataclass(frozen=True)
+class Age:
+    """What is needed to know how old something of a stream is."""
+
+    stream_id: str
+    began_at: float
+    """Unix time in seconds of media time zero, or of when the stream was first seen."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stretch of which the summaries have to be made."""
+
+    stream_id: str
+    level: int
+    """0 for five minutes and the scenes in them, 1 for an hour."""
+    number: int
+    """Counts the stretches of this level in the stream from 0."""
+    generation: int
+    """Rises with each change of what lies in the stretch."""
+
+
 class SceneStore(Protocol):
     """A memory that outlives the process. Every call is one transaction; a failing one changes nothing.
 
@@ -257,6 +288,10 @@ class SceneStore(Protocol):
 
     async def between(self, stream_id: str, kind: Kind, *, span: Span = EVERYTHING, limit: int = 24, last: bool = False) -> list[Moment]:
         """The first moments of one kind in the span, or the last, in order of time."""
+        ...
+
+    async def summaries(self, stream_id: str, level: Level, *, span: Span = EVERYTHING, limit: int = 24) -> list[Moment]:
+        """The first lines of the summaries of one level in the span, in order of time."""
         ...
 
     async def neighbours(self, moment: Moment, *, before: int = 2, after: int = 2) -> list[Moment]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from watchword.v1 import qa_service_pb2_grpc
 
 from pipeline.bus import Bus
-from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.open import open_store
+from pipeline.memory.retention import Retention
 from pipeline.memory.stage import Index
+from pipeline.memory.summarise import Summariser
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer
 from pipeline.qa.screened import ScreenedAnswerer
@@ -33,12 +35,12 @@ class MemoryParts(Parts):
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
-    """The store, the audit log and the embedder, shared by indexing, keeping and answering."""
+    """The store with the audit log and the embedder, shared by indexing, keeping, summarising and answering."""
     keys = audit_keys(settings)
     book = book_of(settings)
     embedder = await asyncio.to_thread(model.load)
-    store = await asyncio.to_thread(SqliteStore, settings.store)
-    log = await asyncio.to_thread(AuditLog, settings.store, key=keys.chain if keys is not None else b"")
+    store = await asyncio.to_thread(open_store, settings.store)
+    log = AuditLog(store.database, key=keys.chain if keys is not None else b"")
     judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
@@ -57,9 +59,15 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     async def close() -> None:
         judge.close()
         await embedder.close()
-        await store.close()
         await log.close()
+        await store.close()
 
     face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerers, standing))
     answerer = next(iter(answerers.values()))
-    return MemoryParts([face], {"keep-audit": keep_audit, "index": make_stage}, background=[standing.run], close=close, answerer=answerer)
+    return MemoryParts(
+        [face],
+        {"keep-audit": keep_audit, "index": make_stage},
+        background=[standing.run, Summariser(store).run, Retention(store, settings.retention).run],
+        close=close,
+        answerer=answerer,
+    )
