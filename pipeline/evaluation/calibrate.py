@@ -96,9 +96,8 @@ async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder)
                 pass
         async for _ in stage.flush():
             pass
-        for question in questions.questions:
-            if question.medium == medium.name:
-                asked.append(Asked(question, tuple(await finder.find([medium.name], read(question.text), EVERYTHING))))
+        own = [question for question in questions.questions if question.medium == medium.name]
+        asked += [Asked(question, tuple(await finder.find([medium.name], read(question.text), EVERYTHING))) for question in own]
     return asked
 
 

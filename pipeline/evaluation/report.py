@@ -9,7 +9,7 @@ from pipeline.evaluation.measures import Asked, Share
 from pipeline.evaluation.questions import KINDS
 
 FORMAT = 1
-WAYS = ("bm25", "dense", "hybrid")
+WAYS = ("bm25", "dense", "hybrid", "hybrid, judged")
 Numbers = dict[str, Any]
 Heard = Sequence[tuple[str, int, int, Sequence[float]]]
 """For each medium its name, word errors, words said, and the delay of each final in seconds."""
@@ -107,7 +107,8 @@ def _failure_modes(asked: Sequence[Asked], blind: Sequence[Asked], small: Sequen
 def _modes(modes: Numbers) -> Iterable[tuple[str, str]]:
     yield (
         "Hallucination against the picture",
-        f"Of the questions about pictures and the traps, {_said(modes['hallucination']['invented'])} were answered with something that is not so.",
+        "Of the questions about pictures and the traps, "
+        f"{_said(modes['hallucination']['invented'])} were answered with something that is not so.",
     )
     small = modes["small_text"]
     smaller = "not measured (`--small PIXELS`)" if small["smaller"]["of"] == 0 else _said(small["smaller"])
@@ -137,7 +138,7 @@ def _abstention(asked: Sequence[Asked]) -> Numbers:
 
 
 def _answers(found: Numbers) -> dict[str, Any]:
-    return found["answers"] | {f"abstention {name}": value for name, value in found["abstention"].items()}
+    return {**found["answers"], **{f"abstention {name}": value for name, value in found["abstention"].items()}}
 
 
 def _retrieval(found: Numbers) -> dict[str, Any]:
@@ -215,7 +216,8 @@ def _round(value: float | None, digits: int = 4) -> float | None:
 
 
 def _value(value: Any) -> float | None:
-    return value["value"] if isinstance(value, dict) else value
+    plain: float | None = value["value"] if isinstance(value, dict) else value
+    return plain
 
 
 def _said(value: Any) -> str:

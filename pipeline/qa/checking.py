@@ -8,7 +8,7 @@ import numpy as np
 from watchword.v1.answer_pb2 import Evidence
 
 from pipeline.qa.model import Embedder
-from pipeline.qa.numbers import with_digits
+from pipeline.qa.numbers import NUMERALS, with_digits
 from pipeline.qa.question import NAME, NOT_NAMES
 from pipeline.qa.words import FUNCTION_WORDS, content, stem, tokens
 from pipeline.timeline import MediaTime
@@ -72,11 +72,16 @@ class Statement:
     negated: bool
 
 
-def statement(text: str, *, first_is_name: bool = False) -> Statement:
-    """What a sentence claims, without what it says about the stream itself."""
+def statement(text: str) -> Statement:
+    """What a sentence claims, without what it says about the stream itself.
+
+    Days and months count as names, and so does a word with meaning that a sentence begins with: it may be one.
+    """
     spelled = tokens(re.sub(r"(\d)[,.](?=\d{3}\b)", r"\1", text))
     digits = {word for word in with_digits(spelled) if word.isdigit()}
-    names = {stem(name.lower()) for name in NAME.findall(text) if name.lower() not in NOT_NAMES | FUNCTION_WORDS | SPEAKS_OF_IT}
+    first = [word for word in spelled[:1] if not word.isdigit() and text.lstrip("\"'“‘ ")[:1].isupper()]
+    named = {*(name.lower() for name in NAME.findall(text)), *first, *(word for word in spelled if word in NOT_NAMES)}
+    names = {stem(name) for name in named - FUNCTION_WORDS - SPEAKS_OF_IT - set(NUMERALS)}
     words = frozenset(stem(word) for word in content(text) if word not in SPEAKS_OF_IT)
     return Statement(words, frozenset(digits | names), bool(NEGATIONS & set(spelled)))
 

@@ -1,7 +1,7 @@
 """The answerer that lets a model write, and tells only the sentences whose citations were found to support them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -88,7 +88,7 @@ class ComposedAnswerer:
         )
         yield answer
 
-    async def _told(self, brief: Brief, answer: Answer) -> AsyncIterator[str | Claim]:
+    async def _told(self, brief: Brief, answer: Answer) -> AsyncGenerator[str | Claim, None]:
         """The sentences that hold, as they are written; `answer` is filled as they come."""
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -109,7 +109,7 @@ class ComposedAnswerer:
         if answer.supported:
             answer.confidence = max(0.5, *(cited.score for cited in answer.evidence))
 
-    async def _sentences(self, brief: Brief) -> AsyncIterator[_Supported]:
+    async def _sentences(self, brief: Brief) -> AsyncGenerator[_Supported, None]:
         sentences = Sentences()
         async with aclosing(self._teller.tell(brief)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:

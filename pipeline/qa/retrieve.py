@@ -9,6 +9,8 @@ from pipeline.timeline import MediaTime
 
 RANK_OFFSET = 60
 """The constant of reciprocal-rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+BY_WORDS = 0.5
+"""How much a rank by words counts beside one by meaning: chosen on the sets that the weights of `support` are fitted to."""
 HINTED = 1.5
 """How much more a moment counts that is of a kind which the question's wording names."""
 PAUSE = MediaTime.of(1.5)
@@ -26,11 +28,11 @@ def fuse(hits: Hits, kinds: Collection[Kind] = (), *, limit: int = 8) -> list[Fo
     """The best of both rankings by reciprocal-rank fusion, the best first, each moment once."""
     scores: dict[str, float] = {}
     found: dict[str, Found] = {}
-    for ranking in (hits.by_words, hits.by_vector):
+    for ranking, trust in ((hits.by_words, BY_WORDS), (hits.by_vector, 1.0)):
         for rank, hit in enumerate(ranking, start=1):
             name = f"{hit.moment.stream_id}\0{hit.moment.id}"
             found[name] = hit
-            weight = HINTED if hit.moment.kind in kinds else 1.0
+            weight = trust * (HINTED if hit.moment.kind in kinds else 1.0)
             scores[name] = scores.get(name, 0.0) + weight / (RANK_OFFSET + rank)
     best = sorted(found, key=lambda name: (-scores[name], found[name].moment.start, name))
     return [found[name] for name in best[:limit]]

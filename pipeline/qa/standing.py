@@ -15,7 +15,7 @@ from pipeline.timeline import MediaTime
 MAX_CHARACTERS = 500
 MOST_OF = 100
 """The longest run of events that hits are counted among."""
-THRESHOLD = 0.6
+THRESHOLD = 0.7
 """From this score on an event is a hit, where none is given."""
 COOL_DOWN = MediaTime.of(30)
 ORDER = re.compile(

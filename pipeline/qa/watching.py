@@ -1,4 +1,4 @@
-"""Standing queries over what is cleared: each new moment is scored by the signs that answers are scored by."""
+"""Standing queries over what is cleared: each new moment is scored by how well it meets the words of what is wanted."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,8 +10,10 @@ from pipeline.memory.store import Moment
 from pipeline.qa.answer import WORDING
 from pipeline.qa.model import Embedder
 from pipeline.qa.standing import Alert, Scored, Watch, holds_phrase
-from pipeline.qa.support import Candidate, score, signs, vocabulary
+from pipeline.qa.support import Candidate, signs, vocabulary
 
+WORDS = 0.8
+"""How much of a score is how well the query's worst met word is met; the rest is the likeness of the whole."""
 Tell = Callable[[Alert], None]
 """Takes an alert; must not wait."""
 
@@ -50,5 +52,5 @@ class Watcher:
         words: Sequence[str] = vocabulary(standing.wanted, [candidate])
         own = dict(zip(words, np.asarray(await self._embedder.embed(words)), strict=True))
         read = signs(standing.wanted, candidate, lambda one, other: float(own[one] @ own[other]))
-        # What is wanted must be met by words, not by likeness alone: "a truck" is not "a car park".
-        return Scored(moment, min(score(read), read.coverage), quoted)
+        # The worst met word decides: "a white truck" is no car park, and no white wall.
+        return Scored(moment, WORDS * read.least + (1 - WORDS) * min(1.0, max(0.0, 2 * read.cosine)), quoted)

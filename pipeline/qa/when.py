@@ -126,7 +126,8 @@ def _at(match: re.Match[str], rest: str) -> When:
 
 def _one_side(match: re.Match[str], rest: str) -> When:
     after = match[0].lower().startswith(("after", "since", "from"))
-    return When(rest, *((_point(match), None) if after else (0.0, _point(match))), clock=match[1] is not None)
+    start, end = (_point(match), None) if after else (0.0, _point(match))
+    return When(rest, start, end, clock=match[1] is not None)
 
 
 def _anchored(match: re.Match[str], rest: str) -> When:
@@ -136,6 +137,10 @@ def _anchored(match: re.Match[str], rest: str) -> When:
 
 PATTERNS: tuple[tuple[str, Callable[[re.Match[str], str], When]], ...] = (
     (rf"\b(?:between|from)\s+{AT}\s+(?:and|to|until|till)\s+{AT}", _between),
+    (
+        rf"\b(?:between|from)\s+{AMOUNT}\s+(?:and|to|until|till)\s+{AMOUNT}\s*{UNIT}\b",
+        lambda m, rest: When(rest, float(m[1]) * SECONDS[m[3][0].lower()], _length(m, 2, 3)),
+    ),
     (
         rf"\b(?:in|during|within|over)\s+the\s+(?:very\s+)?first\s+(?:{AMOUNT}\s+)?{UNIT}\b",
         lambda m, rest: When(rest, 0.0, _length(m, 1, 2)),

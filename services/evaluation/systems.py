@@ -13,8 +13,9 @@ from pipeline.evaluation.marking import Citation, Given, holds, overlaps
 from pipeline.evaluation.questions import Question
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
-from pipeline.memory.store import Kind, Moment, SceneStore, Scope
+from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore, Scope
 from pipeline.qa.answer import Answerer
+from pipeline.qa.evidence import Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.retrieve import fuse
@@ -64,6 +65,7 @@ class InProcess:
         self.name = name
         self._embedder = embedder
         self._store = SqliteStore()
+        self._finder = Finder(self._store, embedder)
         self._answerer = make(self._store, embedder)
 
     async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
@@ -87,7 +89,9 @@ class InProcess:
         vector = (await self._embedder.embed([question.text]))[0]
         hits = await self._store.search(Scope((stream_id,)), read_question.words, vector, limit=SEARCHED)
         ways = {"bm25": hits.by_words, "dense": hits.by_vector, "hybrid": fuse(hits, read_question.kinds, limit=SEARCHED)}
-        return tuple((way, _rank(question, [found.moment for found in ranking])) for way, ranking in ways.items())
+        ranked = tuple((way, _rank(question, [found.moment for found in ranking])) for way, ranking in ways.items())
+        judged = await self._finder.find([stream_id], read_question, EVERYTHING)
+        return (*ranked, ("hybrid, judged", _rank(question, [each.moment for each in judged])))
 
     async def close(self) -> None:
         """See `System`."""

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.memory.store import Found, Hits, Kind, Moment, Span
 from pipeline.qa.question import Want, contains, kinds, read
-from pipeline.qa.retrieve import around, fuse, whole_sentence
+from pipeline.qa.retrieve import around, distinct, fuse, whole_sentence
 from pipeline.qa.support import SUPPORTED, Candidate, points_back, score, signs, vocabulary
 from pipeline.qa.words import content, stem, tokens
 from pipeline.timeline import MediaTime
@@ -24,8 +24,17 @@ def ranked(*moments: Moment) -> tuple[Found, ...]:
     return tuple(Found(each, 0.5) for each in moments)
 
 
-def test_what_stands_high_in_both_rankings_wins():
-    assert [each.moment for each in fuse(Hits(ranked(A, B), ranked(B, C)))] == [B, A, C]
+def test_what_stands_high_in_both_rankings_wins_and_meaning_counts_more_than_words():
+    assert [each.moment for each in fuse(Hits(ranked(A, B), ranked(B, C)))] == [B, C, A]
+
+
+def test_pictures_that_are_described_alike_are_looked_at_once_and_speech_always():
+    scenes = [
+        moment(text, start, kind=Kind.DESCRIPTION)
+        for start, text in ((0, "A red boat at a pier."), (9, "A red boat at a pier"), (20, "Gulls."))
+    ]
+    said = [moment("Yes.", 1), moment("Yes.", 5)]
+    assert [each.moment for each in distinct(ranked(*scenes, *said))] == [scenes[0], scenes[2], *said]
 
 
 def test_each_moment_comes_once_and_no_more_than_asked():
