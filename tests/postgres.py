@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
 USER = "watchword"
 PASSWORD = "open sesame: 4711"
@@ -41,21 +43,28 @@ class Server:
             "--locale=C",
             "--no-sync",
         )
-        self.port = 0
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
         self.start()
 
     @property
     def address(self) -> str:
         """Where it is, without a password."""
-        return f"postgresql://{USER}@/postgres?host={self._home}"
+        return f"postgresql://{USER}@/postgres?host={self._home}&port={self.port}"
+
+    def over_tcp(self, password: str, *, user: str = USER, database: str = "postgres") -> str:
+        """Where it is over TCP, where it wants a password."""
+        return f"postgresql://{user}:{quote(password)}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         settings = {
-            "listen_addresses": "",
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
             "unix_socket_directories": self._home,
+            # What is committed survives the server, though not the machine.
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "shared_buffers": "32MB",
             "max_connections": "60",

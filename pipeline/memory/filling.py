@@ -312,10 +312,11 @@ def _drop(db: Session, stream: _Stream, source: _Source) -> None:
 def drop_summaries(db: Session, no: int, start: int, end: int) -> int:
     """Remove the summaries that may cite something of these times; says how many lines they had."""
     times = {"no": no, "start": start, "end": end}
-    lines = "SELECT id FROM moments WHERE stream = :no AND kind = 'summary' AND start_ns <= :end AND end_ns >= :start"
+    made = "stream = :no AND summary = 1 AND start_ns <= :end AND end_ns >= :start"
+    lines = f"SELECT id FROM moments WHERE stream = :no AND source IN (SELECT source FROM sources WHERE {made})"
     db.run(f"DELETE FROM vectors WHERE id IN ({lines})", times)
     gone = db.run(f"DELETE FROM moments WHERE id IN ({lines})", times)
-    db.run("DELETE FROM sources WHERE stream = :no AND summary = 1 AND start_ns <= :end AND end_ns >= :start", times)
+    db.run(f"DELETE FROM sources WHERE {made}", times)
     return gone
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import structlog
 
 from pipeline.errors import StoreUnavailable
+from pipeline.telemetry import STORE_FAILURES
 
 T = TypeVar("T")
 
@@ -56,7 +57,9 @@ class _Waiting:
             raise error
         failure, may_pass = said
         if not may_pass or time.monotonic() + self._wait > self._until:
+            STORE_FAILURES.labels("given up").inc()
             raise failure from error
+        STORE_FAILURES.labels("tried again").inc()
         structlog.get_logger(__name__).warning("scene-memory.waiting", cause=str(failure), wait_s=self._wait)
         wait, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT_S)
         return wait

@@ -4,6 +4,7 @@ Some Pythons cannot load extensions into SQLite; there functions of the same nam
 same file and by the same queries.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -133,6 +134,8 @@ class SqliteDatabase:
             help_ = "make room on its disk"
         elif "readonly" in said or "read-only" in said:
             help_ = "let this process write the file and its folder"
+        elif "is gone" in said:
+            help_ = "start the process again"
         elif "malformed" in said or "not a database" in said or "no such table" in said:
             help_ = "it is damaged: put a backup in its place, or move it away and let the topic be read again"
         else:
@@ -146,8 +149,10 @@ class _Connection:
 
     broken = False
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: sqlite3.Connection, path: str) -> None:
         self._db = db
+        self._path = path
+        self._file = _identity(path)
 
     def rows(self, sql: str, values: Values | None = None) -> list[Row]:
         return self._db.execute(sql, values or {}).fetchall()
@@ -159,9 +164,11 @@ class _Connection:
         self._db.executemany(sql, values)
 
     def begin(self) -> None:
+        self._require_file()
         self._db.execute("BEGIN IMMEDIATE")
 
     def look(self) -> None:
+        self._require_file()
         self._db.execute("BEGIN")
 
     def commit(self) -> None:
@@ -173,6 +180,11 @@ class _Connection:
 
     def close(self) -> None:
         self._db.close()
+
+    def _require_file(self) -> None:
+        """A file that was removed can still be written to, and all of it is lost when it is closed."""
+        if _identity(self._path) != self._file:
+            raise sqlite3.OperationalError("the file is gone: it was removed or replaced while it was used")
 
 
 def _open(path: str, near_by: str) -> _Connection:
@@ -188,7 +200,7 @@ def _open(path: str, near_by: str) -> _Connection:
         db.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         db.create_function("watchword_code", 1, code_of, deterministic=True)
         _load(db) if near_by == "sqlite-vec" else _stand_in(db)
-        connection = _Connection(db)
+        connection = _Connection(db, path)
         if _version(connection) != len(STEPS):
             connection.begin()
             # Another process may have brought it up to date while this one waited for the lock.
@@ -202,6 +214,15 @@ def _open(path: str, near_by: str) -> _Connection:
     except BaseException:
         db.close()
         raise
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Tells one file from another; `None` for one that is not there, or in memory."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _version(connection: _Connection) -> int:

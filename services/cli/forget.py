@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.errors import InternalError, SettingInvalid
@@ -11,6 +12,8 @@ from pipeline.memory.store import EVERYTHING, Forgotten, Kind, Scope, Span
 from pipeline.safety.audit import Keys
 from pipeline.safety.audit_log import AuditLog
 from pipeline.timeline import MediaTime
+
+NAMES = {"moments": "moments", "summaries": "lines of summaries", "pictures": "thumbnails", "judgements": "verdicts"}
 
 _TIME = re.compile(r"(?:(?:(\d{1,6}):)?(\d{1,2}):)?(\d{1,9}(?:\.\d{1,9})?)")
 
@@ -23,14 +26,12 @@ def forget(stream_id: str, store: str, key: Path | None, *, start: str, end: str
     keys = Keys.read(key) if key is not None else None
     gone = asyncio.run(_forget(stream_id, store, keys, span, {"by": by, "reason": reason, "from": start, "to": end}))
     what = f"stream {stream_id}" if span == EVERYTHING else f"{start or 'the start'} to {end or 'the end'} of stream {stream_id}"
-    print(
-        f"{what}: removed {gone.moments} moments with their vectors and words, {gone.pictures} thumbnails, "
-        f"{gone.judgements} verdicts and {gone.summaries} lines of summaries; none is left"
-    )
-    print("It is on record: `watchword audit export --stream` shows by whom and why. It will not be taken in again.")
-    print(
-        f"Not removed: the records of Kafka, which go by themselves ({RETENTION_S // 3600} h unless set otherwise), the audit log, backups."
-    )
+    print(f"removed of {what}, with vectors and words:")
+    for name, number in asdict(gone).items():
+        print(f"  {number:>9,} {NAMES[name]}")
+    print("Nothing of it is left there, and it will not be taken in again; `watchword audit export` tells who had it removed.")
+    hours = RETENTION_S // 3600
+    print(f"Not removed: what Kafka still holds, which goes by itself ({hours} h unless set otherwise), the audit log, backups.")
 
 
 async def _forget(stream_id: str, address: str, keys: Keys | None, span: Span, told: dict[str, str]) -> Forgotten:
