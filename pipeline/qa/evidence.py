@@ -1,5 +1,6 @@
 """From a question to the moments that may answer it, each with how sure that is."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ REMEMBERED_WORDS = 5000
 """Words whose vectors are kept; 1.5 kB each."""
 PLACES = 4
 """Decimal places of a score: more would tell apart what only the batching of the embedder makes different."""
+TAGS = "Tags:"
+MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 FEW_LINES = 4
 """So many lines of a picture are quoted together."""
 DOUBTED = 0.4
@@ -101,7 +104,10 @@ class Finder:
             alike.setdefault((moment.stream_id, moment.kind, moment.text, moment.start.nanos), (moment, context, hit.cosine))
         # A moment that stands for itself has the vector that it is stored with: only the others are embedded.
         own = {hit.moment.text for hit in retrieval.found}
-        texts = [f"{context} {moment.text}".strip() for moment, context, _ in alike.values()]
+        texts = [
+            f"{context} {moment.text}".strip() if moment.kind is not Kind.DESCRIPTION else essence(moment.text)
+            for moment, context, _ in alike.values()
+        ]
         new = [text for text in texts if text not in own]
         vectors = dict(zip(new, await self._embedder.embed(new), strict=True)) if new else {}
         return [
@@ -156,6 +162,14 @@ class Finder:
         while len(self._words) > REMEMBERED_WORDS:
             self._words.popitem(last=False)
         return vectors
+
+
+def essence(description: str) -> str:
+    """What a description made of tags (pipeline.caption.compose) recognises, without how sure it is, colours and motion."""
+    if not description.startswith(TAGS):
+        return description
+    clauses = [clause for clause in description.removeprefix(TAGS).rstrip(".").split(";") if not MANNER.search(clause)]
+    return re.sub(r"\bprobably |\bperhaps |\d\.\d+(?:, )?|[()]", "", ", ".join(clauses)).strip() or description
 
 
 def _telling(moment: Moment, lines: Sequence[Moment], question: Question) -> Moment:

@@ -12,7 +12,7 @@ import pytest
 from watchword.v1.answer_pb2 import Answer, Claim, EvidenceKind, Retrieved
 from watchword.v1.safety_pb2 import Action, Verdict
 
-from pipeline.errors import ModelMismatch, RequestInvalid, StreamUnknown
+from pipeline.errors import ModelMismatch, RequestInvalid, StoreUnavailable, StreamUnknown
 from pipeline.evaluation.calibrate import Result, ask_all, measure
 from pipeline.evaluation.questions import QuestionSet
 from pipeline.evaluation.questions import load as load_set
@@ -223,6 +223,44 @@ def test_a_bad_request_is_refused_with_its_cause(stream, question, span, error, 
 )
 def test_any_question_is_answered(question):
     assert ask(question)[0].question == question
+
+
+def test_a_memory_that_is_lost_in_the_middle_is_told_and_nothing_is_made_up():
+    class Lost(SqliteStore):
+        async def between(self, *_: object, **__: object) -> list[Moment]:
+            raise StoreUnavailable("the disk is gone")
+
+    async def run() -> None:
+        store = Lost()
+        await fill(store, ScriptedEmbedder(), TALK)
+        told: list[object] = []
+        try:
+            with pytest.raises(StoreUnavailable, match="disk is gone"):
+                async for part in ExtractiveAnswerer(store, ScriptedEmbedder()).ask("s", "When does the harbour conference open?"):
+                    told.append(part)  # noqa: PERF401
+        finally:
+            await store.close()
+        assert [type(part) for part in told] == [Retrieved], "what was found was told, no word"
+
+    asyncio.run(run())
+
+
+def test_several_streams_are_searched_at_once_and_named():
+    async def run() -> Answer:
+        store, model = SqliteStore(), ScriptedEmbedder()
+        await fill(store, model, TALK[:1])
+        other = Moment("hall", "item-1", Kind.SPEECH, 0, "The ferry carries two hundred passengers.", MediaTime.of(3), MediaTime.of(5), "m")
+        await store.put("hall", "item-1", [other], await model.embed([other.text]))
+        parts = [
+            part async for part in ExtractiveAnswerer(store, model).ask("s", "How many passengers does the ferry carry?", beside=["hall"])
+        ]
+        await store.close()
+        assert isinstance(parts[-1], Answer)
+        return parts[-1]
+
+    answer = asyncio.run(run())
+    assert answer.text == "At 0:03 of hall someone says “The ferry carries two hundred passengers.”"
+    assert answer.evidence[0].stream_id == "hall"
 
 
 # With the real model
