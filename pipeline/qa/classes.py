@@ -2,11 +2,12 @@
 
 from pipeline.qa.words import stem, word_list
 
-ANIMALS = """animal cat kitten dog puppy bird fish horse cow bull calf sheep lamb goat pig rabbit hare mouse rat bear wolf fox deer lion tiger leopard
-elephant monkey ape giraffe zebra camel donkey snake lizard turtle frog spider insect bee butterfly beetle ant fly crab lobster whale dolphin
-seal shark duck goose swan hen chicken rooster eagle hawk owl parrot penguin gull pigeon squirrel hedgehog antelope kangaroo ibex"""
-VEHICLES = """vehicle car truck lorry van bus coach tram train bicycle bike motorcycle motorbike scooter taxi ambulance tractor forklift boat ship ferry
-yacht aircraft airplane plane helicopter rocket wagon"""
+ANIMALS = """animal cat kitten dog puppy bird fish horse cow bull calf sheep lamb goat pig rabbit hare mouse rat bear wolf fox deer
+lion tiger leopard elephant monkey ape giraffe zebra camel donkey snake lizard turtle frog spider insect bee butterfly
+beetle ant fly crab lobster whale dolphin seal shark duck goose swan hen chicken rooster eagle hawk owl parrot penguin
+gull pigeon squirrel hedgehog antelope kangaroo ibex"""
+VEHICLES = """vehicle car truck lorry van bus coach tram train bicycle bike motorcycle motorbike scooter taxi ambulance tractor
+forklift boat ship ferry yacht aircraft airplane plane helicopter rocket wagon"""
 DRINKS = "drink coffee espresso tea water milk beer wine juice lemonade cocoa cola"
 MEMBERS = {
     "animal": ANIMALS,
@@ -15,8 +16,8 @@ MEMBERS = {
     "bird": "bird duck goose swan hen chicken rooster eagle hawk owl parrot penguin gull pigeon robin sparrow crow stork crane",
     "insect": "insect bee butterfly beetle ant fly wasp moth dragonfly",
     "vehicle": VEHICLES,
-    "building": """building tower house church castle palace mosque temple pagoda barn cottage hut skyscraper lighthouse monastery library school
-hospital factory garage hotel""",
+    "building": """building tower house church castle palace mosque temple pagoda barn cottage hut skyscraper lighthouse monastery library
+school hospital factory garage hotel""",
     "drink": DRINKS,
     "beverage": DRINKS,
     "fruit": "fruit apple pear orange lemon banana strawberry cherry grape plum peach melon pineapple fig",

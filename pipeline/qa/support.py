@@ -106,9 +106,8 @@ def coloured(text: str, stems: frozenset[str]) -> bool:
     words = tokens(text)
     places = [place for place, word in enumerate(words) if word in COLOURS]
     named = [place for place, word in enumerate(words) if stem(word) in stems]
-    return any(
-        0 < name - place <= BESIDE or (0 < place - name <= BESIDE and IS & set(words[name:place])) for place in places for name in named
-    )
+    pairs = [(place, name) for place in places for name in named]
+    return any(0 < name - place <= BESIDE or (0 < place - name <= BESIDE and IS & set(words[name:place])) for place, name in pairs)
 
 
 def score(read: Signs) -> float:
