@@ -234,12 +234,14 @@ def test_a_memory_that_is_lost_in_the_middle_is_told_and_nothing_is_made_up():
         store = Lost()
         await fill(store, ScriptedEmbedder(), TALK)
         told: list[object] = []
-        try:
-            with pytest.raises(StoreUnavailable, match="disk is gone"):
-                async for part in ExtractiveAnswerer(store, ScriptedEmbedder()).ask("s", "When does the harbour conference open?"):
-                    told.append(part)  # noqa: PERF401
-        finally:
-            await store.close()
+
+        async def take() -> None:
+            async for part in ExtractiveAnswerer(store, ScriptedEmbedder()).ask("s", "When does the harbour conference open?"):
+                told.append(part)  # noqa: PERF401
+
+        with pytest.raises(StoreUnavailable, match="disk is gone"):
+            await take()
+        await store.close()
         assert [type(part) for part in told] == [Retrieved], "what was found was told, no word"
 
     asyncio.run(run())
