@@ -164,7 +164,7 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
 async def _pass_on(context: ServicerContext, error: grpc.aio.AioRpcError) -> NoReturn:
     """End the call as the memory ended its own."""
     if reason_of(error):
-        await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
+        await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
     await abort(context, error_of(error, "the memory service"))
 
 
