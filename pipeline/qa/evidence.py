@@ -32,7 +32,7 @@ DOUBTED = 0.4
 """At most so sure is an answer to a question that names somebody whom nothing that was found knows, or a number that is not there."""
 NEAR = MediaTime.of(6)
 """What is missing in a sentence is looked for in the sentences that are at most so far from it."""
-MET_BY = 0.75
+MET_BY = 0.85
 """Only beside a sentence that meets this part of the question is it looked for."""
 
 

@@ -481,7 +481,7 @@ def test_a_careful_hearing_that_fails_leaves_what_was_promised_and_is_told() -> 
 
     class Away(ScriptedTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
-            if passage.beam == CAREFUL.beam:
+            if passage.silence == CAREFUL.silence:
                 raise ServiceUnavailable("a server is away")
             return await super().transcribe(passage)
 
