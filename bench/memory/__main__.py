@@ -41,6 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--events", default="10000,100000", help="how many events, one after another, between commas")
     parser.add_argument("--store", default="", help="a file or postgresql:// address; a file in a temporary folder unless given")
+    parser.add_argument("--filled", type=int, default=0, help="how many events an earlier run left in the store")
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--out", type=Path, help="write one JSON object a line to this file too")
     arguments = parser.parse_args()
@@ -52,7 +53,7 @@ def main() -> None:
 
 async def _run(arguments: argparse.Namespace, talk: Talk, address: str) -> None:
     store = open_store(address, max_moments=10**9)
-    filled = 0
+    filled = arguments.filled
     try:
         for events in map(int, arguments.events.split(",")):
             wall = cpu = 0.0
@@ -61,7 +62,9 @@ async def _run(arguments: argparse.Namespace, talk: Talk, address: str) -> None:
                 await store.put_all(batch)
                 wall, cpu = wall + time.perf_counter() - started, cpu + time.process_time() - worked
             many = events - filled
-            result: dict[str, float] = {"events": events, "ingest_per_s": round(many / wall), "ingest_per_cpu_s": round(many / cpu)}
+            result: dict[str, float] = {"events": events}
+            if many:
+                result |= {"ingest_per_s": round(many / wall), "ingest_per_cpu_s": round(many / cpu)}
             filled = events
             for name in SCOPES:
                 told = await _ask(store, talk, events, name, arguments.queries)

@@ -19,6 +19,7 @@ from pipeline.safety.audit_log import AuditLog, Row
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.policy_file import SHIPPED, read
 from pipeline.timeline import MediaTime
+from services.cli import logs
 
 T = TypeVar("T")
 
@@ -180,6 +181,7 @@ def _line(row: Row, decision: str) -> str:
 
 
 def _with(store: str, key: Path | None, work: Callable[[AuditLog], Awaitable[T]]) -> T:
+    logs.configure("error")
     keys = _keys(key)
 
     async def run() -> T:

@@ -12,6 +12,7 @@ from pipeline.memory.store import EVERYTHING, Forgotten, Kind, Scope, Span
 from pipeline.safety.audit import Keys
 from pipeline.safety.audit_log import AuditLog
 from pipeline.timeline import MediaTime
+from services.cli import logs
 
 NAMES = {"moments": "moments", "summaries": "lines of summaries", "pictures": "thumbnails", "judgements": "verdicts"}
 
@@ -23,6 +24,7 @@ def forget(stream_id: str, store: str, key: Path | None, *, start: str, end: str
     span = Span(_time("--from", start), _time("--to", end))
     if span.start and span.end and span.end <= span.start:
         raise SettingInvalid(f"--to {end} is not after --from {start}")
+    logs.configure("error")
     keys = Keys.read(key) if key is not None else None
     gone = asyncio.run(_forget(stream_id, store, keys, span, {"by": by, "reason": reason, "from": start, "to": end}))
     what = f"stream {stream_id}" if span == EVERYTHING else f"{start or 'the start'} to {end or 'the end'} of stream {stream_id}"

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from watchword.v1 import qa_service_pb2_grpc
+from watchword.v1 import memory_service_pb2_grpc, qa_service_pb2_grpc
 
 from pipeline.bus import Bus
 from pipeline.memory.open import open_store
@@ -20,7 +20,11 @@ from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
 from services.memory.answerers import make_answerers
 from services.memory.servicer import QaServicer
+<<<<<<< HEAD
 from services.memory.standing import StandingQueries, read_standing
+=======
+from services.memory.summaries import MemoryServicer
+>>>>>>> memory
 from services.screening import audit_keys, book_of, load_scorers
 from services.serve import Parts, face_of
 from services.settings import Settings
@@ -62,10 +66,17 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.close()
         await store.close()
 
+<<<<<<< HEAD
     face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerers, standing))
     answerer = next(iter(answerers.values()))
+=======
+    faces = [
+        face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer)),
+        face_of(memory_service_pb2_grpc, "MemoryService", MemoryServicer(store)),
+    ]
+>>>>>>> memory
     return MemoryParts(
-        [face],
+        faces,
         {"keep-audit": keep_audit, "index": make_stage},
         background=[standing.run, Summariser(store).run, Retention(store, settings.retention).run],
         close=close,

@@ -182,12 +182,12 @@ class TestRendering:
     def test_a_store_in_postgresql_comes_from_its_secret_and_needs_no_volume(self) -> None:
         wanted = ("database.secretName=pg", "components.memory.storage=null", "components.memory.replicas=2")
         objects = render(*(part for each in wanted for part in ("--set", each)))
-        (memory,) = [each for each in of_kind(objects, "Deployment") if each["metadata"]["name"] == "watchword-memory"]
+        memory = of_kind(objects, "Deployment")["watchword-memory"]
         container = memory["spec"]["template"]["spec"]["containers"][0]
         (store,) = [each for each in container["env"] if each["name"] == "WATCHWORD_STORE"]
         assert store["valueFrom"]["secretKeyRef"] == {"name": "pg", "key": "address"}
         assert memory["spec"]["replicas"] == 2
-        assert of_kind(objects, "PersistentVolumeClaim") == []
+        assert not of_kind(objects, "PersistentVolumeClaim")
 
     def test_the_gateway_asks_the_memory_of_its_own_release(self) -> None:
         documents = render(release="cinema")

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import SettingInvalid, reason_name
 from pipeline.graph import SERVICES
+from pipeline.memory.retention import Rule
 from services.settings import PORTS, Settings, Tls, read
 from services.speech import StreamRule
 
@@ -57,6 +58,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_MEMORY": "memory:50052",
             "WATCHWORD_TLS_CA": str(pem),
             "WATCHWORD_STORE": ":memory:",
+            "WATCHWORD_RETENTION": "radio-*=12h",
             "WATCHWORD_ANSWERER": "chat",
             "WATCHWORD_CHAT": "http://127.0.0.1:8000/v1#writer",
             "WATCHWORD_VLM": "https://models.example/v1#watcher",
@@ -91,6 +93,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         memory="memory:50052",
         tls_ca=pem,
         store=":memory:",
+        retention=(Rule("radio-*", 12 * 3600),),
         answerer="chat",
         chat="http://127.0.0.1:8000/v1#writer",
         vlm="https://models.example/v1#watcher",
@@ -118,6 +121,13 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
     assert settings.address("safety") == "0.0.0.0:7000"
 
 
+def test_a_wrong_address_of_the_store_does_not_tell_its_password() -> None:
+    for address in ("postgresql://me:hunter4@here:port/x", "mysql://me:hunter4@here/x"):
+        with pytest.raises(SettingInvalid, match="WATCHWORD_STORE: ") as refused:
+            read({"WATCHWORD_STORE": address})
+        assert "hunter4" not in str(refused.value)
+
+
 def test_an_empty_value_is_none() -> None:
     names = ["TLS_CERTIFICATE" if field.name == "tls" else field.name.upper() for field in fields(Settings)]
     assert read({f"WATCHWORD_{name}": "" for name in [*names, "TLS_KEY"]}) == Settings()
@@ -127,6 +137,9 @@ def test_an_empty_value_is_none() -> None:
     ("name", "value", "cause"),
     [
         ("KAFKA", "broker", "host:port is needed"),
+        ("RETENTION", "30", "'30' is no NAME=TIME"),
+        ("STORE", "mysql://here/x", "mysql:// is not known"),
+        ("STORE", "postgresql://me@here:port/x", "postgresql://user:password@host:port/database is needed"),
         ("KAFKA", "one:9092,two", "host:port is needed"),
         ("KAFKA", ":9092", "host:port is needed"),
         ("KAFKA", "one:65536", "a whole number from 0 to 65535 is needed"),

@@ -37,8 +37,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if include "watchword.streams" . -}}
 {{- $_ := set $settings "WATCHWORD_STREAMS" "/etc/watchword/streams/streams.toml" -}}
 {{- end -}}
-{{- if and (eq .component "memory") .root.Values.database.secretName -}}
-{{- $_ := unset $settings "WATCHWORD_STORE" -}}
+{{- if and .values.storage (not .root.Values.database.secretName) -}}
+{{- $_ := set $settings "WATCHWORD_STORE" "/var/lib/watchword/scenes.db" -}}
 {{- end -}}
 {{- with .values.asks -}}
 {{- $_ := set $settings "WATCHWORD_MEMORY" (printf "%s-%s:%v" (include "watchword.name" $.root) . (index $.root.Values.components .).port) -}}
