@@ -20,11 +20,8 @@ from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
 from services.memory.answerers import make_answerers
 from services.memory.servicer import QaServicer
-<<<<<<< HEAD
 from services.memory.standing import StandingQueries, read_standing
-=======
 from services.memory.summaries import MemoryServicer
->>>>>>> memory
 from services.screening import audit_keys, book_of, load_scorers
 from services.serve import Parts, face_of
 from services.settings import Settings
@@ -66,15 +63,11 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.close()
         await store.close()
 
-<<<<<<< HEAD
-    face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerers, standing))
     answerer = next(iter(answerers.values()))
-=======
     faces = [
-        face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer)),
+        face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerers, standing)),
         face_of(memory_service_pb2_grpc, "MemoryService", MemoryServicer(store)),
     ]
->>>>>>> memory
     return MemoryParts(
         faces,
         {"keep-audit": keep_audit, "index": make_stage},
