@@ -1,6 +1,5 @@
 """From a question to the moments that may answer it, each with how sure that is."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from pipeline.qa.model import Embedder
 from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Question, contains
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
-from pipeline.qa.support import Candidate, Signs, points_back, score, signs, vocabulary
+from pipeline.qa.support import Candidate, Signs, essence, points_back, score, signs, vocabulary
 from pipeline.qa.words import content, stem
 from pipeline.timeline import MediaTime
 
@@ -24,8 +23,6 @@ REMEMBERED_WORDS = 5000
 """Words whose vectors are kept; 1.5 kB each."""
 PLACES = 4
 """Decimal places of a score: more would tell apart what only the batching of the embedder makes different."""
-TAGS = "Tags:"
-MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 FEW_LINES = 4
 """So many lines of a picture are quoted together."""
 DOUBTED = 0.4
@@ -162,14 +159,6 @@ class Finder:
         while len(self._words) > REMEMBERED_WORDS:
             self._words.popitem(last=False)
         return vectors
-
-
-def essence(description: str) -> str:
-    """What a description made of tags (pipeline.caption.compose) recognises, without how sure it is, colours and motion."""
-    if not description.startswith(TAGS):
-        return description
-    clauses = [clause for clause in description.removeprefix(TAGS).rstrip(".").split(";") if not MANNER.search(clause)]
-    return re.sub(r"\bprobably |\bperhaps |\d\.\d+(?:, )?|[()]", "", ", ".join(clauses)).strip() or description
 
 
 def _telling(moment: Moment, lines: Sequence[Moment], question: Question) -> Moment:

@@ -16,6 +16,8 @@ Similarity = Callable[[str, str], float]
 FROM_CONTEXT = 0.9
 """What a question's word counts that stands not in the moment but in what the moment refers to."""
 POINTS_BACK = frozenset(["it", "they", "he", "she", "this", "that", "these", "those", "his", "her", "its", "their", "there"])
+TAGS = "Tags:"
+MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 ONE_OF_THEM = 0.95
 """What a general word counts that is met by one of its kinds: "animal" by "cat"."""
 UNCOLOURED = 0.5
@@ -85,7 +87,8 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity) -> S
     }
     coverage = sum(met.values()) / max(len(met), 1)
     asked = FOCUS.search(question.text.lower())
-    has = contains(candidate.moment.text, question)
+    # How sure a description is of itself ("0.95") counts nothing.
+    has = contains(essence(candidate.moment.text), question)
     hint = 0.0 if not question.kinds else 1.0 if candidate.moment.kind in question.kinds else -1.0
     focus = met.get(asked.group(1), coverage) if asked else coverage
     if question.ask is not None and question.ask.want is Want.COLOUR:
@@ -99,6 +102,14 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity) -> S
         lacks=float(has is False),
         hint=hint,
     )
+
+
+def essence(description: str) -> str:
+    """What a description made of tags (pipeline.caption.compose) recognises, without how sure it is, colours and motion."""
+    if not description.startswith(TAGS):
+        return description
+    clauses = [clause for clause in description.removeprefix(TAGS).rstrip(".").split(";") if not MANNER.search(clause)]
+    return re.sub(r"\bprobably |\bperhaps |\d\.\d+(?:, )?|[()]", "", ", ".join(clauses)).strip() or description
 
 
 def coloured(text: str, stems: frozenset[str]) -> bool:

@@ -3,11 +3,10 @@
 import pytest
 
 from pipeline.memory.store import Found, Hits, Kind, Moment, Span
-from pipeline.qa.evidence import essence
 from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Want, contains, kinds, read
 from pipeline.qa.retrieve import around, distinct, fuse, whole_sentence
-from pipeline.qa.support import SUPPORTED, Candidate, points_back, score, signs, vocabulary
+from pipeline.qa.support import SUPPORTED, Candidate, essence, points_back, score, signs, vocabulary
 from pipeline.qa.words import content, stem, tokens
 from pipeline.timeline import MediaTime
 
@@ -263,6 +262,9 @@ def test_what_a_description_made_of_tags_recognises():
         == "a building most like a bell tower"
     )
     assert essence("A red boat.") == "A red boat."
+    assert signs(
+        read("How many cats are there?"), candidate("Tags: probably a cat (0.95); mostly brown.", kind=Kind.DESCRIPTION), unlike
+    ).lacks
 
 
 def test_a_question_without_words_has_signs_too():
