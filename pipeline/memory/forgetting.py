@@ -9,6 +9,8 @@ from pipeline.memory.store import EVERYTHING, Forgotten, Span
 
 TABLES = ("moments", "pictures", "judgements", "sources", "languages", "summary_work")
 """What holds rows of a stream by its number; vectors go by the ids of their moments."""
+AT_ONCE = 1000
+"""The most that one call drops as too much; more goes with the next calls."""
 FORGOTTEN = "INSERT INTO forgotten (stream, start_ns, end_ns, at) VALUES (:stream, :start, :end, :now)"
 OLDEST = """
 SELECT id, start_ns FROM moments WHERE stream = :no AND kind <> 'summary' ORDER BY start_ns, id LIMIT :many
@@ -121,13 +123,17 @@ def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
 def drop_oldest(db: Session, no: int, limits: Limits) -> int:
     """Remove what a stream has too many of, its oldest; says how many moments that were."""
     moments, pictures = db.rows("SELECT moments, pictures FROM streams WHERE no = :no", {"no": no})[0]
-    gone = _drop_moments(db, no, moments - limits.moments) if moments > limits.moments else 0
     if pictures > limits.pictures:
-        many = pictures - limits.pictures
-        oldest = "SELECT id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many"
-        db.run(f"DELETE FROM pictures WHERE stream = :no AND id IN ({oldest})", {"no": no, "many": many})
-        db.run(COUNTED, {"no": no, "moments": 0, "pictures": many, "dropped": 0})
-    return gone
+        _drop_pictures(db, no, min(pictures - limits.pictures, AT_ONCE))
+    return _drop_moments(db, no, min(moments - limits.moments, AT_ONCE)) if moments > limits.moments else 0
+
+
+def _drop_pictures(db: Session, no: int, many: int) -> None:
+    values = {"no": no, "many": many}
+    oldest = "(SELECT id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many)"
+    db.run(f"DELETE FROM sources WHERE stream = :no AND source IN {oldest}", values)
+    db.run(f"DELETE FROM pictures WHERE stream = :no AND id IN {oldest}", values)
+    db.run(COUNTED, {"no": no, "moments": 0, "pictures": many, "dropped": 0})
 
 
 def _drop_moments(db: Session, no: int, many: int) -> int:
@@ -140,7 +146,9 @@ def _drop_moments(db: Session, no: int, many: int) -> int:
     # What was dropped is not taken in again when the topic is read again, and needs no row to say so.
     db.run("UPDATE streams SET floor_ns = :floor WHERE no = :no", {"no": no, "floor": floor})
     kept = "SELECT source FROM moments WHERE stream = :no AND start_ns <= :floor"
-    db.run(f"DELETE FROM sources WHERE stream = :no AND start_ns <= :floor AND source NOT IN ({kept})", {"no": no, "floor": floor})
+    shown = "SELECT id FROM pictures WHERE stream = :no AND at_ns <= :floor"
+    old = f"start_ns <= :floor AND source NOT IN ({kept}) AND source NOT IN ({shown})"
+    db.run(f"DELETE FROM sources WHERE stream = :no AND {old}", {"no": no, "floor": floor})
     db.run(COUNTED, {"no": no, "moments": gone, "pictures": 0, "dropped": gone})
     return gone
 

@@ -106,7 +106,7 @@ class PostgresDatabase:
         def connect() -> _Connection:
             return _open(address, self.shown, schema)
 
-        self._workers = patiently_now(lambda: Workers(connect, readers=READERS), lambda error: self._told("opening it", error), patience_s)
+        self._workers = patiently_now(lambda: Workers(connect, readers=READERS), lambda error: self._told("connecting", error), patience_s)
         structlog.get_logger(__name__).info("scene-memory.opened", address=self.shown, near_by="pgvector")
 
     async def read(self, doing: str, work: Callable[[Session], T]) -> T:
@@ -156,7 +156,8 @@ class PostgresDatabase:
         if isinstance(error, errors.DiskFull):
             help_ = "make room on the server's disk"
         said = " ".join(str(error).split())
-        return StoreUnavailable(f"{doing[0].upper()}{doing[1:]} in the scene memory {self.shown} failed: {said}; {help_}"), passing
+        where = "to" if doing == "connecting" else "in"
+        return StoreUnavailable(f"{doing[0].upper()}{doing[1:]} {where} the scene memory {self.shown} failed: {said}; {help_}"), passing
 
 
 _PASSING = (psycopg.OperationalError, psycopg.InterfaceError, errors.DiskFull, errors.ReadOnlySqlTransaction)

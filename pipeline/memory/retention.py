@@ -1,6 +1,7 @@
 """How long what belongs to a stream is kept, and the work of letting it go."""
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from fnmatch import fnmatchcase
 
 import structlog
 
+from pipeline.errors import StoreUnavailable
 from pipeline.memory.filling import WINDOW_NS
 from pipeline.memory.sql import SqlStore
 from pipeline.telemetry import MOMENTS_EXPIRED
@@ -66,7 +68,9 @@ class Retention:
     async def run(self) -> None:
         """Look every minute, for ever; returns at once where everything is kept for ever."""
         while any(rule.keep_s is not None for rule in self._rules):
-            await self.sweep()
+            # A memory that cannot be used now says so itself, and is looked at again.
+            with contextlib.suppress(StoreUnavailable):
+                await self.sweep()
             await asyncio.sleep(EVERY_S)
 
     async def sweep(self) -> int:

@@ -15,6 +15,7 @@ from pipeline.memory.store import (
     EVERYTHING,
     MAX_LIMIT,
     MAX_WORDS,
+    NO_FACTS,
     Age,
     Entry,
     Facts,
@@ -80,7 +81,7 @@ class SqlStore:
         """See `SceneStore`."""
         await self.put_all([Entry(stream_id, source_id, tuple(moments), vectors)])
 
-    async def see(self, stream_id: str, latest: MediaTime, facts: Facts = Facts()) -> None:  # noqa: B008
+    async def see(self, stream_id: str, latest: MediaTime, facts: Facts = NO_FACTS) -> None:
         """See `SceneStore`."""
         now = self._clock()
         await self.database.write(f"seeing stream {stream_id}", lambda db: filling.see(db, stream_id, latest, facts, now=now))

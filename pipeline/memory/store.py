@@ -167,6 +167,9 @@ class Facts:
     """Of its keyframes, in pixels."""
 
 
+NO_FACTS = Facts()
+
+
 @dataclass(frozen=True)
 class StreamState:
     """What the memory knows of a stream as a whole."""
@@ -182,7 +185,7 @@ class StreamState:
     """How many are stored, summaries not counted."""
     dropped: int
     """How many were dropped as the oldest, because the stream had too many."""
-    facts: Facts = Facts()
+    facts: Facts = NO_FACTS
     pictures: int = 0
     """How many thumbnails are stored."""
 
@@ -204,7 +207,7 @@ class Entry:
     judgement: Judgement | None = None
     latest: MediaTime = ZERO
     """How far the stream has come with it, where that is further than its moments."""
-    facts: Facts = Facts()
+    facts: Facts = NO_FACTS
 
 
 @dataclass(frozen=True)

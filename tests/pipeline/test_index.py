@@ -1,20 +1,24 @@
 """The stage that fills the scene memory."""
 
 import asyncio
+import io
 
+import numpy as np
 import pytest
 from google.protobuf.message import Message
+from PIL import Image
 from watchword.v1.events_pb2 import CaptionEvent, ClearedEvent
 from watchword.v1.media_pb2 import Gap
-from watchword.v1.safety_pb2 import Withheld
+from watchword.v1.safety_pb2 import Action, Verdict, Withheld
 from watchword.v1.scene_pb2 import Keyframe, SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
-from pipeline.errors import MessageInvalid, ModelMissing
-from pipeline.memory.sentences import Timed, sentences
+from pipeline.errors import MediaUndecodable, MessageInvalid, ModelMissing
+from pipeline.memory.pictures import thumbnail
+from pipeline.memory.sentences import Timed, parted, sentences
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
-from pipeline.memory.store import Kind
+from pipeline.memory.store import Facts, Kind
 from tests.fakes import ScriptedEmbedder
 from tests.pipeline.store_suite import at, texts
 
@@ -104,6 +108,81 @@ def test_the_text_as_cleared_counts_where_words_were_masked_together():
         segment("My number is ███.", words=[word(w, n, n + 1) for n, w in enumerate(["My", "number", "is", "5", "5", "5."], start=1)])
     )
     assert [text for _, text, _, _ in stored[Kind.SPEECH]] == ["My number is ███."]
+
+
+def noise(width: int, height: int) -> bytes:
+    """A picture that JPEG can do little with."""
+    out = io.BytesIO()
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(out, "JPEG", quality=95)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("width", "height"), [(448, 252), (252, 448), (2000, 1500), (8, 8), (3000, 2)])
+def test_a_thumbnail_is_small_whatever_the_picture(width: int, height: int) -> None:
+    jpeg = noise(width, height)
+    small, own_width, own_height = thumbnail(jpeg)
+    assert len(small) <= 24_000
+    assert max(own_width, own_height) <= min(320, max(width, height))
+    with Image.open(io.BytesIO(small)) as picture:
+        assert picture.size == (own_width, own_height)
+    assert thumbnail(jpeg)[0] == small
+
+
+def test_words_with_times_thumbnails_verdicts_and_facts_are_kept() -> None:
+    async def test() -> None:
+        store = SqliteStore()
+        stage = Index("s", store, ScriptedEmbedder())
+        stage.began_at(1_700_000_000.25)
+        said = segment("It opens at nine. Come early!")
+        said.segment.language = "en"
+        said.segment.verdict.action = Action.ACTION_ALLOW
+        keyframe = Keyframe(stream_id="s", id="keyframe-2000", scene_id="scene-0", jpeg=noise(448, 252), width=448, height=252)
+        keyframe.media_time.CopyFrom(at(2).to_proto())
+        keyframe.verdict.action = Action.ACTION_FLAG
+        withheld = Withheld(stream_id="s", id="scene-0", kind="scene", verdict=Verdict(action=Action.ACTION_BLOCK, cause="a policy"))
+        assert await feed(stage, said, ClearedEvent(keyframe=keyframe), ClearedEvent(withheld=withheld)) == []
+        first, second = (f"segment-1000/speech/{part}" for part in (0, 1))
+        words = await store.words("s", [first, second])
+        assert [(word.text, word.start.seconds) for word in words[first]] == [("It", 1.0), ("opens", 1.5), ("at", 2.0), ("nine.", 2.5)]
+        assert [word.text for word in words[second]] == ["Come", "early!"]
+        (picture,) = await store.pictures("s")
+        assert (picture.id, picture.at, picture.scene_id, picture.width, picture.height) == ("keyframe-2000", at(2), "scene-0", 320, 180)
+        told = {each.item_id: (each.kind, each.verdict.action) for each in await store.judgements("s")}
+        assert told == {
+            "segment-1000": ("transcript", Action.ACTION_ALLOW),
+            "keyframe-2000": ("keyframe", Action.ACTION_FLAG),
+            "scene-0": ("scene", Action.ACTION_BLOCK),
+        }
+        state = await store.stream("s")
+        assert state is not None
+        assert state.facts == Facts(1_700_000_000.25, "en", 448, 252)
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_words_that_are_not_those_of_the_masked_text_are_not_kept() -> None:
+    async def test() -> None:
+        store = SqliteStore()
+        heard = [word(text, n, n + 1) for n, text in enumerate(["My", "number", "is", "555"], start=1)]
+        await feed(Index("s", store, ScriptedEmbedder()), segment("My number is ███", words=heard))
+        assert await store.words("s", ["segment-1000/speech/0"]) == {}
+        assert await texts(store) == ["My number is ███"]
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_words_without_spaces_between_them_belong_to_their_sentences() -> None:
+    line = [Timed(sign, at(n), at(n + 1)) for n, sign in enumerate("今日は晴れ。")]
+    assert parted([Timed("今日は晴れ。", at(0), at(6))], line) == [tuple(line)]
+
+
+def test_a_picture_that_is_none_is_refused_with_its_name() -> None:
+    stage = Index("s", SqliteStore(), ScriptedEmbedder())
+    with pytest.raises(MediaUndecodable, match="stream s, keyframe keyframe-7"):
+        asyncio.run(feed(stage, ClearedEvent(keyframe=Keyframe(stream_id="s", id="keyframe-7", jpeg=b"no picture"))))
 
 
 def test_a_stream_is_known_by_its_first_event_of_any_sort():

@@ -102,7 +102,7 @@ def test_a_server_that_is_gone_is_told_and_a_question_is_answered_when_it_is_bac
                 await put(store, spoken("lost", 5))
             with pytest.raises(StoreUnavailable, match="Searching stream s"):
                 await find(store, "kept")
-            with pytest.raises(StoreUnavailable, match="Opening it"):
+            with pytest.raises(StoreUnavailable, match="Connecting to the scene memory"):
                 PostgresStore(server.address, patience_s=0.2)
         finally:
             server.start()

@@ -29,7 +29,7 @@ from pipeline.runtime import run
 from pipeline.safety.audit_log import GENESIS, AuditLog
 from services.embedded.flow import telling
 from tests.fakes import ScriptedEmbedder
-from tests.pipeline.store_suite import EMBEDDER, OPTIONS, Opened, StoreSuite, at, entry, find, put, running, spoken, texts
+from tests.pipeline.store_suite import EMBEDDER, OPTIONS, Opened, StoreSuite, at, entry, find, picture, put, running, spoken, texts
 
 pytestmark = pytest.mark.unit
 
@@ -248,6 +248,42 @@ def test_a_file_that_is_removed_or_replaced_is_not_written_to_in_vain(kept: Sqli
     if replaced:
         Path(kept.file.shown).write_bytes(b"")
     failing(kept, "the file is gone: .*; start the process again")
+
+
+def test_a_process_that_is_killed_while_it_writes_leaves_a_memory_that_goes_on(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from pipeline.memory.sqlite import SqliteStore\n"
+        "from tests.pipeline.store_suite import entry, picture, spoken\n"
+        "async def fill(store):\n"
+        "    for n in range(int(sys.argv[2])):\n"
+        "        await store.put_all([await entry(spoken(f'sentence {n}', 3.0 * n)), picture(3.0 * n)])\n"
+        "        print(n, flush=True)\n"
+        "asyncio.run(fill(SqliteStore(sys.argv[1])))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "m.db")]
+    killed = subprocess.Popen([*command, "100000"], stdout=subprocess.PIPE, text=True)
+    assert killed.stdout is not None
+    told = [line for line in iter(killed.stdout.readline, "17\n") if line]
+    killed.kill()
+    killed.communicate()
+    assert len(told) >= 17
+
+    async def test() -> None:
+        store = SqliteStore(tmp_path / "m.db")
+        state = await store.stream("s")
+        assert state is not None
+        assert state.moments == state.pictures == (await store.count(Scope(("s",))))[Kind.SPEECH]
+        assert state.moments >= 18, "what was told as stored is there"
+        for number in range(50):
+            await store.put_all([await entry(spoken(f"sentence {number}", 3.0 * number)), picture(3.0 * number)])
+        after = await store.stream("s")
+        assert after is not None
+        assert after.moments == after.pictures == max(50, state.moments)
+        assert len(await find(store, "sentence", limit=200)) == after.moments
+        await store.close()
+
+    asyncio.run(test())
 
 
 def event(text: str, start: float) -> ClearedEvent:
