@@ -26,6 +26,10 @@ LAG_SECONDS = Gauge("watchword_lag_seconds", "Age of the chunk that a step took 
 WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")
 SCENES_UNDESCRIBED = Counter("watchword_scenes_undescribed", "Scenes that got no caption, by cause: withheld or empty.", ["cause"])
+KEYFRAME_DETAILS = Counter(
+    "watchword_keyframe_details", "Keyframes that a second look gave a level of detail: full, pooled or dropped.", ["level"]
+)
+KEYFRAME_TOKENS_SAVED = Counter("watchword_keyframe_tokens_saved", "Tokens of pictures that a second look spared the captioner.")
 POLICY_RELOADS = Counter("watchword_policy_reloads", "Times a changed policy file was read, by outcome: taken or refused.", ["outcome"])
 VERDICTS = Counter("watchword_verdicts", "What the safety filter decided, by what was judged and the action.", ["subject", "action"])
 CLASSIFIER_FAILURES = Counter(

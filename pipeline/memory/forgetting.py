@@ -9,6 +9,8 @@ from pipeline.memory.store import EVERYTHING, Forgotten, Span
 
 TABLES = ("moments", "pictures", "judgements", "sources", "languages", "summary_work")
 """What holds rows of a stream by its number; vectors go by the ids of their moments."""
+FRAMES = "DELETE FROM audit_frames WHERE stream = (SELECT stream FROM streams WHERE no = :no)"
+"""The keyframes that are kept for review go with the rest; the log's own rows stay."""
 AT_ONCE = 1000
 """The most that one call drops as too much; more goes with the next calls."""
 FORGOTTEN = "INSERT INTO forgotten (stream, start_ns, end_ns, at) VALUES (:stream, :start, :end, :now)"
@@ -39,6 +41,7 @@ def forget(db: Session, stream_id: str, span: Span, *, now: float) -> Forgotten 
     if not rows:
         return None
     no, edges = rows[0][0], bounds(span)
+    db.run(f"{FRAMES} AND at_ns >= :after AND at_ns < :before", {"no": no, **edges})
     db.run(FORGOTTEN, {"stream": stream_id, "start": edges["after"], "end": edges["before"], "now": now})
     return drop_stream(db, no) if span == EVERYTHING else _drop_span(db, no, edges)
 
@@ -49,6 +52,7 @@ def drop_stream(db: Session, no: int) -> Forgotten:
     summaries = db.rows("SELECT count(*) FROM moments WHERE stream = :no AND kind = 'summary'", of_stream)[0][0]
     db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no)", of_stream)
     gone = {table: db.run(f"DELETE FROM {table} WHERE stream = :no", of_stream) for table in TABLES}
+    db.run(FRAMES, of_stream)
     db.run("DELETE FROM streams WHERE no = :no", of_stream)
     return Forgotten(gone["moments"] - summaries, summaries, gone["pictures"], gone["judgements"])
 
@@ -96,6 +100,7 @@ def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
     no, ended, latest = rows[0]
     values = {"no": no, "before": before, "limit": limit}
     db.run("DELETE FROM judgements WHERE stream = :no AND end_ns <= :before", values)
+    db.run(f"{FRAMES} AND at_ns <= :before", values)
     old = (
         "SELECT source, start_ns, end_ns FROM sources WHERE stream = :no AND summary = 0 AND end_ns <= :before ORDER BY end_ns LIMIT :limit"
     )

@@ -248,7 +248,7 @@ def _open(address: str, told: str, schema: str) -> _Connection:
             application_name="watchword",
             keepalives_idle=30,
             tcp_user_timeout=30_000,
-            options=f"-c search_path={schema},public -c statement_timeout={STATEMENT_TIMEOUT_S}s -c client_encoding=UTF8",
+            options=f"-c search_path={schema},public -c statement_timeout={STATEMENT_TIMEOUT_S}s -c client_encoding=UTF8 -c jit=off",
         )
     except psycopg.ProgrammingError:
         # What it says may quote the address, and so the password.

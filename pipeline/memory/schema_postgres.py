@@ -102,6 +102,14 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_by_stream ON audit (stream, seq);
 CREATE TABLE audit_head ("only" integer PRIMARY KEY CHECK ("only" = 1), rows bigint NOT NULL, hash text NOT NULL);
+CREATE TABLE audit_frames (
+    stream text NOT NULL,
+    item text NOT NULL,
+    keyframe text NOT NULL,
+    at_ns bigint NOT NULL,
+    jpeg bytea NOT NULL,
+    PRIMARY KEY (stream, item, keyframe)
+);
 CREATE FUNCTION audit_stays() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'the audit log is append-only'; END$$;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON audit EXECUTE FUNCTION audit_stays();
 """

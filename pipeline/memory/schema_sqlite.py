@@ -155,6 +155,14 @@ CREATE TABLE audit (
 INSERT INTO audit (seq, kind, id, stream, body, previous, hash) SELECT seq, kind, id, stream, body, previous, hash FROM audit_before;
 DROP TABLE audit_before;
 CREATE INDEX audit_by_stream ON audit (stream, seq);
+CREATE TABLE audit_frames (
+    stream TEXT NOT NULL,
+    item TEXT NOT NULL,
+    keyframe TEXT NOT NULL,
+    at_ns INTEGER NOT NULL,
+    jpeg BLOB NOT NULL,
+    PRIMARY KEY (stream, item, keyframe)
+) WITHOUT ROWID;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN
     SELECT RAISE(ABORT, 'the audit log is append-only');
 END;

@@ -22,6 +22,7 @@ from watchword.v1.safety_pb2 import AuditRecord
 from pipeline.errors import MessageInvalid, RequestInvalid
 from pipeline.memory.database import Database, Session
 from pipeline.memory.sqlite import SqliteDatabase
+from pipeline.timeline import MediaTime
 
 GENESIS = "0" * 64
 """What stands for the hash before the first row."""
@@ -29,6 +30,9 @@ PAGE = 1000
 """Rows that are read at a time."""
 COLUMNS = "seq, kind, id, stream, body, previous, hash"
 ADD = f"INSERT INTO audit ({COLUMNS}) VALUES (:seq, :kind, :id, :stream, :body, :previous, :hash)"
+ADD_FRAME = """
+INSERT INTO audit_frames (stream, item, keyframe, at_ns, jpeg) VALUES (:stream, :item, :keyframe, :at, :jpeg) ON CONFLICT DO NOTHING
+"""
 LOCK_HEAD = "UPDATE audit_head SET rows = rows RETURNING rows, hash"
 """Another process may add to the same log: what the chain goes on from is read under the lock that writes it."""
 
@@ -130,6 +134,26 @@ class AuditLog:
                 yield row
             after = rows[-1].seq
 
+    async def add_frame(self, stream_id: str, item_id: str, keyframe_id: str, at: MediaTime, jpeg: bytes, *, instead: str = "") -> None:
+        """Keep a keyframe beside an item, for review, and no longer the one that it is there `instead` of.
+
+        Neither is a row of the chain, and both go when the stream is forgotten.
+        """
+        of_item = {"stream": stream_id, "item": item_id}
+
+        def add(db: Session) -> None:
+            db.run("DELETE FROM audit_frames WHERE stream = :stream AND item = :item AND keyframe = :old", {**of_item, "old": instead})
+            db.run(ADD_FRAME, {**of_item, "keyframe": keyframe_id, "at": at.nanos, "jpeg": jpeg})
+
+        await self._database.write("adding to the audit log", add)
+
+    async def frames(self, stream_id: str, item_id: str) -> list[tuple[str, bytes]]:
+        """The keyframes beside an item in order of time: id and JPEG."""
+        query = "SELECT keyframe, jpeg FROM audit_frames WHERE stream = :stream AND item = :item ORDER BY at_ns, keyframe"
+        values = {"stream": stream_id, "item": item_id}
+        found = await self._database.read("reading the audit log", lambda db: db.rows(query, values))
+        return [(str(keyframe), bytes(jpeg)) for keyframe, jpeg in found]
+
     async def verify(self, *, expect: tuple[int, str] | None = None) -> Report:
         """Follow the chain from the first row to the last; `expect` are a number of rows and the hash that the last of them had."""
         return await self._database.read("verifying the audit log", lambda db: self._verify(db, expect))
@@ -179,7 +203,10 @@ class AuditLog:
 
 
 class KeepAudit:
-    """One stream's share of keeping the audit: every record goes into the log. It says nothing, and a repeat is harmless."""
+    """One stream's share of keeping the audit: every record goes into the log. It says nothing, and a repeat is harmless.
+
+    What was asked for comes under the key of the process that was asked, as if that were a stream.
+    """
 
     held = 0
 
@@ -189,9 +216,13 @@ class KeepAudit:
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Store the record of an `AuditEvent`."""
-        if not isinstance(item, AuditEvent) or item.WhichOneof("event") != "record" or item.record.stream_id != self._stream_id:
+        kind = item.WhichOneof("event") if isinstance(item, AuditEvent) else None
+        if isinstance(item, AuditEvent) and kind == "called":
+            await self._log.append(item.called.record)
+        elif isinstance(item, AuditEvent) and kind == "record" and item.record.stream_id == self._stream_id:
+            await self._log.append(item.record)
+        else:
             raise MessageInvalid(f"keeping the audit of stream {self._stream_id}: a {type(item).__name__} is no record of it")
-        await self._log.append(item.record)
         return
         yield
 

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from watchword.v1 import memory_service_pb2_grpc, qa_service_pb2_grpc
+from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.bus import Bus
 from pipeline.memory.open import open_store
@@ -15,6 +16,8 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
+from pipeline.safety.calls import CalledAudit
+from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
@@ -45,14 +48,21 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
+    called = CalledAudit(bus, "memory")
+
+    async def keep(record: AuditRecord) -> None:
+        # It is in the log before the answer is told; by way of the topic it comes here once more, which changes nothing.
+        await log.append(record)
+        await called.tell(record)
+
     answerers = {
-        name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=log.append)
+        name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
         for name, answerer in make_answerers(settings, store, embedder).items()
     }
     standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
 
     def make_stage(stream_id: str) -> Stage:
-        return Index(stream_id, store, embedder)
+        return WithFrames(stream_id, Index(stream_id, store, embedder), log)
 
     def keep_audit(stream_id: str) -> Stage:
         return KeepAudit(stream_id, log)
