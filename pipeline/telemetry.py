@@ -35,6 +35,7 @@ VERDICTS = Counter("watchword_verdicts", "What the safety filter decided, by wha
 CLASSIFIER_FAILURES = Counter(
     "watchword_classifier_failures", "Judgements that a classifier failed at or was late with.", ["classifier", "cause"]
 )
+ALERTS = Counter("watchword_alerts", "Alerts of standing queries, by how they are told and what became of them.", ["by", "outcome"])
 WORDS_REFUSED = Counter("watchword_words_refused", "Words that a speech model wrote and that cannot have been said.", ["reason"])
 CAPTION_LATENCY_SECONDS = Gauge(
     "watchword_caption_latency_seconds",

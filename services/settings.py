@@ -23,6 +23,8 @@ from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
 """The gRPC port of each service where none is set: the gateway has 50051."""
+ANSWERERS = ("extractive", "chat", "vlm")
+"""What can answer questions."""
 KEYFRAMES_PER_MINUTE, KEYFRAME_GAP = (1.0, 600.0), (0.5, 60.0)
 """The least and the most keyframes a minute, and seconds between two, that can be asked for."""
 
@@ -61,6 +63,18 @@ class Settings:
     """WATCHWORD_STORE: the SQLite file of the scene memory, or a postgresql:// address; ":memory:" keeps nothing."""
     retention: tuple[Rule, ...] = ()
     """WATCHWORD_RETENTION: how long the scene memory keeps what belongs to a stream, by the stream's name."""
+    answerer: str = "extractive"
+    """WATCHWORD_ANSWERER: which answerer is asked where a question names none: "extractive", "chat" or "vlm"."""
+    chat: str = ""
+    """WATCHWORD_CHAT: URL#NAME of a chat model behind OpenAI's API, which may put answers into words."""
+    vlm: str = ""
+    """WATCHWORD_VLM: URL#NAME of a model that sees behind OpenAI's API, which may look at keyframes again to answer."""
+    answer_key: str = ""
+    """WATCHWORD_ANSWER_KEY: the key that these two servers want."""
+    voices: Path | None = None
+    """WATCHWORD_VOICES: a TOML file that says how answers about streams of a name are to sound."""
+    standing: Path | None = None
+    """WATCHWORD_STANDING: a TOML file of standing queries and the web addresses that are told when they hold."""
     log: str = ""
     """WATCHWORD_LOG: "debug", "info", "warning" or "error"; empty means info in services and error where a person reads along."""
     model: str = "whisper-tiny.en"
@@ -133,6 +147,12 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("tls_ca", _file)
     take("store", checked, secret=True)
     take("retention", retention.read)
+    take("answerer", lambda text: _one_of(text, ANSWERERS))
+    take("chat", _served)
+    take("vlm", _served)
+    take("answer_key", str, secret=True)
+    take("voices", _file)
+    take("standing", _file)
     take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
     take("model", _model)
     take("model_key", str)
@@ -169,6 +189,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         )
     if not problems and settings.captioner == "transformers" and settings.captioner_model is None:
         problems.append("WATCHWORD_CAPTIONER=transformers needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory")
+    if not problems and settings.answerer != "extractive" and not getattr(settings, settings.answerer):
+        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, the URL#NAME of its model")
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
@@ -223,6 +245,13 @@ def _addresses(text: str) -> str:
 def _model(text: str) -> str:
     if "/" in text and "://" not in text and not Path(text).is_dir():
         raise ValueError(f"{text} is no directory; a name of the catalog has no '/'")
+    return text
+
+
+def _served(text: str) -> str:
+    url, _, name = text.partition("#")
+    if not url.startswith(("http://", "https://")) or not name:
+        raise ValueError("URL#NAME of a model behind a server is needed")
     return text
 
 

@@ -105,6 +105,17 @@ class Index:
         )
 
 
+def moments_of(event: ClearedEvent) -> tuple[Moment, ...]:
+    """What an event says or shows, as it is stored; nothing for a partial, a translation and all that is not words."""
+    match event.WhichOneof("event"):
+        case "segment" if event.segment.is_final and not event.segment.translation_of:
+            return _spoken(event.segment).moments
+        case "caption":
+            return _shown(event.caption).moments
+        case _:
+            return ()
+
+
 def _spoken(segment: TranscriptSegment) -> Entry:
     start, end = MediaTime.from_proto(segment.media_start), MediaTime.from_proto(segment.media_end)
     words = [Word(word.text, MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end)) for word in segment.words]

@@ -1,4 +1,6 @@
-"""Answers from the scene memory (`pipeline.memory`), with citations.
+"""Ask: from a question to evidence, and from evidence to an answer that cites it.
 
-`question`, `retrieve` and `support` are the rules that turn a question into evidence; `answer` joins them.
+`answer` is the port. `question` and `when` read a question; `retrieve`, `support` and `premise` are the rules that judge evidence, and
+`evidence` joins them. `extractive` answers by quoting, `composed` lets a model (`teller`) write and tells what `checking` finds supported;
+`screened` stands around both. `standing` and `watching` are questions about what is still to come.
 """

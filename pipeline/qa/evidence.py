@@ -2,15 +2,18 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.memory.store import Found, Kind, Moment, SceneStore, Scope, Span, Vectors
 from pipeline.qa.model import Embedder
-from pipeline.qa.question import Question
-from pipeline.qa.retrieve import around, fuse, whole_sentence
-from pipeline.qa.support import Candidate, Signs, points_back, score, signs, vocabulary
+from pipeline.qa.premise import knows, premise
+from pipeline.qa.question import Question, contains
+from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
+from pipeline.qa.support import Candidate, Signs, essence, points_back, score, signs, vocabulary
+from pipeline.qa.words import content, stem
+from pipeline.timeline import MediaTime
 
 CANDIDATES = 8
 """How many moments are looked at closely."""
@@ -20,6 +23,14 @@ REMEMBERED_WORDS = 5000
 """Words whose vectors are kept; 1.5 kB each."""
 PLACES = 4
 """Decimal places of a score: more would tell apart what only the batching of the embedder makes different."""
+FEW_LINES = 4
+"""So many lines of a picture are quoted together."""
+DOUBTED = 0.4
+"""At most so sure is an answer to a question that names somebody whom nothing that was found knows, or a number that is not there."""
+NEAR = MediaTime.of(6)
+"""What is missing in a sentence is looked for in the sentences that are at most so far from it."""
+MET_BY = 0.85
+"""Only beside a sentence that meets this part of the question is it looked for."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,18 @@ class Judged:
     score: float
 
 
+@dataclass(frozen=True)
+class Retrieval:
+    """What the searches found for a question."""
+
+    question: Question
+    vector: Vectors
+    """Of the question."""
+    found: Sequence[Found]
+    """The best first, near-equal pictures once."""
+    span: Span
+
+
 class Finder:
     """Looks for evidence in one memory with one embedder; any number of questions at a time."""
 
@@ -39,34 +62,58 @@ class Finder:
         self._embedder = embedder
         self._words: OrderedDict[str, Vectors] = OrderedDict()
 
-    async def find(self, stream_id: str, question: Question, span: Span) -> list[Judged]:
+    async def find(self, streams: Sequence[str], question: Question, span: Span) -> list[Judged]:
         """The moments that may answer, the best first; each sentence once."""
+        return await self.judge(await self.retrieve(streams, question, span))
+
+    async def retrieve(self, streams: Sequence[str], question: Question, span: Span) -> Retrieval:
+        """Search by words and by meaning; what is found may or may not answer."""
         vector = (await self._embedder.embed([question.text]))[0]
-        hits = await self._store.search(Scope((stream_id,), span=span), question.words, vector, limit=SEARCHED)
-        candidates = await self._candidates(fuse(hits, question.kinds, limit=CANDIDATES), vector, span)
+        hits = await self._store.search(Scope(tuple(streams), span=span), question.words, vector, limit=SEARCHED)
+        return Retrieval(question, vector, distinct(fuse(hits, question.kinds, limit=SEARCHED))[:CANDIDATES], span)
+
+    async def judge(self, retrieval: Retrieval) -> list[Judged]:
+        """Look at what was found closely: the best first; each sentence once."""
+        question = retrieval.question
+        candidates = await self._candidates(retrieval)
         vectors = await self._vectors(vocabulary(question, candidates))
 
         def similarity(one: str, other: str) -> float:
             return float(vectors[one] @ vectors[other])
 
-        read = [(candidate.moment, signs(question, candidate, similarity)) for candidate in candidates]
-        judged = [Judged(moment, sign, round(score(sign), PLACES)) for moment, sign in read]
+        assumed = premise(question.text)
+        everything = [text for candidate in candidates for text in (candidate.moment.text, candidate.context)]
+        most = 1.0 if knows(everything, replace(assumed, numbers=frozenset())) else DOUBTED
+        judged: list[Judged] = []
+        for candidate in candidates:
+            read = signs(question, candidate, similarity)
+            moment = candidate.moment
+            if read.lacks and read.coverage >= MET_BY and (fuller := await self._beside(candidate, question, retrieval.span)):
+                moment, read = fuller, replace(read, has=1.0, lacks=0.0)
+            own = most if knows([moment.text, candidate.context], replace(assumed, names=frozenset())) else DOUBTED
+            judged.append(Judged(moment, read, round(min(score(read), own), PLACES)))
         return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
 
-    async def _candidates(self, found: Sequence[Found], question: Vectors, span: Span) -> list[Candidate]:
-        alike: dict[tuple[Kind, str, int], tuple[Moment, str, float]] = {}
-        for hit in found:
-            moment, context = await self._understood(hit.moment, span)
-            alike.setdefault((moment.kind, moment.text, moment.start.nanos), (moment, context, hit.cosine))
-        texts = [f"{context} {moment.text}".strip() for moment, context, _ in alike.values()]
-        vectors = await self._embedder.embed(texts)
+    async def _candidates(self, retrieval: Retrieval) -> list[Candidate]:
+        alike: dict[tuple[str, Kind, str, int], tuple[Moment, str, float]] = {}
+        for hit in retrieval.found:
+            moment, context = await self._understood(hit.moment, retrieval.question, retrieval.span)
+            alike.setdefault((moment.stream_id, moment.kind, moment.text, moment.start.nanos), (moment, context, hit.cosine))
+        # A moment that stands for itself has the vector that it is stored with: only the others are embedded.
+        own = {hit.moment.text for hit in retrieval.found}
+        texts = [
+            f"{context} {moment.text}".strip() if moment.kind is not Kind.DESCRIPTION else essence(moment.text)
+            for moment, context, _ in alike.values()
+        ]
+        new = [text for text in texts if text not in own]
+        vectors = dict(zip(new, await self._embedder.embed(new), strict=True)) if new else {}
         return [
-            Candidate(moment, context, max(cosine, float(vector @ question)))
-            for (moment, context, cosine), vector in zip(alike.values(), vectors, strict=True)
+            Candidate(moment, context, max(cosine, float(vectors[text] @ retrieval.vector)) if text in vectors else cosine)
+            for (moment, context, cosine), text in zip(alike.values(), texts, strict=True)
         ]
 
-    async def _understood(self, moment: Moment, span: Span) -> tuple[Moment, str]:
-        """The moment as a whole sentence, and what it refers to: the sentence before, or the other lines of the picture."""
+    async def _understood(self, moment: Moment, question: Question, span: Span) -> tuple[Moment, str]:
+        """The moment as it can be quoted, and what it refers to: the sentence before, or the other lines of the picture."""
         match moment.kind:
             case Kind.SPEECH:
                 speech = await self._store.between(moment.stream_id, Kind.SPEECH, span=around(moment, span))
@@ -74,10 +121,32 @@ class Finder:
                 before = [other.text for other in speech if other.end <= whole.start]
                 return whole, before[-1] if before and points_back(whole.text) else ""
             case Kind.ON_SCREEN_TEXT:
-                lines = await self._store.between(moment.stream_id, moment.kind, span=Span(moment.start, moment.end))
-                return moment, " ".join(line.text for line in lines if line.source_id == moment.source_id and line.part != moment.part)
+                shown = Span(moment.start, moment.end)
+                found = [
+                    other
+                    for kind in (Kind.ON_SCREEN_TEXT, Kind.DESCRIPTION)
+                    for other in await self._store.between(moment.stream_id, kind, span=shown)
+                    if other.source_id == moment.source_id
+                ]
+                lines = [other for other in found if other.kind is moment.kind]
+                return _telling(moment, lines, question), " ".join(other.text for other in found if other.id != moment.id)
             case _:
                 return moment, ""
+
+    async def _beside(self, candidate: Candidate, question: Question, span: Span) -> Moment | None:
+        """The sentence with the nearest one before or after it that has what the question wants; `None` where none has."""
+        moment = candidate.moment
+        if moment.kind is not Kind.SPEECH:
+            return None
+        near = Span(max(moment.start - NEAR, span.start) if span.start else moment.start - NEAR, moment.end + NEAR)
+        speech = [other for other in await self._store.between(moment.stream_id, Kind.SPEECH, span=near) if other in span]
+        having = [other for other in speech if contains(other.text, question)]
+        if not having:
+            return None
+        nearest = min(having, key=lambda other: max(other.start - moment.end, moment.start - other.end).nanos)
+        start, end = min(moment.start, nearest.start), max(moment.end, nearest.end)
+        between = [other for other in speech if other.start >= start and other.end <= end]
+        return joined(moment, sorted(between, key=lambda other: (other.start, other.part)))
 
     async def _vectors(self, words: Sequence[str]) -> dict[str, Vectors]:
         unknown = [word for word in words if word not in self._words]
@@ -90,3 +159,22 @@ class Finder:
         while len(self._words) > REMEMBERED_WORDS:
             self._words.popitem(last=False)
         return vectors
+
+
+def _telling(moment: Moment, lines: Sequence[Moment], question: Question) -> Moment:
+    """The line, with those beside it that are needed to answer.
+
+    Where it says nothing but what the question says itself, such as a name, that is the line below it or else above. Where the
+    question wants nothing else than what is written, it is all of a few lines.
+    """
+    if question.kinds == {moment.kind} and question.ask is None and len(lines) <= FEW_LINES:
+        return joined(moment, sorted(lines, key=lambda line: line.part), between=" / ")
+    if any(stem(word) not in question.stems for word in content(moment.text)):
+        return moment
+    ordered = sorted(lines, key=lambda line: line.part)
+    places = [number for number, line in enumerate(ordered) if line.part == moment.part]
+    if len(ordered) < 2 or not places:
+        return moment
+    here = places[0]
+    pair = ordered[here : here + 2] if here + 1 < len(ordered) else ordered[here - 1 : here + 1]
+    return joined(moment, pair, between=" / ")

@@ -21,15 +21,17 @@ class Want(Enum):
     SPEED = "a speed"
     NUMBER = "a number"
     PERSON = "a person"
+    NAME = "a name"
     PLACE = "a place"
     REASON = "a reason"
 
 
 HINTS = {
-    Kind.SPEECH: "say says said saying tell tells told talk talks talked speak speaks spoke speaker mention mentions mentioned hear heard",
-    Kind.DESCRIPTION: (
-        "see sees seen show shows shown showed look looks looked picture pictured image appear appears appeared visible scene"
+    Kind.SPEECH: (
+        "say says said saying tell tells told talk talks talked speak speaks spoke speaker mention mentions mentioned hear heard narrator "
+        "narration commentator passage according"
     ),
+    Kind.DESCRIPTION: ("see sees seen show shows shown showed picture pictured image visible scene"),
     Kind.ON_SCREEN_TEXT: "read reads written write writes sign slide screen text caption label board poster title headline",
 }
 BY_HINT = {word: kind for kind, words in HINTS.items() for word in word_list(words)}
@@ -128,7 +130,17 @@ ASKS = (
         rf"\b(?!one of\b){NUMBER}\b|\d%",
         "number amount",
     ),
-    _ask(Want.PERSON, r"\bwho(?:m|se)?\b", rf"\b(?:{'|'.join(sorted(ROLES))})\b"),
+    _ask(
+        Want.PERSON,
+        rf"\bwho(?:m|se)?\b|\b(?:which|what) (?:{NUMBER} )?(?:gentlem[ae]n|lady|ladies|m[ae]n|wom[ae]n|{'|'.join(sorted(ROLES))})s?\b",
+        rf"\b(?:{'|'.join(sorted(ROLES))})\b",
+    ),
+    _ask(
+        Want.NAME,
+        r"\bwhat(?: is|'s|’s| was)? (?:\S+ ){0,6}(?:names?|surname|called)\b",
+        r"(?!)",
+        "name names surname called",
+    ),
     _ask(
         Want.PLACE,
         r"\bwhere\b|\b(?:what|which) (?:place|city|town|country|street|building)\b",
@@ -145,6 +157,8 @@ ASKS = (
     ),
 )
 """The one whose sound comes first in a question counts; of several at one place the first here."""
+NAMED = (Want.PERSON, Want.NAME)
+"""What a capitalised word may be."""
 NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][a-z]+\b|\b[A-Z][a-z]+\b(?=,| \w+ed\b| [A-Z][a-z])")
 """A capitalised word inside a sentence, or one at its start that goes on as names do: "Rosa, our …", "Okafor scored", "Elena Marsh"."""
 
@@ -176,9 +190,12 @@ def contains(text: str, question: Question) -> bool | None:
     if question.ask is None:
         return None
     found = [match.group() for match in question.ask.has.finditer(text)]
-    if question.ask.want is Want.PERSON:
+    if question.ask.want in NAMED:
         found += [name for name in NAME.findall(text) if name.lower() not in NOT_NAMES | FUNCTION_WORDS]
-    return any(not _says_no_more(match, question) for match in found)
+    if any(not _says_no_more(match, question) for match in found):
+        return True
+    # Whoever writes everything small, or large, hides the names.
+    return None if question.ask.want in NAMED and text in (text.lower(), text.upper()) else False
 
 
 def _says_no_more(match: str, question: Question) -> bool:

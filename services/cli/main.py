@@ -143,11 +143,42 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in words.")],
     gateway: GATEWAY = "127.0.0.1:50051",
     events: EVENTS = None,
+    live: Annotated[
+        bool, typer.Option("--live", help='Tell each time that it holds, from now on: "tell me when a truck appears".')
+    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Read more questions from the terminal, as one conversation.")] = False,
+    answerer: Annotated[str, typer.Option(help="extractive, chat or vlm; as the service is set up unless given.")] = "",
+    also: Annotated[list[str] | None, typer.Option(help="Another stream to ask about; may be given several times.")] = None,
 ) -> None:
     """Ask what a stream said or showed; the answer cites media times."""
-    from services.cli.remote import ask as ask_command
+    from services.cli import remote
 
-    ask_command(stream, question, gateway=gateway, events=events)
+    if live:
+        remote.stand(stream, question, gateway=gateway)
+    else:
+        options = remote.AskOptions(tuple(also or ()), answerer, follow)
+        remote.ask(stream, question, gateway=gateway, events=events, options=options)
+
+
+@app.command("eval")
+def evaluate(
+    questions: Annotated[list[Path], typer.Argument(metavar="SET...", help="Question sets, JSON lines (docs/evaluation.md).")],
+    out: Annotated[Path, typer.Option(help="The folder of report.json, report.md and the charts.")] = Path("out/eval"),
+    part: Annotated[str, typer.Option(help="Only this part of the sets, such as held-out.")] = "",
+    gateway: Annotated[str, typer.Option(help="Ask a running system, as host:port; without, everything happens in this process.")] = "",
+    answerer: Annotated[str, typer.Option(help="extractive, chat or vlm.")] = "",
+    against: Annotated[Path | None, typer.Option(help="The report.json of an earlier run to compare with.")] = None,
+    speed: SPEED = "max",
+    cache: Annotated[Path, typer.Option(help="Where what was understood of the media is kept.")] = Path("out/eval-cache"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Understand the media anew.")] = False,
+    small: Annotated[int, typer.Option(min=0, max=1080, help="Also read text in copies of the media this many pixels high; 0: not.")] = 0,
+) -> None:
+    """Measure how well questions are answered, and write a report."""
+    from services.cli.evaluate import Options
+    from services.cli.evaluate import evaluate as evaluate_command
+
+    options = Options(part=part, gateway=gateway, answerer=answerer, speed=_speed(speed), cache=cache, fresh=fresh, small=small)
+    evaluate_command(questions, out=out, against=against, options=options)
 
 
 @app.command()

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -145,25 +146,68 @@ async def _watch(stream_id: str, gateway: str, settings: Settings, session: Sess
                 await asyncio.sleep(POLL_S)
 
 
-def ask(stream_id: str, question: str, *, gateway: str, events: Path | None) -> None:
+@dataclass(frozen=True)
+class AskOptions:
+    """How a question is asked."""
+
+    more: Sequence[str] = ()
+    """More streams to ask about."""
+    answerer: str = ""
+    follow: bool = False
+    """Whether further questions are read from the terminal, line by line, as one conversation."""
+
+
+def ask(stream_id: str, question: str, *, gateway: str, events: Path | None, options: AskOptions = AskOptions()) -> None:
     """Ask a question through the gateway."""
     settings = read(os.environ)
     require_address(gateway)
     logs.configure(settings.log or "error")
 
     async def work(session: Session) -> None:
-        session.terminal.ask(question)
         async with channel(gateway, settings) as link:
             stub = qa_service_pb2_grpc.QaServiceStub(link)
-            async for part in stub.Ask(qa_service_pb2.AskRequest(stream_id=stream_id, question=question)):
-                if part.HasField("answer"):
-                    session.terminal.end_answer(part.answer)
-                    session.viewer.answer(part.answer)
-                else:
-                    session.terminal.answer(part.text)
+            conversation = await _ask_one(stub, session, stream_id, question, "", options)
+            while options.follow and (line := await asyncio.to_thread(sys.stdin.readline)):
+                if line.strip():
+                    conversation = await _ask_one(stub, session, stream_id, line.strip(), conversation, options)
 
     with Session(events=events, summary=False) as session:
         asyncio.run(_calling(gateway, work(session)))
+
+
+async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, conversation: str, options: AskOptions) -> str:
+    """Ask and show one question; the id of the conversation."""
+    session.terminal.ask(question)
+    request = qa_service_pb2.AskRequest(
+        stream_id=stream_id, stream_ids=options.more, question=question, conversation_id=conversation, answerer=options.answerer
+    )
+    async for part in stub.Ask(request):
+        match part.WhichOneof("part"):
+            case "answer":
+                session.terminal.end_answer(part.answer)
+                session.viewer.answer(part.answer)
+                conversation = part.answer.conversation_id
+            case "text":
+                session.terminal.answer(part.text)
+    return conversation
+
+
+def stand(stream_id: str, query: str, *, gateway: str) -> None:
+    """Tell each time that a standing query holds, until interrupted; the stream may be a pattern with "*"."""
+    settings = read(os.environ)
+    require_address(gateway)
+    logs.configure(settings.log or "error")
+
+    async def work() -> None:
+        async with channel(gateway, settings) as link:
+            stub = qa_service_pb2_grpc.QaServiceStub(link)
+            call = stub.Stand(qa_service_pb2.StandRequest(query=query, streams=[stream_id]))
+            await call.initial_metadata()
+            print(f"watching {stream_id} for: {query}", flush=True)
+            async for alert in call:
+                print(f"{alert.stream_id}  {alert.reason}", flush=True)
+
+    asyncio.run(_calling(gateway, work()))
 
 
 def health(address: str) -> None:

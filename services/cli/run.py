@@ -68,7 +68,7 @@ async def _run(source: str, stream_id: str, speed: float | None, settings: Setti
                 if isinstance(part, answer_pb2.Answer):
                     terminal.end_answer(part)
                     viewer.answer(part)
-                else:
+                elif isinstance(part, str):
                     terminal.answer(part)
     finally:
         await flow.close()

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 from google.protobuf.message import Message
-from watchword.v1 import answer_pb2, errors_pb2, events_pb2
+from watchword.v1 import errors_pb2, events_pb2
 
 from pipeline.bus import Record
 from pipeline.bus.memory import MemoryBus
 from pipeline.errors import WatchwordError
 from pipeline.graph import BRANCHES, SERVICES, STEPS
 from pipeline.media.publish import PublishReport, publish
-from pipeline.qa.answer import Answerer
+from pipeline.qa.answer import Answerer, Part
 from pipeline.runtime import run
 from pipeline.stage import Dated, Stage, StageFactory
 from services.memory.main import MemoryParts
@@ -90,8 +90,8 @@ class Flow:
             raise failure
         return report
 
-    async def ask(self, stream_id: str, question: str) -> AsyncIterator[str | answer_pb2.Answer]:
-        """The answer's words as they are found, then the whole answer; raises `StreamUnknown` or `RequestInvalid`."""
+    async def ask(self, stream_id: str, question: str) -> AsyncIterator[Part]:
+        """What was found, the answer's words and claims, then the whole answer; raises as `Answerer.ask` does."""
         async for part in self.answerer.ask(stream_id, question):
             yield part
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import grpc
 from watchword.v1 import events_pb2, live_service_pb2, live_service_pb2_grpc, media_pb2, qa_service_pb2, qa_service_pb2_grpc
@@ -146,9 +147,25 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             async for response in self._memory.Ask(request, timeout=context.time_remaining()):
                 yield response
         except grpc.aio.AioRpcError as error:
-            if reason_of(error):
-                await context.abort(error.code(), error.details() or "", error.trailing_metadata() or ())
-            await abort(context, error_of(error, "the memory service"))
+            await _pass_on(context, error)
+
+    async def Stand(self, request: qa_service_pb2.StandRequest, context: ServicerContext) -> AsyncIterator[qa_service_pb2.StandResponse]:
+        """The memory's alerts as they come; its failures with their status."""
+        call = self._memory.Stand(request, timeout=context.time_remaining())
+        try:
+            await call.initial_metadata()
+            await context.send_initial_metadata(())
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            await _pass_on(context, error)
+
+
+async def _pass_on(context: ServicerContext, error: grpc.aio.AioRpcError) -> NoReturn:
+    """End the call as the memory ended its own."""
+    if reason_of(error):
+        await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
+    await abort(context, error_of(error, "the memory service"))
 
 
 async def _write(context: ServicerContext, response: live_service_pb2.WatchResponse, viewer: Viewer) -> None:

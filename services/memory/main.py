@@ -12,7 +12,7 @@ from pipeline.memory.retention import Retention
 from pipeline.memory.stage import Index
 from pipeline.memory.summarise import Summariser
 from pipeline.qa import model
-from pipeline.qa.answer import Answerer, ExtractiveAnswerer
+from pipeline.qa.answer import Answerer
 from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
@@ -21,7 +21,9 @@ from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
+from services.memory.answerers import make_answerers
 from services.memory.servicer import QaServicer
+from services.memory.standing import StandingQueries, read_standing
 from services.memory.summaries import MemoryServicer
 from services.screening import audit_keys, book_of, load_scorers
 from services.serve import Parts, face_of
@@ -33,6 +35,7 @@ class MemoryParts(Parts):
     """The memory's parts, and the answerer for callers in the same process."""
 
     answerer: Answerer = field(kw_only=True)
+    """The one that is asked where none is named."""
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
@@ -52,7 +55,11 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.append(record)
         await called.tell(record)
 
-    answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=keep)
+    answerers = {
+        name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
+        for name, answerer in make_answerers(settings, store, embedder).items()
+    }
+    standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
 
     def make_stage(stream_id: str) -> Stage:
         return WithFrames(stream_id, Index(stream_id, store, embedder), log)
@@ -66,14 +73,15 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.close()
         await store.close()
 
+    answerer = next(iter(answerers.values()))
     faces = [
-        face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer)),
+        face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerers, standing)),
         face_of(memory_service_pb2_grpc, "MemoryService", MemoryServicer(store)),
     ]
     return MemoryParts(
         faces,
         {"keep-audit": keep_audit, "index": make_stage},
-        background=[Summariser(store).run, Retention(store, settings.retention).run],
+        background=[standing.run, Summariser(store).run, Retention(store, settings.retention).run],
         close=close,
         answerer=answerer,
     )

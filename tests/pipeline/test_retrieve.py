@@ -3,9 +3,10 @@
 import pytest
 
 from pipeline.memory.store import Found, Hits, Kind, Moment, Span
+from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Want, contains, kinds, read
-from pipeline.qa.retrieve import around, fuse, whole_sentence
-from pipeline.qa.support import SUPPORTED, Candidate, points_back, score, signs, vocabulary
+from pipeline.qa.retrieve import around, distinct, fuse, whole_sentence
+from pipeline.qa.support import SUPPORTED, Candidate, essence, points_back, score, signs, vocabulary
 from pipeline.qa.words import content, stem, tokens
 from pipeline.timeline import MediaTime
 
@@ -24,8 +25,17 @@ def ranked(*moments: Moment) -> tuple[Found, ...]:
     return tuple(Found(each, 0.5) for each in moments)
 
 
-def test_what_stands_high_in_both_rankings_wins():
-    assert [each.moment for each in fuse(Hits(ranked(A, B), ranked(B, C)))] == [B, A, C]
+def test_what_stands_high_in_both_rankings_wins_and_meaning_counts_more_than_words():
+    assert [each.moment for each in fuse(Hits(ranked(A, B), ranked(B, C)))] == [B, C, A]
+
+
+def test_pictures_that_are_described_alike_are_looked_at_once_and_speech_always():
+    scenes = [
+        moment(text, start, kind=Kind.DESCRIPTION)
+        for start, text in ((0, "A red boat at a pier."), (9, "A red boat at a pier"), (20, "Gulls."))
+    ]
+    said = [moment("Yes.", 1), moment("Yes.", 5)]
+    assert [each.moment for each in distinct(ranked(*scenes, *said))] == [scenes[0], scenes[2], *said]
 
 
 def test_each_moment_comes_once_and_no_more_than_asked():
@@ -217,6 +227,44 @@ def test_likeness_is_asked_only_for_known_words():
         return 0.4
 
     assert signs(question, texts[0], similarity).least == pytest.approx(0.4)
+
+
+def test_a_general_word_is_met_by_one_of_its_kinds():
+    question = read("Which animal sleeps?")
+    assert signs(question, candidate("A cat sleeps."), unlike).least == 0.95
+    assert signs(question, candidate("A stone sleeps."), unlike).least == 0.2
+
+
+def test_a_colour_counts_for_what_it_belongs_to():
+    question = read("What colour is the suit?")
+    for text in ("An orange space suit.", "The suit is orange."):
+        assert signs(question, candidate(text), unlike).focus == 1
+    assert signs(question, candidate("A suit beside the orange curtain of a shop."), unlike).focus <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("question", "texts", "expected"),
+    [
+        ("What does Elena say?", ["Helena speaks."], True),
+        ("What does Councillor Smith say?", ["The councillor speaks."], False),
+        ("What happened in 1969?", ["It flew in nineteen sixty nine."], True),
+        ("What happened in 1969?", ["It flew in 1995."], False),
+        ("What does a ticket cost?", [""], True),
+    ],
+)
+def test_who_and_what_a_question_takes_for_granted(question, texts, expected):
+    assert knows(texts, premise(question)) is expected
+
+
+def test_what_a_description_made_of_tags_recognises():
+    assert (
+        essence("Tags: probably a building (0.78, most like a bell tower); mostly grey; some movement.")
+        == "a building most like a bell tower"
+    )
+    assert essence("A red boat.") == "A red boat."
+    assert signs(
+        read("How many cats are there?"), candidate("Tags: probably a cat (0.95); mostly brown.", kind=Kind.DESCRIPTION), unlike
+    ).lacks
 
 
 def test_a_question_without_words_has_signs_too():

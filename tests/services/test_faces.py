@@ -298,8 +298,10 @@ def segment(text: str) -> events_pb2.ClearedEvent:
 def test_a_question_is_answered_word_by_word_with_its_evidence(client: Client) -> None:
     client.remember(segment("The conference opens on Monday, and it lasts for three days."))
     told = client.ask(qa_service_pb2.AskRequest(stream_id=STREAM, question="On which day does the conference open?"))
+    assert told[0].retrieved.evidence[0].source_id == "segment-9800", "what was found comes first"
     *parts, last = told
     assert last.answer.supported
+    assert [part.claim.text for part in parts if part.HasField("claim")] == [last.answer.text]
     assert "Monday" in last.answer.text
     assert "".join(part.text for part in parts) == last.answer.text
     assert [(evidence.source_id, seconds(evidence.media_start)) for evidence in last.answer.evidence] == [("segment-9800", 9.8)]

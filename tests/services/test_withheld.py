@@ -23,7 +23,7 @@ from pipeline.errors import BrokerUnavailable
 from pipeline.graph import BRANCHES, STEPS
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
-from pipeline.qa.answer import ExtractiveAnswerer
+from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.screened import QUESTION_WITHHELD, ScreenedAnswerer
 from pipeline.runtime import run
 from pipeline.safety.audit import Auditor
@@ -373,7 +373,7 @@ class Talker:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    async def ask(self, stream_id: str, question: str, span: object = None):  # type: ignore[no-untyped-def]
+    async def ask(self, stream_id: str, question: str, span: object = None, **_: object):  # type: ignore[no-untyped-def]
         for word in self._text.split(" "):
             yield f"{word} "
         yield Answer(stream_id=stream_id, id="answer-1", question=question, text=self._text, supported=True, model="talker")

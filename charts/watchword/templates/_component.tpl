@@ -69,6 +69,15 @@ spec:
                   key: {{ .key }}
             {{- end }}
             {{- end }}
+            {{- with .root.Values.answerKey }}
+            {{- if and .secretName (eq $.component "memory") }}
+            - name: WATCHWORD_ANSWER_KEY
+              valueFrom:
+                secretKeyRef:
+                  name: {{ .secretName }}
+                  key: {{ .key }}
+            {{- end }}
+            {{- end }}
             {{- with .root.Values.database }}
             {{- if and .secretName (eq $.component "memory") }}
             - name: WATCHWORD_STORE

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.endpoint import RETRYABLE, require_url
 from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
@@ -20,7 +21,6 @@ from pipeline.transcribe.model import LanguageGuess, Passage, Task, Threaded
 from pipeline.transcribe.segmentation import RATE
 from pipeline.transcribe.words import UNSPACED, HeardWord, Hypothesis
 
-_RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LARGEST_ANSWER = 4 * 2**20
 """Bytes; half a minute of speech takes some 20 kB."""
 _LONGEST_PAUSE_S = 8.0
@@ -55,16 +55,9 @@ class OpenAiEndpoint(Threaded):
         """
         import httpx2
 
-        try:
-            parsed = httpx2.URL(url)
-        except httpx2.InvalidURL as error:
-            raise SettingInvalid(f'speech endpoint "{url}": it is no URL ({error})') from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise SettingInvalid(f'speech endpoint "{url}": it must begin with http:// or https:// and name a host')
-        if parsed.userinfo:
-            raise SettingInvalid("speech endpoint: its URL holds a password; give the key by itself")
+        self._url = require_url(url, "speech endpoint")
         super().__init__(model, languages, threads=together)
-        self._url, self._attempts = url.rstrip("/"), attempts
+        self._attempts = attempts
         self._client = httpx2.Client(
             timeout=timeout_s,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
@@ -123,7 +116,7 @@ class OpenAiEndpoint(Threaded):
                 body = self._body(response)
         except httpx2.TransportError as error:
             raise _Again(f"no answer ({type(error).__name__}: {error})") from error
-        if response.status_code in _RETRYABLE:
+        if response.status_code in RETRYABLE:
             raise _Again(f"status {response.status_code}", _seconds(response.headers.get("Retry-After")))
         if response.status_code in (401, 403):
             raise SettingInvalid(f"{self._url}: the server refuses the key (status {response.status_code}); set another one")

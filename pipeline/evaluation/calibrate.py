@@ -1,30 +1,31 @@
-"""Fit the weights of `support` to a set of questions, and say how well an answerer does with them.
+"""Fit the weights of `pipeline.qa.support` to a question set, and say how well an answerer does with them.
 
-    python -m pipeline.qa.calibrate tests/pipeline/questions.json
+    python -m pipeline.evaluation.calibrate tests/pipeline/questions.jsonl
 
-The set is a list of talks: moments (kind, start and end in seconds, text) and questions, each with what its evidence
-contains or `null` where the talk does not answer it. Weights and rules are made with the part "fit"; "fresh" was
-written after the rules and is never fitted to.
+Only written media of the set count, since their moments are known. Weights and rules are made with the parts "fit", "fresh"
+and "dev"; "held-out" is never fitted to.
 """
 
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.evaluation.marking import holds, overlaps
+from pipeline.evaluation.questions import Question, QuestionSet, load
+from pipeline.evaluation.written import events
 from pipeline.memory.sqlite import SqliteStore
-from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore
+from pipeline.memory.stage import Index
+from pipeline.memory.store import EVERYTHING, SceneStore
+from pipeline.qa import model
 from pipeline.qa.evidence import Finder, Judged
-from pipeline.qa.model import Embedder, load
+from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.support import BIAS, SUPPORTED, WEIGHTS, Signs
-from pipeline.timeline import MediaTime
 
 Weights = npt.NDArray[np.float64]
 """One weight for each sign, then the bias."""
@@ -33,23 +34,22 @@ RIDGE = 1.0
 """Strength of the quadratic penalty that keeps the weights small, since the set is small."""
 STEPS = 50
 THRESHOLDS = np.arange(0.1, 0.9, 0.02)
+ABSTAINED = 0.9
+"""At least this part of the unanswerable questions is to stay unanswered."""
+HELD_OUT = "held-out"
 
 
 @dataclass(frozen=True)
 class Asked:
     """A question of the set and what was found for it."""
 
-    talk: str
-    part: str
-    """Which part of the set the talk is in: "fit" or "fresh"."""
-    question: str
-    evidence: tuple[str, ...]
-    """What a right quote contains, any of these; empty where nothing answers."""
+    question: Question
     found: tuple[Judged, ...]
 
     def right(self, judged: Judged) -> bool:
         """Whether this moment answers the question."""
-        return any(part in judged.moment.text for part in self.evidence)
+        stands = overlaps(judged.moment.start.seconds, judged.moment.end.seconds, self.question.times)
+        return self.question.answerable and stands and holds(judged.moment.text, self.question.accepted)
 
 
 @dataclass(frozen=True)
@@ -83,21 +83,21 @@ class Result:
         )
 
 
-async def ask_all(talks: Sequence[dict[str, Any]], store: SceneStore, embedder: Embedder) -> list[Asked]:
-    """Store the talks, each as a stream of its name, and look for evidence for all their questions."""
+async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder) -> list[Asked]:
+    """Store the written media, each as a stream of its name, and look for evidence for all questions about them."""
     finder = Finder(store, embedder)
     asked: list[Asked] = []
-    for talk in talks:
-        moments = [
-            Moment(talk["name"], f"item-{kind}-{start}", Kind(kind), number, text, MediaTime.of(start), MediaTime.of(end), "written")
-            for number, (kind, start, end, text) in enumerate(talk["moments"])
-        ]
-        for source in dict.fromkeys(moment.source_id for moment in moments):
-            own = [moment for moment in moments if moment.source_id == source]
-            await store.put(talk["name"], source, own, await embedder.embed([moment.text for moment in own]))
-        for each in talk["questions"]:
-            found = await finder.find(talk["name"], read(each["question"]), EVERYTHING)
-            asked.append(Asked(talk["name"], talk["part"], each["question"], tuple(each["evidence"] or ()), tuple(found)))
+    for medium in questions.media.values():
+        if medium.path is not None:
+            continue
+        stage = Index(medium.name, store, embedder)
+        for event in events(medium, medium.name):
+            async for _ in stage.process(event):
+                pass
+        async for _ in stage.flush():
+            pass
+        own = [question for question in questions.questions if question.medium == medium.name]
+        asked += [Asked(question, tuple(await finder.find([medium.name], read(question.text), EVERYTHING))) for question in own]
     return asked
 
 
@@ -108,10 +108,10 @@ def measure(asked: Sequence[Asked], weights: Weights | None = None, threshold: f
     for each in asked:
         best = max(each.found, key=lambda judged: _score(judged, weights), default=None)
         supported = best is not None and _score(best, weights) >= threshold
-        answered += supported and bool(each.evidence)
-        invented += supported and not each.evidence
+        answered += supported and each.question.answerable
+        invented += supported and not each.question.answerable
         right += best is not None and supported and each.right(best)
-    answerable = sum(bool(each.evidence) for each in asked)
+    answerable = sum(each.question.answerable for each in asked)
     return Result(answerable, len(asked) - answerable, answered, right, invented)
 
 
@@ -130,15 +130,16 @@ def fit(asked: Sequence[Asked]) -> Weights:
 
 
 def choose_threshold(asked: Sequence[Asked]) -> float:
-    """The threshold that is right most often for talks that the weights were not fitted to, each left out in turn."""
-    talks = sorted({each.talk for each in asked})
-    fitted = {talk: fit([each for each in asked if each.talk != talk]) for talk in talks}
+    """The threshold that is right most often among those that abstain often enough, each medium left out of the fit in turn."""
+    media = sorted({each.question.medium for each in asked})
+    fitted = {medium: fit([each for each in asked if each.question.medium != medium]) for medium in media}
 
-    def correct(threshold: float) -> int:
-        results = [measure([each for each in asked if each.talk == talk], fitted[talk], threshold) for talk in talks]
-        return sum(result.answered_right + result.unanswerable - result.invented for result in results)
+    def correct(threshold: float) -> tuple[bool, int]:
+        results = [measure([each for each in asked if each.question.medium == medium], fitted[medium], threshold) for medium in media]
+        invented, unanswerable = sum(result.invented for result in results), sum(result.unanswerable for result in results)
+        return invented <= (1 - ABSTAINED) * unanswerable, sum(result.answered_right for result in results)
 
-    return float(max(THRESHOLDS, key=lambda threshold: (correct(threshold), threshold)))
+    return float(max(THRESHOLDS, key=lambda threshold: (*correct(threshold), threshold)))
 
 
 def _signs(judged: Judged) -> list[float]:
@@ -149,20 +150,20 @@ def _score(judged: Judged, weights: Weights) -> float:
     return float(1 / (1 + np.exp(-np.array(_signs(judged)) @ weights)))
 
 
-async def _main(talks: Sequence[dict[str, Any]]) -> None:
-    store, embedder = SqliteStore(), load()
-    asked = await ask_all(talks, store, embedder)
+async def _main(questions: QuestionSet) -> None:
+    store, embedder = SqliteStore(), model.load()
+    asked = await ask_all(questions, store, embedder)
     await store.close()
     await embedder.close()
-    fitting = [each for each in asked if each.part == "fit"]
+    fitting = [each for each in asked if each.question.part != HELD_OUT]
     weights, threshold = fit(fitting), choose_threshold(fitting)
     weights[-1] -= np.log(threshold / (1 - threshold))
     for name, weight in zip([*(field.name for field in fields(Signs)), "bias"], weights, strict=True):
         print(f"{name:9} {weight:6.2f}")
     for name, chosen in (("fitted", weights), ("in use", None)):
-        for part in ("fit", "fresh"):
-            print(f"{name}, {part:5} {measure([each for each in asked if each.part == part], chosen)}")
+        for part in dict.fromkeys(each.question.part for each in asked):
+            print(f"{name}, {part:8} {measure([each for each in asked if each.question.part == part], chosen)}")
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(json.loads(Path(sys.argv[1]).read_text())))
+    asyncio.run(_main(load(Path(sys.argv[1]))))

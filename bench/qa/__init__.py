@@ -1,0 +1,1 @@
+"""Benches of retrieval and answers."""

@@ -1,0 +1,77 @@
+"""How soon evidence and answers come, by how much the memory holds: the quoting answerer with the real embedder.
+
+    python -m bench.qa --events 10000,100000
+
+Events are those of `bench.memory`: 20,000 a stream. A question asks what is said about three words of a stored sentence of
+one stream; no two are alike, so the vectors of most words are new. Wall and processor time, in ms.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import tempfile
+import time
+
+import numpy as np
+from watchword.v1.answer_pb2 import Answer, Retrieved
+
+from bench.memory.__main__ import PER_STREAM, _batches
+from bench.memory.synthetic import Talk
+from pipeline.memory.open import open_store
+from pipeline.qa import model
+from pipeline.qa.answer import Answerer
+from pipeline.qa.extractive import ExtractiveAnswerer
+
+WARM_UP = 5
+
+
+def main() -> None:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(prog="python -m bench.qa", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", default="10000,100000", help="how many events, one after another, between commas")
+    parser.add_argument("--questions", type=int, default=100)
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
+    asyncio.run(_run(Talk.make(), [int(each) for each in arguments.events.split(",")], arguments.questions))
+
+
+async def _run(talk: Talk, sizes: list[int], questions: int) -> None:
+    embedder, filled = model.load(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"{folder}/memory.db", max_moments=10**9)
+        for events in sizes:
+            for batch in _batches(talk, filled, events):
+                await store.put_all(batch)
+            filled = events
+            answerer = ExtractiveAnswerer(store, embedder)
+            told = [await _ask(answerer, talk, number, events) for number in range(questions + WARM_UP)][WARM_UP:]
+            print(json.dumps({"events": events, "questions": questions, **_spread(told)}), flush=True)
+        await store.close()
+    await embedder.close()
+
+
+async def _ask(answerer: Answerer, talk: Talk, number: int, events: int) -> dict[str, float]:
+    random = np.random.default_rng(number)
+    moment = talk.moment(int(random.integers(events)), PER_STREAM)
+    words = " ".join(str(word) for word in random.choice(moment.text.split(), 3))
+    begun, worked, told = time.perf_counter(), time.process_time(), {}
+    async for part in answerer.ask(moment.stream_id, f"What is said about {words}?"):
+        if isinstance(part, Retrieved | Answer):
+            name = "evidence" if isinstance(part, Retrieved) else "answer"
+            told[f"{name}_ms"] = 1000 * (time.perf_counter() - begun)
+            told[f"{name}_cpu_ms"] = 1000 * (time.process_time() - worked)
+    return told
+
+
+def _spread(told: list[dict[str, float]]) -> dict[str, float]:
+    percents = (50, 95)
+    return {
+        f"{name}_p{percent}": round(float(np.percentile([row[name] for row in told], percent)), 1)
+        for name in told[0]
+        for percent in percents
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""A model's words, sentence by sentence, each with the numbers of what it cites: "Doors open at nine [2][3]."."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+ENDED = re.compile(r"[.!?…][\"')\]”’»]*(?:\s*\[[\d\s,]+\])*(?=\s+[^\s\[])|(?:\s*\[[\d\s,]+\])+[.!?…]?(?=\s+[^\s\[])|\n+")
+"""A sentence ends with its sign and the marks after it, or with marks, where another begins behind it; a line ends too."""
+LONGEST = 1_000
+"""A sentence is cut here."""
+
+
+@dataclass(frozen=True)
+class Cited:
+    """One sentence, and what it cites."""
+
+    text: str
+    """Without marks."""
+    numbers: tuple[int, ...]
+    """As written, each once."""
+
+
+class Sentences:
+    """Takes pieces of a text in and gives its sentences as they end."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def add(self, piece: str) -> Iterator[Cited]:
+        """The sentences that end with this piece."""
+        self._rest += piece
+        while (end := self._end()) is not None:
+            sentence, self._rest = self._rest[:end], self._rest[end:]
+            if (cited := parse(sentence)) is not None:
+                yield cited
+
+    def end(self) -> Iterator[Cited]:
+        """What is left when the text is over."""
+        rest, self._rest = self._rest, ""
+        if (cited := parse(rest)) is not None:
+            yield cited
+
+    def _end(self) -> int | None:
+        found = ENDED.search(self._rest)
+        return found.end() if found else LONGEST if len(self._rest) > LONGEST else None
+
+
+def parse(sentence: str) -> Cited | None:
+    """A sentence without its marks; `None` where nothing but marks is there."""
+    numbers = [int(number) for marks in MARK.findall(sentence) for number in marks.split(",")]
+    text = re.sub(r"\s+", " ", MARK.sub("", sentence)).strip()
+    return Cited(text, tuple(dict.fromkeys(numbers))) if re.search(r"\w", text) else None

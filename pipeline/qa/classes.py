@@ -1,0 +1,38 @@
+"""General words and the kinds of things that they name: whoever asks for an animal is answered with a cat."""
+
+from pipeline.qa.words import stem, word_list
+
+ANIMALS = """animal cat kitten dog puppy bird fish horse cow bull calf sheep lamb goat pig rabbit hare mouse rat bear wolf fox deer
+lion tiger leopard elephant monkey ape giraffe zebra camel donkey snake lizard turtle frog spider insect bee butterfly
+beetle ant fly crab lobster whale dolphin seal shark duck goose swan hen chicken rooster eagle hawk owl parrot penguin
+gull pigeon squirrel hedgehog antelope kangaroo ibex"""
+VEHICLES = """vehicle car truck lorry van bus coach tram train bicycle bike motorcycle motorbike scooter taxi ambulance tractor
+forklift boat ship ferry yacht aircraft airplane plane helicopter rocket wagon"""
+DRINKS = "drink coffee espresso tea water milk beer wine juice lemonade cocoa cola"
+MEMBERS = {
+    "animal": ANIMALS,
+    "creature": ANIMALS,
+    "pet": "pet cat kitten dog puppy rabbit hamster parrot goldfish",
+    "bird": "bird duck goose swan hen chicken rooster eagle hawk owl parrot penguin gull pigeon robin sparrow crow stork crane",
+    "insect": "insect bee butterfly beetle ant fly wasp moth dragonfly",
+    "vehicle": VEHICLES,
+    "building": """building tower house church castle palace mosque temple pagoda barn cottage hut skyscraper lighthouse monastery library
+school hospital factory garage hotel""",
+    "drink": DRINKS,
+    "beverage": DRINKS,
+    "fruit": "fruit apple pear orange lemon banana strawberry cherry grape plum peach melon pineapple fig",
+    "vegetable": "vegetable broccoli cauliflower carrot potato tomato cucumber cabbage onion pepper bean pea lettuce",
+    "food": "food bread cake pizza burger soup rice pasta meat fish cheese egg salad sandwich pie biscuit cookie ice",
+    "instrument": "instrument piano violin guitar drum flute trumpet saxophone cello harp organ accordion harpsichord",
+    "furniture": "furniture table chair sofa couch bed desk cupboard shelf wardrobe bench stool",
+    "person": "person man woman boy girl child people baby gentleman lady somebody someone",
+    "flower": "flower rose tulip dahlia daisy sunflower lily orchid peony poppy",
+    "sport": "sport football soccer tennis basketball hockey swimming surfing cycling running skiing golf cricket rugby volleyball",
+    "weather": "weather rain snow sun sunny fog wind windy storm cloud cloudy wet hail",
+}
+KINDS_OF = {stem(general): frozenset(stem(member) for member in word_list(members)) for general, members in MEMBERS.items()}
+
+
+def is_kind_of(word: str, general: str) -> bool:
+    """Whether a word names one of the things that a general word stands for."""
+    return stem(word) in KINDS_OF.get(stem(general), frozenset())

@@ -1,0 +1,247 @@
+"""The answerer that adds no word of its own to the evidence: it quotes, with times, or says that there is nothing."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from watchword.v1.answer_pb2 import Answer, Claim, Retrieved
+from watchword.v1.safety_pb2 import Action
+
+from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore, Span, StreamState
+from pipeline.qa.answer import UNSUPPORTED, WITHHELD, WORDING, JudgeText, Part, Turn, check, evidence_of, identity, known
+from pipeline.qa.conversation import in_context
+from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
+from pipeline.qa.model import Embedder
+from pipeline.qa.question import Question, contains, read
+from pipeline.qa.retrieve import whole_sentence
+from pipeline.qa.support import SUPPORTED
+from pipeline.qa.when import AROUND, When, read_when
+from pipeline.qa.within import Beyond, beyond, within
+from pipeline.qa.words import tokens
+from pipeline.timeline import ZERO, MediaTime
+
+CERTAIN = 1.0
+"""The score of what was asked for as it is, such as all that is on the screen."""
+QUOTES = 3
+"""The most that an answer quotes."""
+BESIDE_THE_BEST = 0.5
+"""Another quote is added where its odds are at least this part of the best's."""
+NEAREST = 0.2
+"""The nearest moment is worth naming from this score on, where none answers."""
+OVERVIEW = frozenset(["what", "about", "describe", "summary", "summarise", "summarize", "where", "which"])
+SPEAKING = re.compile(
+    r"\b(?:any(?:body|one)|some(?:body|one)|(?:a )?person|people)\b.*\b(?:speak|talk|say)|\b(?:speech|silen(?:ce|t)|quiet)\b", re.I
+)
+UNRECOGNISED = "nothing recognised with confidence"
+"""What a description says that recognises nothing (pipeline.caption.compose): it answers no question for an overview."""
+
+Found = tuple[Moment, float]
+"""A moment and how sure it is that it answers, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What a question led to."""
+
+    found: Sequence[Found] = ()
+    cause: str = ""
+    """Why nothing can be found, beyond that nothing was."""
+    negative: str = ""
+    """What the memory shows not to have happened, in words."""
+
+
+class ExtractiveAnswerer:
+    """An `Answerer` that quotes; what it says of its own is the time, who or what says it, or that there is nothing."""
+
+    model = "extractive"
+
+    def __init__(self, store: SceneStore, embedder: Embedder, judge_text: JudgeText | None = None) -> None:
+        """Without `judge_text` its answers are not judged: who tells them judges them (`pipeline.qa.screened`)."""
+        self._store = store
+        self._finder = Finder(store, embedder)
+        self._judge_text = judge_text
+
+    async def ask(
+        self, stream_id: str, question: str, span: Span | None = None, *, beside: Sequence[str] = (), history: Sequence[Turn] = ()
+    ) -> AsyncIterator[Part]:
+        """See `Answerer`."""
+        span = span or EVERYTHING
+        check(stream_id, question, span, beside)
+        states = await known(self._store, (stream_id, *beside))
+        asked = in_context(question, history)
+        looked: _Looked | None = None
+        async for step in self._look(states, asked, span):
+            if isinstance(step, Retrieved):
+                yield step
+            else:
+                looked = step
+        assert looked is not None
+        answer = await self._judged(_compose(stream_id, question, identity(stream_id, question, span, beside), looked, self.model))
+        structlog.get_logger(__name__).info(
+            "question.answered", stream=stream_id, answer=answer.id, supported=answer.supported, evidence=len(answer.evidence)
+        )
+        for part in re.findall(r"\s*\S+", answer.text):
+            yield part
+        for claim in answer.claims:
+            yield claim
+        yield answer
+
+    async def _look(self, states: Sequence[StreamState], asked: str, span: Span) -> AsyncIterator[Retrieved | _Looked]:
+        """Evidence for a question: within the time that it names, where it names any that can be found, else wherever it is."""
+        if (nothing := beyond(states, span)) is not None:
+            yield Retrieved()
+            yield _Looked(cause=nothing.cause)
+            return
+        when = read_when(asked)
+        if when is not None:
+            meant = await within(self._finder, states, when, span)
+            if isinstance(meant, Beyond):
+                yield Retrieved()
+                yield _Looked(cause=meant.cause)
+                return
+            if meant is not None:
+                looked = await self._timed(states, when, meant)
+                if looked.found or looked.negative or not when.anchor:
+                    yield _retrieved(looked.found)
+                    yield looked
+                    return
+        question = read(asked)
+        if not question.words:
+            found = [(moment, CERTAIN) for state in states for moment in await self._overview(state.stream_id, question, span)]
+            yield _retrieved(found)
+            yield _Looked(found[:QUOTES])
+            return
+        retrieval = await self._finder.retrieve([state.stream_id for state in states], question, span)
+        yield _told(retrieval)
+        yield _Looked([(judged.moment, judged.score) for judged in await self._finder.judge(retrieval)])
+
+    async def _timed(self, states: Sequence[StreamState], when: When, meant: Span) -> _Looked:
+        question = read(when.rest)
+        stream_id = states[0].stream_id
+        if when.point and SPEAKING.search(when.rest):
+            return await self._speaking(stream_id, meant, states[0].latest)
+        if when.one:
+            moments = await self._store.between(stream_id, _kind(question), span=meant, limit=1, last=when.one == "last")
+            return _Looked([(moment, CERTAIN) for moment in moments])
+        if question.words and not (when.near and not question.ask):
+            judged = await self._finder.find([state.stream_id for state in states], question, meant)
+            return _Looked([(each.moment, each.score) for each in judged])
+        kinds = {_kind(question)} if when.near else set()
+        asked = replace(question, kinds=question.kinds or frozenset(kinds))
+        found = await self._overview(stream_id, asked, meant, most=1 if when.near else QUOTES, anything=True, last=when.side == "before")
+        return _Looked([(moment, CERTAIN) for moment in found])
+
+    async def _speaking(self, stream_id: str, around: Span, latest: MediaTime) -> _Looked:
+        """What is said there, or that nobody speaks, from where to where."""
+        assert around.start is not None
+        middle = around.start + AROUND
+        said = await self._store.between(stream_id, Kind.SPEECH, span=Span(middle, middle + MediaTime(1)))
+        if said:
+            return _Looked([(moment, CERTAIN) for moment in said])
+        before = await self._store.between(stream_id, Kind.SPEECH, span=Span(end=middle), limit=1, last=True)
+        after = await self._store.between(stream_id, Kind.SPEECH, span=Span(middle), limit=1)
+        since = before[0].end if before else ZERO
+        until = after[0].start if after else latest
+        words = f"Nobody is heard at {middle.clock()}: nothing is said between {since.clock()} and {until.clock()}."
+        return _Looked([(moment, CERTAIN) for moment in (*before, *after)], negative=words)
+
+    async def _overview(
+        self, stream_id: str, question: Question, span: Span, *, most: int = 0, anything: bool = False, last: bool = False
+    ) -> list[Moment]:
+        """For a question without words of its own, such as "What is on the screen?": the first of what it asks for."""
+        if not anything and not question.kinds and not OVERVIEW & set(tokens(question.text)):
+            return []
+        most = most or (QUOTES if question.kinds else 1)
+        found: list[Moment] = []
+        for kind in WORDING:
+            if kind in question.kinds or not question.kinds:
+                moments = await self._store.between(stream_id, kind, span=span, limit=SEARCHED, last=last)
+                whole = {sentence.text: sentence for sentence in (whole_sentence(each, moments) for each in moments)}
+                telling = [each for each in whole.values() if contains(each.text, question) is not False and UNRECOGNISED not in each.text]
+                found += telling[-most:] if last else telling[:most]
+        return sorted(found, key=lambda moment: (moment.start, moment.id))[:QUOTES]
+
+    async def _judged(self, answer: Answer) -> Answer:
+        if self._judge_text is None:
+            return answer
+        text, verdict = await asyncio.to_thread(self._judge_text, answer.text)
+        answer.verdict.CopyFrom(verdict)
+        answer.text = text
+        match verdict.action:
+            case Action.ACTION_ALLOW:
+                pass
+            case Action.ACTION_REDACT:
+                for evidence in answer.evidence:
+                    evidence.text, _ = await asyncio.to_thread(self._judge_text, evidence.text)
+                del answer.claims[:]
+            case _:
+                answer.text = WITHHELD
+                answer.supported = False
+                del answer.evidence[:]
+                del answer.claims[:]
+        return answer
+
+
+def _kind(question: Question) -> Kind:
+    """The kind that is asked for where one alone is told: what was said, unless the wording says otherwise."""
+    return next((kind for kind in WORDING if kind in question.kinds), Kind.SPEECH)
+
+
+def _retrieved(found: Sequence[Found]) -> Retrieved:
+    return Retrieved(evidence=[evidence_of(moment, score) for moment, score in found])
+
+
+def _told(retrieval: Retrieval) -> Retrieved:
+    return Retrieved(evidence=[evidence_of(found.moment, max(0.0, found.cosine)) for found in retrieval.found])
+
+
+def _compose(stream_id: str, question: str, answer_id: str, looked: _Looked, model: str) -> Answer:
+    found = looked.found
+    answering = _worth_quoting(found)
+    best = found[0][1] if found else 0.0
+    answer = Answer(
+        stream_id=stream_id,
+        id=answer_id,
+        question=question,
+        supported=bool(answering),
+        evidence=[evidence_of(moment, score) for moment, score in answering],
+        model=model,
+        confidence=best if answering else 1 - best,
+    )
+    if looked.negative:
+        answer.text, answer.supported, answer.confidence = looked.negative, True, CERTAIN
+        answer.claims.append(Claim(text=looked.negative, citations=answer.evidence))
+    elif answering:
+        quotes = [_quote(moment, stream_id) for moment, _ in answering]
+        answer.text = " ".join(quotes)
+        answer.claims.extend(Claim(text=quote, citations=[cited]) for quote, cited in zip(quotes, answer.evidence, strict=True))
+    elif found and best >= NEAREST:
+        quote = _quote(found[0][0], stream_id)
+        answer.text = f"{UNSUPPORTED} Merely the nearest to it: {quote[0].lower()}{quote[1:]}"
+    else:
+        answer.text = f"{UNSUPPORTED} {looked.cause}".rstrip()
+    return answer
+
+
+def _worth_quoting(found: Sequence[Found]) -> list[Found]:
+    """Those that answer, and nearly as surely as the best; of one picture's lines, which lend each other meaning, only the best."""
+    chosen: list[Found] = []
+    pictures: set[str] = set()
+    for moment, score in found:
+        on_screen = moment.kind is Kind.ON_SCREEN_TEXT and score < CERTAIN
+        if score >= SUPPORTED and _odds(score) >= BESIDE_THE_BEST * _odds(found[0][1]) and not (on_screen and moment.source_id in pictures):
+            chosen.append((moment, score))
+            pictures |= {moment.source_id} if on_screen else set()
+    return chosen[:QUOTES]
+
+
+def _odds(score: float) -> float:
+    return score / (1 - min(score, 0.9999))
+
+
+def _quote(moment: Moment, asked: str) -> str:
+    stop = "" if moment.text.endswith((".", "!", "?", "…")) else "."
+    where = "" if moment.stream_id == asked else f" of {moment.stream_id}"
+    return f"At {moment.start.clock()}{where} {WORDING[moment.kind]} “{moment.text}”{stop}"

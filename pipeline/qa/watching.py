@@ -1,0 +1,56 @@
+"""Standing queries over what is cleared: each new moment is scored by how well it meets the words of what is wanted."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from watchword.v1.events_pb2 import ClearedEvent
+
+from pipeline.memory.stage import moments_of
+from pipeline.memory.store import Moment
+from pipeline.qa.answer import WORDING
+from pipeline.qa.model import Embedder
+from pipeline.qa.standing import Alert, Scored, Watch, holds_phrase
+from pipeline.qa.support import Candidate, signs, vocabulary
+
+WORDS = 0.8
+"""How much of a score is how well the query's worst met word is met; the rest is the likeness of the whole."""
+Tell = Callable[[Alert], None]
+"""Takes an alert; must not wait."""
+
+
+class Watcher:
+    """All standing queries of one process; an event is taken in once and scored for those that it concerns."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._watches: dict[int, tuple[Watch, Tell]] = {}
+        self._next = 0
+
+    def add(self, watch: Watch, tell: Tell) -> Callable[[], None]:
+        """Keep a query until what is returned is called."""
+        number, self._next = self._next, self._next + 1
+        self._watches[number] = watch, tell
+        return lambda: self._watches.pop(number, None) and None
+
+    async def take(self, event: ClearedEvent) -> None:
+        """Score what the event says or shows."""
+        if not self._watches:
+            return
+        for moment in moments_of(event):
+            for watch, tell in list(self._watches.values()):
+                if watch.concerns(moment) and (alert := watch.take(await self._scored(watch, moment))) is not None:
+                    tell(alert)
+
+    async def _scored(self, watch: Watch, moment: Moment) -> Scored:
+        standing = watch.standing
+        quoted = f"{WORDING[moment.kind]} “{moment.text}”"
+        if standing.phrases:
+            phrase = holds_phrase(moment.text, standing.phrases)
+            return Scored(moment, 1.0 if phrase else 0.0, quoted)
+        vectors = np.asarray(await self._embedder.embed([standing.wanted.text, moment.text]))
+        candidate = Candidate(moment, "", float(vectors[0] @ vectors[1]))
+        words: Sequence[str] = vocabulary(standing.wanted, [candidate])
+        own = dict(zip(words, np.asarray(await self._embedder.embed(words)), strict=True))
+        read = signs(standing.wanted, candidate, lambda one, other: float(own[one] @ own[other]))
+        # The worst met word decides: "a white truck" is no car park, and no white wall.
+        return Scored(moment, WORDS * read.least + (1 - WORDS) * min(1.0, max(0.0, 2 * read.cosine)), quoted)

@@ -1,0 +1,118 @@
+"""`watchword eval`: question sets asked in this process or of a running system, and a report of how well they were answered."""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import SettingInvalid
+from pipeline.evaluation import report
+from pipeline.evaluation.questions import QuestionSet, load
+from services.cli import logs
+from services.cli.run import INCOMPLETE
+from services.cli.session import require_folder
+from services.evaluation.cleared import Shelf
+from services.evaluation.run import Outcome
+from services.settings import Settings, read, require_address
+
+
+@dataclass(frozen=True)
+class Options:
+    """How it is evaluated."""
+
+    part: str = ""
+    gateway: str = ""
+    answerer: str = ""
+    speed: float | None = None
+    cache: Path = Path("out/eval-cache")
+    fresh: bool = False
+    small: int = 0
+
+
+def evaluate(sets: Sequence[Path], *, out: Path, against: Path | None, options: Options) -> None:
+    """Evaluate and write the report; exits with 3 where media could not be used, or the system failed at a question."""
+    settings = read(os.environ)
+    logs.configure(settings.log or "error")
+    questions = _merged([load(path) for path in sets])
+    before = _read_report(against) if against is not None else None
+    require_folder(out)
+    outcome = asyncio.run(_evaluate(questions, settings, options))
+    found = report.numbers(
+        outcome.system,
+        outcome.asked,
+        blind=outcome.blind,
+        small=outcome.small,
+        heard=[(each.medium, each.errors, each.words, each.delays_s) for each in outcome.heard],
+        problems=outcome.problems,
+        about={
+            "sets": ", ".join(map(str, sets)),
+            "part": options.part or "all",
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        },
+    )
+    _write(out, found, before)
+    for name, share in {**found["answers"], **{f"abstention {key}": value for key, value in found["abstention"].items()}}.items():
+        print(f"{name:22} {share['part']:4} of {share['of']}")
+    print(f"wrote: {out / 'report.md'}, {out / 'report.json'} and charts")
+    if found["failures"] or not outcome.asked:
+        print(
+            f"watchword: {len(found['failures'])} questions failed: {next(iter(found['failures']), 'nothing could be asked')}",
+            file=sys.stderr,
+        )
+        sys.exit(INCOMPLETE)
+
+
+async def _evaluate(questions: QuestionSet, settings: Settings, options: Options) -> Outcome:
+    from services.evaluation.run import evaluate as run_evaluation
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    if options.gateway:
+        from services.evaluation.systems import Running
+        from services.rpc import channel
+
+        async with channel(require_address(options.gateway), settings) as link:
+            return await run_evaluation(questions, Running(options.gateway, link, options.answerer), None, part=options.part, tell=tell)
+    from pipeline.qa import model
+    from services.evaluation.systems import InProcess, answerer_of
+
+    shelf = Shelf(options.cache, settings, speed=options.speed, fresh=options.fresh)
+    embedder = await asyncio.to_thread(model.load)
+    name, make = answerer_of(settings, options.answerer)
+    system = InProcess(name, embedder, make)
+    try:
+        return await run_evaluation(questions, system, shelf, part=options.part, tell=tell, small=options.small)
+    finally:
+        await system.close()
+        await embedder.close()
+
+
+def _merged(sets: Sequence[QuestionSet]) -> QuestionSet:
+    media = {name: medium for each in sets for name, medium in each.media.items()}
+    if len(media) < sum(len(each.media) for each in sets):
+        raise SettingInvalid("two of the question sets name the same media: evaluate them one after the other")
+    return QuestionSet(media, [question for each in sets for question in each.questions])
+
+
+def _read_report(path: Path) -> report.Numbers:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingInvalid(f"--against {path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != report.FORMAT:
+        raise SettingInvalid(f"--against {path} is no report.json of this version")
+    return found
+
+
+def _write(out: Path, found: report.Numbers, before: report.Numbers | None) -> None:
+    (out / "report.json").write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    drawn = report.charts(found, before)
+    shown = "".join(f"\n![{name.removesuffix('.svg')}]({name})\n" for name in drawn)
+    (out / "report.md").write_text(report.markdown(found, before) + shown, encoding="utf-8")
+    for name, svg in drawn.items():
+        (out / name).write_text(svg, encoding="utf-8")

@@ -1,0 +1,35 @@
+"""The answerers that are set up: quoting always, and models where the settings name their servers."""
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.endpoint import Endpoint
+from pipeline.memory.store import Picture, SceneStore, Span
+from pipeline.qa.answer import Answerer
+from pipeline.qa.composed import ComposedAnswerer
+from pipeline.qa.extractive import ExtractiveAnswerer
+from pipeline.qa.model import Embedder
+from pipeline.qa.teller import ChatTeller
+from pipeline.qa.voice import read_voices
+from services.settings import Settings
+
+
+def make_answerers(settings: Settings, store: SceneStore, embedder: Embedder) -> Mapping[str, Answerer]:
+    """By name, the one that is asked where none is named first; raises `SettingInvalid` for what cannot be set up."""
+    voices = read_voices(settings.voices) if settings.voices is not None else ()
+
+    async def look(stream_id: str, span: Span, most: int) -> Sequence[Picture]:
+        return await store.pictures(stream_id, span=span, limit=most)
+
+    answerers: dict[str, Answerer] = {"extractive": ExtractiveAnswerer(store, embedder)}
+    if settings.chat:
+        teller = _teller(settings.chat, settings.answer_key, "chat model")
+        answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices)
+    if settings.vlm:
+        teller = _teller(settings.vlm, settings.answer_key, "vision model", sees=True)
+        answerers["vlm"] = ComposedAnswerer("vlm", store, embedder, teller, voices=voices, look=look)
+    return {settings.answerer: answerers[settings.answerer], **answerers}
+
+
+def _teller(address: str, key: str, what: str, *, sees: bool = False) -> ChatTeller:
+    url, _, name = address.partition("#")
+    return ChatTeller(Endpoint(url, key=key, what=what), name, sees=sees)
