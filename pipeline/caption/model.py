@@ -12,7 +12,7 @@ from pipeline.caption.style import PLAIN, Style
 from pipeline.errors import SettingInvalid
 from pipeline.timeline import MediaTime
 
-ADAPTERS = ("tags", "transformers")
+ADAPTERS = ("tags", "transformers", "served")
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,21 @@ async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str 
         yield await captioner.describe(scene)
 
 
-def load(adapter: str = "tags", *, directory: Path | None = None, threads: int = 1, max_new_tokens: int = 96) -> Captioner:
+def load(
+    adapter: str = "tags",
+    *,
+    directory: Path | None = None,
+    url: str = "",
+    model: str = "",
+    key: str = "",
+    threads: int = 1,
+    max_new_tokens: int = 96,
+) -> Captioner:
     """Load a captioner, which takes seconds.
 
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
-    of Qwen2.5-VL, Qwen3-VL or SmolVLM2, and writes at most `max_new_tokens` tokens a scene. `threads` is how many threads
+    of Qwen2.5-VL, Qwen3-VL or SmolVLM2; `served` needs the `url` of a server with OpenAI's chat API and its name of the `model`, and
+    shows it the `key`. A model writes at most `max_new_tokens` tokens for a sentence. `threads` is how many threads
     one inference uses. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
     """
     if adapter == "tags":
@@ -150,4 +160,10 @@ def load(adapter: str = "tags", *, directory: Path | None = None, threads: int =
         if directory is None:
             raise SettingInvalid('the captioner "transformers" needs the directory of a checkpoint; none was given')
         return load_vlm(directory, threads=threads, max_new_tokens=max_new_tokens)
-    raise SettingInvalid(f"no captioner is called {adapter!r}; there are {' and '.join(ADAPTERS)}")
+    if adapter == "served":
+        from pipeline.caption.served import ServedCaptioner
+
+        if not url or not model:
+            raise SettingInvalid('the captioner "served" needs a server and its model, as URL#NAME; none was given')
+        return ServedCaptioner(url, model=model, key=key, max_new_tokens=max_new_tokens)
+    raise SettingInvalid(f"no captioner is called {adapter!r}; there are {', '.join(ADAPTERS)}")

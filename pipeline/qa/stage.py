@@ -88,9 +88,15 @@ def _spoken(segment: TranscriptSegment) -> list[Moment]:
 
 def _shown(caption: SceneCaption) -> list[Moment]:
     start, end = MediaTime.from_proto(caption.media_start), MediaTime.from_proto(caption.media_end)
-    lines = [(Kind.ON_SCREEN_TEXT, line) for line in caption.on_screen_text[:MAX_LINES]]
+    actions = [
+        (Kind.DESCRIPTION, action.what, MediaTime.from_proto(action.media_start), MediaTime.from_proto(action.media_end))
+        for action in caption.actions
+    ]
+    told = [(Kind.DESCRIPTION, caption.text, start, end)]
+    told += [(Kind.ON_SCREEN_TEXT, line, start, end) for line in caption.on_screen_text[:MAX_LINES]]
+    told += [(Kind.DESCRIPTION, caption.detail, start, end), *actions]
     return [
-        Moment(caption.stream_id, caption.id, kind, number, text.strip()[:MAX_CHARACTERS], start, end, caption.model)
-        for number, (kind, text) in enumerate([(Kind.DESCRIPTION, caption.text), *lines])
+        Moment(caption.stream_id, caption.id, kind, number, text.strip()[:MAX_CHARACTERS], begin, close, caption.model)
+        for number, (kind, text, begin, close) in enumerate(told)
         if text.strip()
     ]

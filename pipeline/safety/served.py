@@ -9,18 +9,16 @@ import asyncio
 import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
+from pipeline.errors import ModelMismatch
 from pipeline.safety import prompts
 from pipeline.safety.policy import Kind, Policy, Subject
 from pipeline.safety.scorer import may_judge
 from pipeline.safety.shieldgemma import IMAGE_POLICIES, TEXT_POLICIES
+from pipeline.served import Server
 
 TOP = 20
 """How many likeliest tokens are asked for: the most that servers tell."""
-TIMEOUT_S = 30.0
-_MOST_BYTES = 5_000_000
 
 Prompt = Callable[..., str]
 LogProbabilities = Mapping[str, float]
@@ -46,7 +44,7 @@ class ServedText:
     ) -> None:
         """`violation` and `otherwise` are the two answers; `covered` the policies it was trained for, `None` any."""
         self.name = name
-        self._server = _Server(url, key)
+        self._server = Server(url, what="safety model", key=key)
         self._model, self._prompt = model, prompt
         self._answers = violation, otherwise
         self._covered = covered
@@ -81,7 +79,7 @@ class ServedImage:
     digest = ""
 
     def __init__(self, url: str, model: str, *, key: str = "") -> None:
-        self._server = _Server(url, key)
+        self._server = Server(url, what="safety model", key=key)
         self._model = model
 
     def covers(self, policy: Policy, subject: Subject) -> bool:
@@ -151,48 +149,3 @@ def probability(told: LogProbabilities, violation: str, otherwise: str) -> float
 def _scores(policies: Sequence[Policy], rows: Sequence[LogProbabilities], violation: str, otherwise: str) -> dict[str, float]:
     scores = {policy.name: probability(row, violation, otherwise) for policy, row in zip(policies, rows, strict=True)}
     return {name: score for name, score in scores.items() if score is not None}
-
-
-class _Server:
-    """The HTTP side."""
-
-    def __init__(self, url: str, key: str) -> None:
-        import httpx2
-
-        try:
-            parsed = httpx2.URL(url)
-        except httpx2.InvalidURL as error:
-            raise SettingInvalid(f'safety model "{url}": it is no URL ({error})') from error
-        if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-            raise SettingInvalid(f'safety model "{parsed.host}": it must be http:// or https:// with a host, and without a password')
-        self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client: Any = None
-
-    async def post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
-        """The server's answer; raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch`."""
-        import httpx2
-
-        if self._client is None:
-            self._client = httpx2.AsyncClient(timeout=TIMEOUT_S, headers=self._headers)
-        try:
-            response = await self._client.post(f"{self.url}/{path}", json=body)
-        except httpx2.TransportError as error:
-            raise ServiceUnavailable(f"{self.url}: no answer ({type(error).__name__}: {error})") from error
-        if response.status_code in (408, 425, 429, 500, 502, 503, 504):
-            raise ServiceUnavailable(f"{self.url}: status {response.status_code}; is the server up and not too busy?")
-        if not response.is_success:
-            raise SettingInvalid(f"{self.url}: the server refuses what it is asked (status {response.status_code})")
-        if len(response.content) > _MOST_BYTES:
-            raise ModelMismatch(f"{self.url} answers with {len(response.content):,} bytes")
-        try:
-            answer = response.json()
-        except ValueError as error:
-            raise ModelMismatch(f"{self.url} answers no JSON") from error
-        if not isinstance(answer, dict):
-            raise ModelMismatch(f"{self.url} answers no JSON object")
-        return answer
-
-    def close(self) -> None:
-        """What is being asked is dropped with the process; connections close with their loop."""
-        self._client = None
