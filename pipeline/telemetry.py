@@ -40,6 +40,7 @@ SCENE_FIRST_TOKEN_SECONDS = Histogram(
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
 )
 SCENES_EXTENDED = Counter("watchword_scenes_extended", "Scenes that looked like the one before, whose caption was extended instead.")
+SCENES_REFINED = Counter("watchword_scenes_refined", "Scenes that a stronger captioner described again.")
 POLICY_RELOADS = Counter("watchword_policy_reloads", "Times a changed policy file was read, by outcome: taken or refused.", ["outcome"])
 VERDICTS = Counter("watchword_verdicts", "What the safety filter decided, by what was judged and the action.", ["subject", "action"])
 CLASSIFIER_FAILURES = Counter(

@@ -7,7 +7,7 @@ from watchword.v1.scene_pb2 import CaptionMaking, Keyframe, SceneAction, SceneBo
 from pipeline.caption.model import Description
 
 
-def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[Keyframe], *, model: str) -> SceneCaption:
+def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[Keyframe], *, model: str, revision: int = 1) -> SceneCaption:
     """The first caption of a scene; it names those of the shown keyframes that were looked at, without their pictures."""
     used = shown if description.used is None else [shown[number] for number in description.used]
     making = CaptionMaking(
@@ -22,7 +22,7 @@ def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[K
         keyframes=[_without_picture(each) for each in used],
         on_screen_text=description.on_screen_text,
         model=model,
-        revision=1,
+        revision=revision,
         detail=description.detail,
         objects=description.objects,
         actions=[

@@ -1,7 +1,7 @@
 """Describes each scene when it closes, from the keyframes that may be shown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -20,6 +20,9 @@ from pipeline.telemetry import SCENES_EXTENDED, SCENES_UNDESCRIBED
 from pipeline.timeline import MediaTime
 
 log = structlog.get_logger(__name__)
+
+Worth = Callable[[SceneBoundary, Sequence[Keyframe]], bool]
+"""Whether a scene with these keyframes is to be described."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,29 @@ class Caption:
     """
 
     def __init__(
-        self, stream_id: str, model: Captioner, *, max_keyframes: int = 16, style: Style = PLAIN, extend: int = 0, context: int = 0
+        self,
+        stream_id: str,
+        model: Captioner,
+        *,
+        max_keyframes: int = 16,
+        style: Style = PLAIN,
+        extend: int = 0,
+        context: int = 0,
+        worth: Worth | None = None,
+        first_revision: int = 1,
     ) -> None:
         """`max_keyframes` (2 or more) is how many pictures of one scene are looked at and named in its caption.
 
         `style` is how it is described. A caption is extended `extend` times at most; the model is told up to `context` scenes before,
-        and after so many begins anew with none. What must be read again after a crash grows with these.
+        and after so many begins anew with none. What must be read again after a crash grows with these. Only scenes that are `worth` it
+        are described; the captions count from `first_revision`.
         """
         self._stream_id = stream_id
         self._model = model
         self._max_keyframes = max_keyframes
         self._style = style
         self._extend, self._context = extend, context
+        self._worth, self._first_revision = worth, first_revision
         self._items = 0
         self._open: list[_Open] = []
         self._told: list[_Told] = []
@@ -113,7 +127,7 @@ class Caption:
             number = self._items
             look = await asyncio.to_thread(_looked_at, keyframe.jpeg, f"stream {self._stream_id}, keyframe {keyframe.id}")
             self._open.append(_Open(number, keyframe, look))
-            if isinstance(self._model, Attentive) and len(self._open) <= self._max_keyframes:
+            if isinstance(self._model, Attentive) and self._worth is None and len(self._open) <= self._max_keyframes:
                 self._model.look_ahead(_shot(keyframe))
 
     def _take(self, scene: SceneBoundary) -> list[_Open]:
@@ -131,6 +145,9 @@ class Caption:
             return None
         if longer := self._extended(scene, pictures):
             return longer
+        if self._worth is not None and not self._worth(scene, [each.keyframe for each in pictures]):
+            self._told = []
+            return None
         if len(self._told) > self._context:
             # Before it is described, so that a stage that begins here after a crash describes it in the same words.
             self._told = []
@@ -150,7 +167,7 @@ class Caption:
             self._told = []
             self._count_undescribed(scene, "empty")
             return None
-        caption = caption_of(scene, description, shown, model=self._model.name)
+        caption = caption_of(scene, description, shown, model=self._model.name, revision=self._first_revision)
         self._told = (
             [*self._told, _Told(pictures[0].number, caption, [each.look for each in pictures])] if self._extend or self._context else []
         )

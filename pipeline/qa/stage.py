@@ -1,5 +1,6 @@
 """Fill the scene memory: what was cleared of one stream goes in, what was withheld comes out again."""
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 
 from google.protobuf.message import Message
@@ -17,6 +18,8 @@ MAX_CHARACTERS = 2000
 """What is stored of one description or line; more than the embedder hears."""
 MAX_LINES = 64
 """How many lines of one scene are stored."""
+REMEMBERED = 512
+"""Captions of a stream whose revision is known; they come within a scene or two of each other."""
 
 
 class Index:
@@ -30,6 +33,8 @@ class Index:
         self._store = store
         self._embedder = embedder
         self._seen = False
+        self._revisions: OrderedDict[str, int] = OrderedDict()
+        """The highest revision of the latest captions. Not held: what is forgotten in a crash can only put an older one back."""
 
     @property
     def held(self) -> int:
@@ -43,7 +48,7 @@ class Index:
         match item.WhichOneof("event"):
             case "segment" if item.segment.is_final and not item.segment.translation_of:
                 await self._put(item.segment.id, _spoken(item.segment))
-            case "caption":
+            case "caption" if self._is_latest(item.caption):
                 await self._put(item.caption.id, _shown(item.caption))
             case "withheld":
                 await self._see(MediaTime.from_proto(item.withheld.media_end))
@@ -63,6 +68,16 @@ class Index:
 
     def close(self) -> None:
         """Nothing to release: store and embedder are shared."""
+
+    def _is_latest(self, caption: SceneCaption) -> bool:
+        """Whether no higher revision of the caption came before: two steps describe a scene, and either may be first."""
+        if caption.revision < self._revisions.get(caption.id, 0):
+            return False
+        self._revisions[caption.id] = caption.revision
+        self._revisions.move_to_end(caption.id)
+        if len(self._revisions) > REMEMBERED:
+            self._revisions.popitem(last=False)
+        return True
 
     async def _see(self, latest: MediaTime) -> None:
         await self._store.see(self._stream_id, latest)

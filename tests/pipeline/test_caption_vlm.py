@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption.model import Description, SceneView, Shot, load, telling
-from pipeline.caption.style import Style
+from pipeline.caption.pictures import decode
+from pipeline.caption.style import QUESTION, Style
 from pipeline.caption.vlm import Preprocessing, VlmCaptioner, load_vlm, patchify
-from pipeline.caption.vlm.captioner import Worker
 from pipeline.caption.vlm.patches import affordable, whole_tokens
 from pipeline.caption.vlm.worker import Job, Limits
 from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing, Overloaded, SettingInvalid
@@ -122,33 +122,31 @@ def test_written_tokens_go_on_behind_the_prompt(each: VlmCaptioner) -> None:
     assert len(written) > 3
 
 
-def test_even_times_give_the_words_of_transformers_own_loop(checkpoints: dict[str, Path]) -> None:
-    """Qwen3-VL, whose ids the library gets right: our reading and writing equals its forward pass over everything at once."""
+def test_the_words_are_those_of_transformers_own_forward_pass(checkpoints: dict[str, Path]) -> None:
+    """Qwen3-VL, whose positions the library gets right: our reading and writing equals its pass over everything at once."""
     import torch
+    from transformers import Qwen3VLForConditionalGeneration
 
     ours = load_vlm(checkpoints["qwen3"], max_new_tokens=8, precision="float32")
     view = scene(0, 1, 2.5)
-    worker: Worker = ours.worker
-    job = Job(view, 8, lambda _: None)
-    assert worker.run([job]) == [None]
-    network, tokenizer = network_of(ours), worker._tokenizer
-    config = network.config
+    (job,) = _jobs(view)
+    assert ours.worker.run([job]) == [None]
+    network: Any = Qwen3VLForConditionalGeneration.from_pretrained(checkpoints["qwen3"], dtype=torch.float32).eval()
+    video = network.config.video_token_id
     text = "".join(f"<{at:.1f} seconds><|vision_start|>{'<|video_pad|>' * 8}<|vision_end|>" for at in (0, 1, 2.5))
-    from pipeline.caption.style import QUESTION
-
-    ids = tokenizer.encode(f"<|im_start|>user\n{text}{QUESTION}<|im_end|>\n<|im_start|>assistant\n", add_special_tokens=False)
-    patches, (_, rows, columns) = patchify(
-        [Image.open(__import__("io").BytesIO(each.jpeg)) for each in view.shots], worker._family.preprocessing
-    )  # type: ignore[attr-defined]
+    prompt = f"<|im_start|>user\n{text}{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
+    ids = ours.worker._tokenizer.encode(prompt, add_special_tokens=False)
+    how = Preprocessing(16, 2, 2, (0.5,) * 3, (0.5,) * 3)
+    patches, (frames, rows, columns) = patchify([decode(each.jpeg, what="a shot") for each in view.shots], how)
     written: list[int] = []
     for _ in job.tokens:
         tokens = torch.tensor([[*ids, *written]])
         with torch.inference_mode():
             logits = network(
                 input_ids=tokens,
-                mm_token_type_ids=(tokens == config.video_token_id).int() * 2,
+                mm_token_type_ids=(tokens == video).int() * 2,
                 pixel_values_videos=torch.from_numpy(patches),
-                video_grid_thw=torch.tensor([[3, rows, columns]]),
+                video_grid_thw=torch.tensor([[frames, rows, columns]]),
             ).logits
         written.append(int(logits[0, -1].argmax()))
     assert job.tokens == written

@@ -44,6 +44,9 @@ class Row:
     take: Callable[[int, float], bool]
     """Told each written token and the logarithm of its probability; whether another one is wanted."""
     prefix: Prefix | None = None
+    keep: int = 0
+    """So many tokens at the beginning are to be kept as `kept`, which only a row by itself can."""
+    kept: Prefix | None = field(default=None, init=False)
     written: int = field(default=0, init=False)
     placed: Placed = field(init=False)
 
@@ -79,6 +82,8 @@ class Decoder:
         writing = list(rows)
         while True:
             hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
+            if (first := rows[0]).keep and first.kept is None:
+                first.kept = self._kept(cache, first.keep)
             tokens, certainties = self._choose(hidden[:, -1])
             staying = [number for number, row in enumerate(writing) if row.take(tokens[number], certainties[number])]
             if not staying:
@@ -91,6 +96,10 @@ class Decoder:
             ids = torch.tensor([self._next(row) for row in writing], device=self._network.device).T[:, :, None]
             mask = torch.cat([mask, mask.new_ones(len(writing), 1)], dim=1)
             shown, levels = None, []
+
+    def _kept(self, cache: Any, tokens: int) -> Prefix:
+        layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
+        return Prefix(layers, self._family.place([tokens], (), start=0, behind=0))
 
     def _next(self, row: Row) -> list[int]:
         """The position of the row's next written token."""

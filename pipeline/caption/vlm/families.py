@@ -99,7 +99,9 @@ class Qwen25:
         """`pad` is the text of the video token, `normalisation` what the checkpoint says of `Preprocessing.mean` and `std`."""
         vision = network.config.vision_config
         self.network = network
-        self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size, **normalisation)
+        # Each keyframe fills its temporal patch by itself, so the patch need not be filled: the weights are added up instead.
+        self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, 1, **normalisation)
+        _fold_time(network.model.visual)
         self._pad = pad
         self._rate = float(getattr(vision, "tokens_per_second", 1))
 
@@ -255,6 +257,26 @@ class Smol:
             inputs_embeds=embeddings, position_ids=ids[1], attention_mask=mask, past_key_values=cache, use_cache=True
         ).last_hidden_state
         return hidden
+
+
+def _fold_time(visual: Any) -> None:
+    """Let a vision tower take one frame for each temporal patch, as if the frame were repeated to fill it."""
+    import torch
+
+    class OneFrame(torch.nn.Module):
+        """The tower's first layer, its weights added up over time."""
+
+        def __init__(self, projection: Any) -> None:
+            super().__init__()
+            folded = projection.weight.detach().float().sum(dim=2).flatten(1).to(projection.weight.dtype)
+            self.weight = torch.nn.Parameter(folded, requires_grad=False)
+            self.bias = projection.bias
+
+        def forward(self, patches: "Tensor") -> "Tensor":
+            """Rows of patches [n, 3 * patch * patch] to [n, hidden]."""
+            return torch.nn.functional.linear(patches.to(self.weight.dtype), self.weight, self.bias)
+
+    visual.patch_embed = OneFrame(visual.patch_embed.proj)
 
 
 def _duration(seconds: int) -> str:

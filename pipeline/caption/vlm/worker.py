@@ -20,7 +20,6 @@ from pipeline.caption.vlm.decoding import Decoder, Prefix, Row
 from pipeline.caption.vlm.families import Family, Features
 from pipeline.caption.vlm.memory import with_less
 from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS, affordable
-from pipeline.caption.vlm.prompt import Tokens
 from pipeline.caption.vlm.reuse import Shelf, digest
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
 from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
@@ -115,12 +114,14 @@ class Worker:
             failure: WatchwordError | None = next((found for key in job.keys if isinstance(found := features.get(key), Exception)), None)
             if failure is None and not job.cancelled:
                 try:
-                    rows.append(self._row(job, [features[key] for key in job.keys]))  # type: ignore[misc]
+                    rows.append(self._row(job, [features[key] for key in job.keys], alone=len(jobs) == 1))  # type: ignore[misc]
                 except WatchwordError as error:
                     failure = error
             failures.append(failure)
         if rows:
             self._decoder.write(rows)
+            if (kept := rows[0].kept) is not None:
+                self.prefixes.put(rows[0].parts[0], kept, kept.nbytes)
         return failures
 
     def _shown(self, shots: Sequence[Shot], budget: int) -> tuple[tuple[int, ...], int]:
@@ -150,8 +151,8 @@ class Worker:
                 self.features.put(key, features, features.nbytes)
         return found
 
-    def _row(self, job: Job, features: Sequence[Features]) -> Row:
-        """The scene as the decoder takes it."""
+    def _row(self, job: Job, features: Sequence[Features], *, alone: bool) -> Row:
+        """The scene as the decoder takes it; by itself it is read in one go, of which the instruction is kept."""
         style = job.scene.style
         times = [job.scene.shots[number].time for number in job.used]
         written = prompt.write(
@@ -163,17 +164,18 @@ class Worker:
             question=question(style, job.scene.before),
         )
         parts = [features[part] if isinstance(part, int) else part for part in written.parts]
-        return Row(parts, times, lambda token, certainty: self._take(job, token, certainty), self._prefix(written.fixed))
 
-    def _prefix(self, fixed: Tokens) -> Prefix | None:
-        """The instruction, read; `None` if there is nothing before the pictures."""
-        if not fixed:
-            return None
-        known = self.prefixes.get(fixed)
-        if known is None:
-            known = self._decoder.read(fixed)
-            self.prefixes.put(fixed, known, known.nbytes)
-        return known
+        def take(token: int, certainty: float) -> bool:
+            return self._take(job, token, certainty)
+
+        fixed = written.fixed
+        prefix = self.prefixes.get(fixed) if fixed else None
+        if fixed and prefix is None and alone:
+            return Row([fixed, *parts], times, take, keep=len(fixed))
+        if fixed and prefix is None:
+            prefix = self._decoder.read(fixed)
+            self.prefixes.put(fixed, prefix, prefix.nbytes)
+        return Row(parts, times, take, prefix)
 
     def _take(self, job: Job, token: int, certainty: float) -> bool:
         """Note a token of a scene; whether another one is wanted."""
