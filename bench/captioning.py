@@ -98,10 +98,13 @@ def scene_of(number: int, keyframes: int) -> SceneView:
 class Plain:
     """transformers as its documentation has it: image processor, chat template, `generate`."""
 
-    def __init__(self, network: Any, tokenizer: Any) -> None:
+    def __init__(self, directory: Path, tokenizer: Any) -> None:
+        import torch
+        from transformers import Qwen2_5_VLForConditionalGeneration
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-        self._network, self._tokenizer = network, tokenizer
+        self._network = Qwen2_5_VLForConditionalGeneration.from_pretrained(directory, dtype=torch.bfloat16).eval()
+        self._tokenizer = tokenizer
         self._processor = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=448 * 448)
 
     def preprocess(self, pictures: Sequence[Image.Image]) -> Any:
@@ -157,7 +160,7 @@ def measure(directory: Path, rounds: int, keyframes: int) -> dict[str, list[floa
     """Seconds of each way, round by round."""
     captioner = load_vlm(directory, precision="bfloat16")
     worker = captioner.worker
-    plain = Plain(worker._family.network, worker._tokenizer)
+    plain = Plain(directory, worker._tokenizer)
     how = worker._family.preprocessing  # type: ignore[attr-defined]
     found: dict[str, list[float]] = {}
 
