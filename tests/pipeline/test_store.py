@@ -363,6 +363,26 @@ def indexed(*items: Message) -> dict[Kind, list[tuple[str, str, float, float]]]:
     return asyncio.run(test())
 
 
+def test_what_happens_in_a_scene_is_stored_with_its_own_time() -> None:
+    described = caption("A man at a door.", "EXIT")
+    described.caption.detail = "He wears a hat."
+    described.caption.actions.add(what="He waves.", media_start=at(2).to_proto(), media_end=at(3.5).to_proto())
+    found = indexed(described)
+    assert found[Kind.DESCRIPTION] == [
+        ("scene-0", "A man at a door.", 0.0, 9.0), ("scene-0", "He wears a hat.", 0.0, 9.0), ("scene-0", "He waves.", 2.0, 3.5),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(1, 100), (100, 1), (1, 100, 2)])
+def test_of_two_descriptions_of_a_scene_the_higher_revision_is_stored(order: tuple[int, ...]) -> None:
+    told = []
+    for revision in order:
+        described = caption(f"Revision {revision}.")
+        described.caption.revision = revision
+        told.append(described)
+    assert [text for _, text, _, _ in indexed(*told)[Kind.DESCRIPTION]] == ["Revision 100."]
+
+
 def test_a_final_is_stored_by_sentence_with_word_times_and_a_partial_is_not():
     stored = indexed(segment("Not yet fin", final=False), segment("It opens at nine. Come early, Mr. Bell! Good."))
     assert stored[Kind.SPEECH] == [
