@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from watchword.v1 import events_pb2, media_pb2
 
+from bench.priority import ordinary_priority
 from pipeline.timeline import MediaTime
 
 Image_ = NDArray[np.float32]
@@ -149,7 +150,7 @@ def pictures(clip: Clip, count: int) -> Iterator[NDArray[np.uint8]]:
 
 def make(clip: Clip, seconds: int, path: Path) -> None:
     """Encode the clip at 25 pictures a second."""
-    with av.open(str(path), "w") as container:
+    with ordinary_priority(), av.open(str(path), "w") as container:
         track: Any = container.add_stream(clip.codec, rate=25)
         track.width, track.height, track.pix_fmt = clip.width, clip.height, "yuv420p"
         track.codec_context.gop_size, track.codec_context.thread_count = clip.gop, 1

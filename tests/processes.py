@@ -1,13 +1,15 @@
 """Real `watchword` processes, as a user starts them."""
 
+import contextlib
 import json
 import os
 import queue
+import random
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,15 @@ def read_events(path: Path) -> list[Event]:
 
 def of_type(events: list[Event], *types: str) -> list[Event]:
     return [event for event in events if event["type"] in types]
+
+
+def free_address() -> str:
+    """Where a process can listen that must be known before it is there; below the ports that connections are given by themselves."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return f"127.0.0.1:{port}"
+    raise AssertionError("no free port")
 
 
 class Process:
@@ -97,7 +108,7 @@ class Process:
         self._lines.put(None)
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(*arguments: str, env: Mapping[str, str]) -> Iterator[Process]:
     """A process that is gone when the block is left."""
     process = Process(*arguments, env=env)

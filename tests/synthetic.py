@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 from watchword.v1.media_pb2 import MediaChunk
 
+from bench.priority import ordinary_priority
 from pipeline.bus import Context, Origin, codec
 from pipeline.errors import WatchwordError
 from pipeline.graph import TOPICS
@@ -80,7 +81,7 @@ def clip(spec: Spec = Spec()) -> Path:
     import av
 
     path = _folder() / f"{clip.cache_info().misses}.{spec.container}"
-    with av.open(str(path), "w") as container:
+    with ordinary_priority(), av.open(str(path), "w") as container:
         video = _video_track(container, spec) if spec.video else None
         audio = _audio_track(container, spec) if spec.audio else None
         times = spec.frame_times if video is not None else ()

@@ -13,6 +13,7 @@ import av
 import numpy as np
 from watchword.v1 import events_pb2
 
+from bench.priority import ordinary_priority
 from bench.sampling import synthetic
 from bench.sampling.runs import PEER, Run, peak_mib, record, sample
 from pipeline.timeline import MediaTime
@@ -40,7 +41,7 @@ def lively(folder: Path, codec: str, size: str) -> Path:
     for camera in ("shake", "pan", "zoom", "rest") * 2:
         made.add(synthetic.shot(rng, small, 3, camera, 2), 3)
     made.seconds = SECONDS[size]
-    with av.open(str(path), "w") as container:
+    with ordinary_priority(), av.open(str(path), "w") as container:
         track = container.add_stream(encoder, rate=RATE)
         track.width, track.height = SIZES[size]
         track.pix_fmt = "yuv420p"

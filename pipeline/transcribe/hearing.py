@@ -26,14 +26,16 @@ class Manner:
     """Samples of silence that are heard anew behind the audio."""
 
 
-QUICK = Manner(3, RATE * 2)
-"""Greedy partials erred three points more often and were taken back twice as much; 5 hypotheses cost more and gained nothing."""
+QUICK = Manner(5, RATE * 2)
+"""Greedy partials erred three points more often and were taken back twice as much."""
 CAREFUL = Manner(5, RATE * 5)
 """8 erred as often, corrected a quarter less of what was promised, and cost a tenth more; with less silence they erred more."""
 _ALONE = Manner(5, RATE * 15)
 """What led the model astray is left away, and nothing else is spared."""
 _BEFORE = MediaTime(NANOS // 10)
 """How long before a known word hearing begins: its first sound may be earlier than its alignment says."""
+_SHORT_REACH = context.Reach(MediaTime.of(2), MediaTime.of(4))
+"""What is heard again where a segment leaves no room for more."""
 _HEARINGS = 4
 """How often one stretch of audio is heard, at most, when the model stops early."""
 _KEPT = 2 * context.PROMPT_WORDS
@@ -49,7 +51,6 @@ class Hearing:
         self._options = options
         self._rules = rules
         self._reach = context.Reach(*(media_time(samples) for samples in rules.known))
-        """For finals."""
         self.forget()
 
     def forget(self) -> None:
@@ -68,8 +69,8 @@ class Hearing:
     def needed_from(self) -> int | None:
         """The sample from which audio may be heard again; `None` if only what is open is."""
         begins = [
-            context.beginning(self._said, self._quick_from, context.QUICK_REACH),
-            context.beginning(self._said, self._trial_from, context.QUICK_REACH),
+            context.beginning(self._said, self._quick_from, self._reach),
+            context.beginning(self._said, self._trial_from, self._reach),
             context.beginning(self._said, self._final_from, self._reach),
         ]
         return min((sample_at(begin - _BEFORE) for begin in begins if begin is not None), default=None)
@@ -89,7 +90,7 @@ class Hearing:
         They are the `tentative` ones, which are on the screen, where these are as likely as others.
         """
         known = (*self._said, *stable) if self._model.continues else ()
-        self._quick_from = context.beginning(known, self._quick_from, context.QUICK_REACH)
+        self._quick_from = context.beginning(known, self._quick_from, self._reach)
         first, prefix = self._opening(run, start, known, self._quick_from)
         prompt = self._prompt(known or self._said, prefix)
         hypothesis = await self._ask(run, first, end, prefix, prompt, QUICK, language, expected=tuple(tentative))
@@ -106,7 +107,7 @@ class Hearing:
     ) -> Admitted:
         """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; to see if it can be closed."""
         known = self._said if self._model.continues else ()
-        begin = self._trial_from = context.beginning(known, self._trial_from, context.QUICK_REACH)
+        begin = self._trial_from = context.beginning(known, self._trial_from, self._reach)
         return await self._whole(run, start, end, stable, speech, language, begin, QUICK)
 
     async def carefully(
@@ -116,7 +117,7 @@ class Hearing:
         known = self._said if self._model.continues else ()
         begin = self._final_from = context.beginning(known, self._final_from, self._reach)
         if begin is not None and end - sample_at(begin - _BEFORE) > LONGEST:
-            begin = context.beginning(known, None, context.QUICK_REACH)
+            begin = context.beginning(known, None, _SHORT_REACH)
         return await self._whole(run, start, end, stable, speech, language, begin, CAREFUL)
 
     async def _whole(

@@ -45,8 +45,8 @@ class Rules:
     on_trial: bool = True
     """Whether a segment is heard quickly to see if it can be closed, before it is heard for its final."""
     known: tuple[int, int] = (RATE * 5, RATE * 8)
-    """How much audio of known words is heard again for a final, at least and at most: in five readers 13.1 % of words were wrong
-    so, with 2 to 4 s 13.7 %. With more than fits into 15 s finals of several streams share no batch, and eight fell behind."""
+    """How much audio of known words is heard again, at least and at most (`pipeline.transcribe.context`). With a segment it fits into a
+    window of 15 s: with more, streams share no batch, and eight fell behind."""
     hold: int = RATE * 3
     """Silence after which nothing earlier is remembered. Forgetting at every pause cost 3.7 points of word error rate."""
     remember: int = RATE * 45

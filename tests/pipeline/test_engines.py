@@ -100,6 +100,25 @@ class TestCTranslate2:
         assert max(network.rows) >= 3
         assert sum(network.rows) == len(passages)
 
+    def test_many_known_words_are_taken_in_one_pass_and_change_no_word(self, engine: FasterWhisper, speech: Samples) -> None:
+        assert engine._marked
+        spans = [(2.5, 14), (8, 20), (20.5, 31)]
+        fresh = [passage(speech, *span, stream=str(number)) for number, span in enumerate(spans)]
+        known = [replace(one, prefix=hear(engine, one)[0].words[:-5]) for one in fresh]
+        alone = [hear(engine, one)[0] for one in known]
+        network = Counting(engine._marked[0])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "_marked", (network, engine._marked[1]))
+            assert hear(engine, *known) == alone
+        assert sum(network.rows) == len(known)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "_marked", None)
+            forced = [hear(engine, one)[0] for one in known]
+        assert [written(one.words) for one in alone] == [written(one.words) for one in forced]
+        assert all(one.words for one in alone)
+        for one, other in zip(alone, forced, strict=True):
+            assert [word.start for word in one.words] == [word.start for word in other.words]
+
     def test_prompts_of_other_lengths_meet(self, engine: FasterWhisper, speech: Samples) -> None:
         said = "They met at the lake and went on to the mill where it was cold, had nothing to eat, and left again before it was dark"
         prompted = [passage(speech, 3.2, 8.5, prompt=" ".join(said.split()[start:]), stream=str(start)) for start in range(5)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.transcribe.audio import Portion, Run, Samples, media_time
-from pipeline.transcribe.context import PROMPT_WORDS, QUICK_REACH, Reach
+from pipeline.transcribe.context import PROMPT_WORDS, Reach
 from pipeline.transcribe.guards import POOR, Admitted
 from pipeline.transcribe.hearing import CAREFUL, QUICK, Hearing
 from pipeline.transcribe.model import Passage, Task
@@ -39,7 +39,7 @@ def sound(seconds: float = 60) -> Samples:
 
 
 SOUND = sound()
-FINAL_REACH = Reach(*map(media_time, RULES.known))
+REACH = Reach(*map(media_time, RULES.known))
 
 
 def recording() -> Run:
@@ -101,9 +101,9 @@ def test_terms_are_in_every_prompt(continues: bool) -> None:
     listener = Listener(continues=continues, glossary=("Kowalczyk", "mRoPE"))
     listener.quickly(1, 3)
     listener.carefully(1, 3)
-    listener.hearing.keep(EARLIER)
-    listener.quickly(5, 7)
-    listener.carefully(5, 7)
+    listener.hearing.keep(LONG_BEFORE)
+    listener.quickly(20, 22)
+    listener.carefully(20, 22)
     assert all(passage.terms == "Kowalczyk, mRoPE." for passage in listener.model.asked)
     assert any(passage.leading.startswith("Kowalczyk, mRoPE. We") for passage in listener.model.asked)
 
@@ -112,18 +112,18 @@ def test_terms_are_in_every_prompt(continues: bool) -> None:
 
 
 def test_partials_begin_with_known_words_and_go_on_after_them() -> None:
-    listener = Listener(words("so it went on", 7, 0.3))
-    listener.hearing.keep(EARLIER)
-    stable = words("And", 6, 0.4)
-    heard = listener.quickly(5.9, 8.5, stable)
+    listener = Listener(words("so it went on", 22, 0.3))
+    listener.hearing.keep(LONG_BEFORE)
+    stable = words("And", 21, 0.4)
+    heard = listener.quickly(20.9, 23.5, stable)
     assert written(heard.words) == "so it went on"
     prefix = listener.asked.prefix
-    assert written((*EARLIER, *stable)).endswith(written(prefix))
+    assert written((*LONG_BEFORE, *stable)).endswith(written(prefix))
     assert prefix[-1] == stable[-1]
-    assert QUICK_REACH.least <= stable[-1].end - prefix[0].start <= QUICK_REACH.most
+    assert REACH.least <= stable[-1].end - prefix[0].start <= REACH.most
     assert prefix[0].start.seconds - 0.2 <= begin(listener.asked) < prefix[0].start.seconds, "its first sound may be earlier"
-    assert end(listener.asked) == 8.5
-    assert f"{listener.asked.prompt} {written(prefix)}".strip() == written((*EARLIER, *stable)), "what is not heard again is in the prompt"
+    assert end(listener.asked) == 23.5
+    assert f"{listener.asked.prompt} {written(prefix)}" == written((*LONG_BEFORE, *stable)), "what is not heard again is in the prompt"
 
 
 def test_what_is_shown_is_expected_of_the_next_hearing() -> None:
@@ -151,7 +151,7 @@ def test_finals_have_the_text_before_as_a_prompt_besides() -> None:
     assert written(listener.carefully(20.9, 23).words) == "and so it went"
     prefix = listener.asked.prefix
     assert prefix == LONG_BEFORE[-len(prefix) :]
-    assert FINAL_REACH.least <= LONG_BEFORE[-1].end - prefix[0].start <= FINAL_REACH.most
+    assert REACH.least <= LONG_BEFORE[-1].end - prefix[0].start <= REACH.most
     assert f"{listener.asked.prompt} {written(prefix)}" == written(LONG_BEFORE)
 
 
@@ -162,7 +162,7 @@ def test_a_segment_too_long_for_all_that_a_final_is_led_by_is_led_by_less() -> N
     first = listener.model.asked[0]
     assert end(first) == 45.5
     assert first.prefix == LONG_BEFORE[-len(first.prefix) :]
-    assert LONG_BEFORE[-1].end - first.prefix[0].start <= QUICK_REACH.most
+    assert LONG_BEFORE[-1].end - first.prefix[0].start <= REACH.most
 
 
 def test_on_trial_a_segment_is_heard_whole_and_led_by_little() -> None:
@@ -172,7 +172,7 @@ def test_on_trial_a_segment_is_heard_whole_and_led_by_little() -> None:
     heard = asyncio.run(listener.hearing.on_trial(listener.run, at(20.9), at(23), stable, speech, "en"))
     assert written(heard.words) == "and so it went"
     assert (listener.asked.beam, listener.asked.expected) == (QUICK.beam, stable)
-    assert LONG_BEFORE[-1].end - listener.asked.prefix[0].start <= QUICK_REACH.most
+    assert LONG_BEFORE[-1].end - listener.asked.prefix[0].start <= REACH.most
 
 
 def test_no_word_that_was_known_is_told_again() -> None:
@@ -209,7 +209,7 @@ def test_audio_that_may_be_heard_again_is_needed() -> None:
         listener.quickly(n + 2, n + 3)
         listener.carefully(n + 2, n + 3)
         assert all(needed <= round(passage.start.seconds * RATE) for passage in listener.model.asked[-2:])
-        assert needed >= at(n + 2 - FINAL_REACH.most.seconds - 0.2)
+        assert needed >= at(n + 2 - REACH.most.seconds - 0.2)
 
 
 def test_no_more_than_needed_is_remembered_of_what_was_said() -> None:

@@ -1,6 +1,5 @@
 """The same clip as services over a real broker: the same finals, scenes and answers, also when a process is killed."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.graph import SERVICES
-from tests.processes import DEMO, QUESTIONS, Event, Process, of_type, read_events, running, watchword
+from tests.processes import DEMO, QUESTIONS, Event, Process, free_address, of_type, read_events, running, watchword
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(400)]
 
@@ -32,12 +31,6 @@ class Installation:
 
     def _listen(self, service: str) -> str:
         return self.env["WATCHWORD_MEMORY"] if service == "memory" else "127.0.0.1:0"
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,7 @@ from services.safety.servicer import SafetyServicer
 from services.serve import Face, Parts, face_of, known, serve, start_server
 from services.settings import Settings, Tls
 from tests.fakes import Clear, ScriptedClassifier
+from tests.processes import free_address
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(120)]
 
@@ -379,8 +380,7 @@ def test_a_port_that_is_taken_ends_the_service_before_it_begins(closed: list[str
 
 
 def test_metrics_are_served_while_the_service_runs(closed: list[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = int(free_address().rpartition(":")[2])
 
     async def main() -> bytes:
         async with asyncio.timeout(60):

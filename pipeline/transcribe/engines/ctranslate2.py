@@ -21,6 +21,7 @@ import numpy as np
 from pipeline.errors import ModelMismatch, ModelMissing
 from pipeline.transcribe.audio import Samples, sample_at
 from pipeline.transcribe.batcher import Batcher
+from pipeline.transcribe.engines import one_pass
 from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit, written_in
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel
 from pipeline.transcribe.model import LanguageGuess, Passage, check
@@ -48,12 +49,14 @@ class _Together:
     window: int
     """Samples that the decoder sees."""
     before: int
-    """Tokens before `<|startoftranscript|>`."""
+    """Tokens before `<|startoftranscript|>`, or that are taken in one pass."""
     limit: int
     """Tokens of text, prefix included."""
     beam: int
     continued: bool
     """Whether there is a prefix: only a text without one must not be empty."""
+    marked: bool
+    """Whether most of the prefix is taken in one pass (`engines.one_pass`)."""
     hypotheses: int
     """How many are asked for: several where some words are expected."""
 
@@ -70,7 +73,10 @@ class _Job:
     """The tokenizer of its language and task."""
     start: list[int]
     """Prompt, start sequence and prefix."""
-    prefix: list[int]
+    forced: int
+    """Tokens of the prefix, its last ones, that come back with the answer."""
+    known: list[int]
+    """All tokens of the prefix."""
     limit: int
     """New tokens."""
 
@@ -124,6 +130,9 @@ class FasterWhisper:
                 str(directory), device=device, compute_type=compute_type, inter_threads=cores, intra_threads=1
             )
             self._vocabulary = Vocabulary(directory, multilingual=bool(self._network.is_multilingual))
+            self._marked = one_pass.load(
+                directory, self._vocabulary.token_id, device=device, compute_type=compute_type, inter_threads=cores, intra_threads=1
+            )
             mels = int(self._network.n_mels)
         except Exception as error:
             raise ModelMismatch(f"loading {name}: {directory} holds no CTranslate2 Whisper model that runs here ({error})") from error
@@ -161,19 +170,25 @@ class FasterWhisper:
         tokens = self._vocabulary.tokens(passage)
         before = self._vocabulary.prompt(passage)
         opening = [*before, *tokens.sot_sequence, tokens.no_timestamps]
-        prefix = self._vocabulary.prefix(passage)
+        words = self._vocabulary.prefix(passage)
+        known = forced = [token for word in words for token in word]
+        marked = one_pass.arranged(self._marked[1], before, opening[len(before) :], words) if self._marked else None
+        if marked:
+            opening, forced = marked
         new = token_limit(passage)
-        limit = next((limit for limit in _LIMITS if limit >= len(prefix) + new), _LIMITS[-1])
+        limit = next((limit for limit in _LIMITS if limit >= len(forced) + new), _LIMITS[-1])
         # What CTranslate2 has room for, less the end of text.
         limit = min(limit, CONTEXT - len(opening) - 1)
-        if limit <= len(prefix):
+        if limit <= len(forced):
             return None
         heard = -(-(len(passage.samples) + passage.silence) // (2 * HOP_LENGTH)) * 2 * HOP_LENGTH
         least = max(passage.least_window, len(passage.samples) + RATE)
         window = min(WINDOW, -(-least // _WINDOWS) * _WINDOWS)
-        together = _Together(window, len(before), limit, passage.beam, bool(prefix), passage.beam if passage.expected else 1)
+        hypotheses = passage.beam if passage.expected else 1
+        leading = len(opening) if marked else len(before)
+        together = _Together(window, leading, limit, passage.beam, bool(forced), bool(marked), hypotheses)
         encoded = min(window, heard) if self._on_cpu else window
-        return _Job(passage, together, encoded, tokens, [*opening, *prefix], prefix, min(new, limit - len(prefix)))
+        return _Job(passage, together, encoded, tokens, [*opening, *forced], len(forced), known, min(new, limit - len(forced)))
 
     def _run(self, work: Sequence[_Work]) -> Sequence[_Answer]:
         """One batch, on a worker thread."""
@@ -192,8 +207,9 @@ class FasterWhisper:
         encoded = [self._completed(job) for job in jobs]
         together = jobs[0].together
         # CTranslate2 stops at half of max_length, or at what the opening leaves of it (`WhisperReplica::generate`).
-        opening = len(jobs[0].start) - len(jobs[0].prefix)
-        results = self._network.generate(
+        opening = len(jobs[0].start) - jobs[0].forced
+        network = self._marked[0] if self._marked and together.marked else self._network
+        results = network.generate(
             encoded[0] if len(jobs) == 1 else _stacked(encoded),
             [job.start for job in jobs],
             beam_size=together.beam,
@@ -201,7 +217,8 @@ class FasterWhisper:
             max_length=max(2 * together.limit, together.limit + opening - 1),
             suppress_blank=not together.continued,
             return_scores=True,
-            return_no_speech_prob=True,
+            # What stands where the marks are says nothing about that.
+            return_no_speech_prob=not together.marked,
         )
         return [self._hypothesis(*answer) for answer in zip(jobs, encoded, results, strict=True)]
 
@@ -247,15 +264,15 @@ class FasterWhisper:
     def _hypothesis(self, job: _Job, encoded: Any, result: Any) -> Hypothesis:
         choice = self._choice(job, result)
         sequence = result.sequences_ids[choice]
-        new = [token for token in sequence[len(job.prefix) :] if token < job.tokens.eot]
+        new = [token for token in sequence[job.forced :] if token < job.tokens.eot]
         # The score is a mean over all tokens, of which the prefix costs nothing and the end of text, where it came, is not counted.
         ended = len(sequence) < job.together.limit
         total = float(result.scores[choice]) * len(sequence)
         pieces = self._align(job, encoded, new[: job.limit])
         return Hypothesis(
             join_pieces(pieces, language=written_in(job.passage)),
-            total / max(1, len(sequence) - len(job.prefix) + ended),
-            float(result.no_speech_prob),
+            total / max(1, len(sequence) - job.forced + ended),
+            0.0 if job.together.marked else float(result.no_speech_prob),
             len(new) >= job.limit,
         )
 
@@ -269,7 +286,7 @@ class FasterWhisper:
         for sequence, score in zip(result.sequences_ids, result.scores, strict=True):
             if score < result.scores[0] - _AS_LIKELY:
                 break
-            text = job.tokens.decode([token for token in sequence[len(job.prefix) :] if token < job.tokens.eot])
+            text = job.tokens.decode([token for token in sequence[job.forced :] if token < job.tokens.eot])
             kept.append(common_start(compared(text, apart=apart), expected))
         return kept.index(max(kept))
 
@@ -277,12 +294,12 @@ class FasterWhisper:
         if not new:
             return []
         start, length = job.passage.start, len(job.passage.samples)
-        (alignment,) = self._network.align(encoded, job.tokens.sot_sequence, [[*job.prefix, *new]], max(2, length // HOP_LENGTH))
+        (alignment,) = self._network.align(encoded, job.tokens.sot_sequence, [[*job.known, *new]], max(2, length // HOP_LENGTH))
         return aligned(
             alignment.alignments,
             zip(*job.tokens.split_to_word_tokens(new), strict=True),
             alignment.text_token_probs,
-            first=len(job.prefix),
+            first=len(job.known),
             samples=length,
             start=start,
         )

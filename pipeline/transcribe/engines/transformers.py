@@ -73,7 +73,7 @@ class TransformersWhisper(Threaded):
         import torch
 
         tokens = self._vocabulary.tokens(passage)
-        before, prefix = self._vocabulary.prompt(passage), self._vocabulary.prefix(passage)
+        before, prefix = self._vocabulary.prompt(passage), [token for word in self._vocabulary.prefix(passage) for token in word]
         opening = [*tokens.sot_sequence, tokens.no_timestamps]
         limit = min(token_limit(passage), CONTEXT - len(before) - len(opening) - len(prefix) - 1)
         if limit <= 0:

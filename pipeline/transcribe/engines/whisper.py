@@ -68,6 +68,8 @@ class Vocabulary:
         known = [str(tokenizer.id_to_token(token)).strip("<|>") for token in range(first + 1, last)]
         self.languages = frozenset(known if multilingual else ["en"])
         """BCP 47 languages that the model can be told."""
+        self.token_id: Any = tokenizer.token_to_id
+        """The id of a token, or `None`."""
         self._make: Any = lambda language, task: Tokenizer(tokenizer, multilingual, task=task, language=language)
         self._made: dict[tuple[str, str], Any] = {}
 
@@ -88,10 +90,10 @@ class Vocabulary:
         kept = [*terms, *said[max(0, whole - length) :]]
         return [tokens.sot_prev, *kept] if kept else []
 
-    def prefix(self, passage: Passage) -> list[int]:
-        """The tokens of the words that are known."""
+    def prefix(self, passage: Passage) -> list[list[int]]:
+        """The tokens of each of the words that are known."""
         tokens = self.tokens(passage)
-        return [token for word in passage.prefix for token in word.tokens or tokens.encode(" " + word.text)]
+        return [list(word.tokens or tokens.encode(" " + word.text)) for word in passage.prefix]
 
 
 def warped(attention: NDArray[np.float32]) -> list[tuple[int, int]]:
