@@ -17,7 +17,7 @@ from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption.model import Description, SceneView, Shot, load, telling
 from pipeline.caption.pictures import decode
-from pipeline.caption.style import QUESTION, Style
+from pipeline.caption.style import PLAIN, QUESTION, Style
 from pipeline.caption.vlm import Preprocessing, VlmCaptioner, load_vlm, patchify
 from pipeline.caption.vlm.patches import affordable, whole_tokens
 from pipeline.caption.vlm.worker import Job, Limits
@@ -97,11 +97,13 @@ def _seen(captioner: VlmCaptioner, view: SceneView) -> tuple[np.ndarray[Any, Any
     hook = rotary.register_forward_pre_hook(
         lambda _, args, kwargs: calls.append((kwargs["position_ids"] if len(args) < 2 else args[1]).numpy()), with_kwargs=True
     )
+    # Two scenes at once, so that an instruction is read by itself; both are the same.
     captioner.worker.prefixes.clear()
-    describe(captioner, view)
+    captioner.worker.run(_jobs(view, view))
     hook.remove()
-    ids = [call[:, 0] if call.ndim == 3 else np.repeat(call, 3, axis=0) for call in calls]
-    return np.concatenate(ids[:2], axis=1), [step[:, 0].tolist() for step in ids[2:]]
+    ids = [call[:, 0] if call.ndim == 3 else np.repeat(call[:1], 3, axis=0) for call in calls]
+    prompt = [each for each in ids if each.shape[1] > 1]
+    return np.concatenate(prompt, axis=1), [step[:, 0].tolist() for step in ids[len(prompt) :]]
 
 
 def test_pictures_follow_the_clock(captioner: VlmCaptioner) -> None:
@@ -116,8 +118,10 @@ def test_pictures_follow_the_clock(captioner: VlmCaptioner) -> None:
     assert prompt[:, first + 32].tolist() == [int(prompt[:, : first + 32].max()) + 1] * 3
 
 
-def test_written_tokens_go_on_behind_the_prompt(each: VlmCaptioner) -> None:
-    prompt, written = _seen(each, scene(1, 2, 30))
+@pytest.mark.parametrize("style", [PLAIN, Style(prompt="It is a harbour.")], ids=["one go", "instruction first"])
+def test_written_tokens_go_on_behind_the_prompt(each: VlmCaptioner, style: Style) -> None:
+    describe(each, scene(5, style=style))
+    prompt, written = _seen(each, scene(1, 2, 30, style=style))
     assert written == [[int(prompt.max()) + 1 + step] * 3 for step in range(len(written))]
     assert len(written) > 3
 

@@ -27,6 +27,8 @@ from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
 MOST_SHOTS = 16
 LEAST_SCENE_TOKENS = 64
 """With less of pictures there is nothing to describe."""
+LEAST_PREFIX = 64
+"""Tokens of an instruction from which it is worth keeping: reading all in one go is quicker by itself than going on from a cache."""
 FULL_SIZE = (448, 448)
 """Of a picture; larger ones are made smaller."""
 
@@ -169,10 +171,12 @@ class Worker:
             return self._take(job, token, certainty)
 
         fixed = written.fixed
-        prefix = self.prefixes.get(fixed) if fixed else None
-        if fixed and prefix is None and alone:
+        if len(fixed) < LEAST_PREFIX:
+            return Row([fixed, *parts] if fixed else parts, times, take)
+        prefix = self.prefixes.get(fixed)
+        if prefix is None and alone:
             return Row([fixed, *parts], times, take, keep=len(fixed))
-        if fixed and prefix is None:
+        if prefix is None:
             prefix = self._decoder.read(fixed)
             self.prefixes.put(fixed, prefix, prefix.nbytes)
         return Row(parts, times, take, prefix)
