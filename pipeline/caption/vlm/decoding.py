@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ATTENTION_ON_CPU = 3.4
+"""How much longer an operation of attention takes than one of a product of matrices, in bfloat16 on one core (docs/log.md)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prefix:
     """A beginning that has been read: what the network keeps of it."""
@@ -68,6 +72,19 @@ class Decoder:
         ids = torch.from_numpy(placed.ids).to(self._network.device)
         self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
         return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), placed)
+
+    def worth_going_on(self, known: int, rest: int) -> bool:
+        """Whether going on from so many tokens costs less than reading them again with the rest, for a row by itself.
+
+        In one go attention is causal, and half of it is left out; going on it needs a mask, and all of it is done.
+        """
+        config = self._text_config
+        heads, layers, width = config.num_attention_heads, config.num_hidden_layers, config.hidden_size
+        each = getattr(config, "head_dim", None) or width // heads
+        token = 2 * layers * (2 * width * each * (heads + config.num_key_value_heads) + 3 * width * config.intermediate_size)
+        pair = 4 * layers * heads * each * (ATTENTION_ON_CPU if self._network.device.type == "cpu" else 1)
+        whole = known + rest
+        return bool(rest * token + rest * whole * pair < whole * token + whole**2 / 2 * pair)
 
     def write(self, rows: Sequence[Row]) -> None:
         """Read the prompts of the rows and write until each row has enough."""

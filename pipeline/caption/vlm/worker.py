@@ -28,7 +28,7 @@ MOST_SHOTS = 16
 LEAST_SCENE_TOKENS = 64
 """With less of pictures there is nothing to describe."""
 LEAST_PREFIX = 64
-"""Tokens of an instruction from which it is worth keeping: reading all in one go is quicker by itself than going on from a cache."""
+"""Tokens of an instruction from which it may be worth keeping."""
 FULL_SIZE = (448, 448)
 """Of a picture; larger ones are made smaller."""
 
@@ -174,8 +174,9 @@ class Worker:
         if len(fixed) < LEAST_PREFIX:
             return Row([fixed, *parts] if fixed else parts, times, take)
         prefix = self.prefixes.get(fixed)
-        if prefix is None and alone:
-            return Row([fixed, *parts], times, take, keep=len(fixed))
+        rest = sum(part.count if isinstance(part, Features) else len(part) for part in parts)
+        if alone and (prefix is None or not self._decoder.worth_going_on(len(fixed), rest)):
+            return Row([fixed, *parts], times, take, keep=len(fixed) if prefix is None else 0)
         if prefix is None:
             prefix = self._decoder.read(fixed)
             self.prefixes.put(fixed, prefix, prefix.nbytes)
