@@ -16,6 +16,7 @@ ITEM_SECONDS = Histogram(
     ["step"],
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
+PACKETS_DAMAGED = Counter("watchword_packets_damaged", "Audio packets that could not be decoded; what is beside them is heard.")
 STREAMS_LIVE = Gauge("watchword_streams_live", "Streams that a step is working on.", ["step"])
 RECORDS_HELD = Gauge("watchword_records_held", "Records that would be read again after a crash.", ["step"])
 STREAMS_SUSPENDED = Counter("watchword_streams_suspended", "Streams let go after a long silence; they may go on.", ["step"])

@@ -63,11 +63,11 @@ ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
 
 async def through(
-    stage: Stage, items: AsyncIterator[Message], refused: list[MediaUndecodable] | None = None
+    stage: Stage, items: AsyncIterator[Message], refused: Callable[[MediaUndecodable], object] | None = None
 ) -> AsyncGenerator[Message, None]:
     """Send one stream's items through a stage and tell what it says; the stage is closed in the end.
 
-    Items that cannot be decoded end it, unless they are to be noted in `refused`: then they are passed over.
+    Items that cannot be decoded end it, unless `refused` is to be told of them: then they are passed over.
     """
     try:
         async for item in items:
@@ -77,7 +77,7 @@ async def through(
             except MediaUndecodable as error:
                 if refused is None:
                     raise
-                refused.append(error)
+                refused(error)
         async for said in stage.flush():
             yield said
     except (WatchwordError, grpc.RpcError):

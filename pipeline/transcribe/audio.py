@@ -39,6 +39,8 @@ class Portion:
     start: int
     """Absolute number of the first sample."""
     samples: Samples
+    is_bridge: bool = False
+    """Whether it stands for sound that was lost."""
 
     @property
     def end(self) -> int:
@@ -47,7 +49,7 @@ class Portion:
 
 
 class Run:
-    """Consecutive portions without a hole."""
+    """Consecutive portions; what little is missing between two is bridged with silence."""
 
     def __init__(self) -> None:
         self._portions: list[Portion] = []
@@ -78,16 +80,26 @@ class Run:
 
     @property
     def borders(self) -> list[int]:
-        """Where portions end, as absolute sample numbers in ascending order."""
-        return [portion.end for portion in self._portions]
+        """Where portions end, as absolute sample numbers in ascending order; not beside a bridge, which may lie within an item."""
+        following = [*self._portions[1:], None]
+        return [
+            portion.end
+            for portion, after in zip(self._portions, following, strict=True)
+            if not portion.is_bridge and (after is None or not after.is_bridge)
+        ]
 
     def append(self, portion: Portion) -> None:
         """Add the portion that follows."""
         self._portions.append(portion)
 
+    def bridge(self, start: int) -> None:
+        """Let silence stand for what is missing up to the portion that starts there."""
+        lost = np.zeros(start - self.end, np.float32)
+        self._portions.append(Portion(self._portions[-1].needed, self.end, lost, is_bridge=True))
+
     def shorten(self, length: int) -> None:
-        """Forget the oldest portions as long as at least `length` samples stay."""
-        while self._portions and self.end - self._portions[0].end >= length:
+        """Forget the oldest portions as long as at least `length` samples stay; a bridge is never the first."""
+        while self._portions and (self._portions[0].is_bridge or self.end - self._portions[0].end >= length):
             del self._portions[0]
         self._needed = None
 
@@ -99,8 +111,8 @@ class Run:
             del self._portions[0]
 
     def after(self, border: int) -> list[Portion]:
-        """The portions behind a border."""
-        return [portion for portion in self._portions if portion.start >= border]
+        """The portions behind a border, as they came: without bridges."""
+        return [portion for portion in self._portions if portion.start >= border and not portion.is_bridge]
 
     def samples(self, start: int, end: int) -> Samples:
         """The audio between two absolute sample numbers within the run."""

@@ -31,7 +31,8 @@ class Belief:
     probability: float = 0.0
     """That it is the language spoken, 0 to 1; 0 while nothing was identified."""
     kept: bool = False
-    """Whether it takes two sure guesses in a row for another language to change it; until then one guess does."""
+    """Whether it takes two sure guesses in a row for another language to change it; until then one does that is sure or likelier, and
+    two of any kind."""
     rival: str | None = None
     """The language that the latest guess spoke for instead."""
 
@@ -50,8 +51,11 @@ class Belief:
         best = guesses[0]
         enough = speech >= ENOUGH
         if not self.kept:
+            sure = enough and best.probability >= SURE
+            if best.language not in (self.language, self.rival) and best.probability < self.probability and not sure:
+                return replace(self, rival=best.language)
             again = self.probability > 0 and best.language == self.language
-            return Belief(best.language, best.probability, kept=again or (enough and best.probability >= SURE))
+            return Belief(best.language, best.probability, kept=again or sure)
         if best.language == self.language:
             return replace(self, probability=best.probability, rival=None)
         if best.probability < SURE:

@@ -55,13 +55,15 @@ class Rules:
     """Where there is no pause, everything is forgotten here, where it is quietest."""
     quiet: float = 0.05
     """It is taken to be between two words where the power is below this share of the mean (-13 dB)."""
+    bridged: int = RATE * 3 // 5
+    """So much lost sound is taken for silence, a chunk of the longest and a little more; where more is lost everything is forgotten."""
     unheard: int = RATE
     """This much speech after the last word of a hypothesis means that the model stopped early, and the rest is heard again."""
 
 
 RULES = Rules()
 """For captions that someone is waiting for."""
-UNHURRIED = Rules(close=RATE * 10, again=RATE * 4, longest=RATE * 18, on_trial=False, known=(RATE * 2, RATE * 4))
+UNHURRIED = Rules(close=RATE * 10, again=RATE * 4, longest=RATE * 18, on_trial=False)
 """For finals alone: longer segments are heard fewer times, need less before them, and are a little more often right."""
 
 

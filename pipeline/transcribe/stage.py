@@ -44,7 +44,7 @@ from pipeline.transcribe.segmentation import RULES, UNHURRIED, Move, Rules, Stre
 from pipeline.transcribe.stability import TRUST, Standing, Trust, continuation, corrections, corrects
 from pipeline.transcribe.statistics import Statistics
 from pipeline.transcribe.vad import SpeechDetector
-from pipeline.transcribe.words import HeardWord, written
+from pipeline.transcribe.words import HeardWord, within, written
 
 _log = structlog.get_logger(__name__)
 
@@ -107,6 +107,11 @@ class Transcribe:
         needed = self._run.needed if self._run else self._origins.needed_next()
         return self._origins.count - needed + 1
 
+    @property
+    def damaged(self) -> int:
+        """Packets that could not be decoded so far."""
+        return self._decoder.damaged
+
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Take an `AudioEvent`; raises what `AudioDecoder.decode` raises."""
         assert isinstance(item, events_pb2.AudioEvent)
@@ -133,7 +138,7 @@ class Transcribe:
             self._conditioner.reset()
             yield events_pb2.TranscriptEvent(gap=item.gap)
             return
-        blocks = await asyncio.to_thread(self._decoder.decode, item.chunk)
+        blocks = await self._decode(item.chunk)
         before = deepcopy(self._origins)
         try:
             async for event in self._take(item.chunk, blocks):
@@ -148,6 +153,13 @@ class Transcribe:
         if self._statistics.due(self._latest):
             yield self._tell_statistics(self._latest)
 
+    async def _decode(self, chunk: media_pb2.MediaChunk) -> list[AudioBlock]:
+        damaged = self.damaged
+        try:
+            return await asyncio.to_thread(self._decoder.decode, chunk)
+        finally:
+            telemetry.PACKETS_DAMAGED.inc(self.damaged - damaged)
+
     async def _take(self, chunk: media_pb2.MediaChunk, blocks: list[AudioBlock]) -> AsyncIterator[events_pb2.TranscriptEvent]:
         if chunk.sequence == 0:
             async for event in self._end_run():
@@ -161,9 +173,6 @@ class Transcribe:
                 continue
             portion = Portion(self._origins.needed(), block.start, samples)
             self._pace.received(len(samples))
-            if self._run and portion.start != self._run.end:
-                async for event in self._end_run():
-                    yield event
             async for event in self._feed([portion]):
                 yield event
 
@@ -203,6 +212,12 @@ class Transcribe:
         waiting = deque(portions)
         while waiting:
             portion = waiting.popleft()
+            missing = portion.start - self._run.end if self._run else 0
+            if 0 < missing <= self._rules.bridged:
+                self._run.bridge(portion.start)
+            elif missing:
+                async for event in self._end_run():
+                    yield event
             self._run.append(portion)
             segment, memory = await self._hear(), self._listener.memory
             if segment is None or memory is None:
@@ -396,7 +411,8 @@ class Transcribe:
         self._hearing.keep(words)
         if not words and segment.said is None:
             return
-        event = self._event(segment, end, words, len(words))
+        # A border lies on a grid, and so up to 20 ms before the last word's end.
+        event = self._event(segment, end, within(words, media_time(segment.start), media_time(end)), len(words))
         event.segment.is_final = True
         event.segment.corrected = corrects(stable, words)
         for index in corrections(stable, words):

@@ -12,6 +12,12 @@ UNSPACED = frozenset(["zh", "ja", "th", "lo", "my", "yue"])
 _OPENING = re.compile(r"[\"'“‘(\[{¿¡「『（《【]+")
 _BRACKETS = frozenset("「『（《【")
 """Opening marks that need no space before them to be told from closing ones."""
+_CLOSING = "\"'”’)]」』）》】"
+_OPENERS = "\"'“‘([{¿¡「『（《【"
+_ENDS = (".", "?", "!", "…", "。", "？", "！")
+_TITLES = frozenset(
+    ["mr", "mrs", "ms", "dr", "prof", "st", "mt", "rev", "gen", "col", "capt", "lt", "sgt", "sen", "hon", "vs", "mme", "fr", "hr"]
+)
 _LATIN = re.compile(r"[a-z0-9]", re.IGNORECASE)
 
 
@@ -109,6 +115,16 @@ def join_pieces(pieces: Iterable[Piece], *, language: str = "en") -> tuple[Heard
     return tuple(words)
 
 
+def within(words: Iterable[HeardWord], start: MediaTime, end: MediaTime) -> tuple[HeardWord, ...]:
+    """The words with their times cut to a span."""
+    return tuple(
+        word
+        if start <= word.start and word.end <= end
+        else replace(word, start=min(max(word.start, start), end), end=min(max(word.end, start), end))
+        for word in words
+    )
+
+
 def common_start(one: Sequence[str], other: Sequence[str]) -> int:
     """How many words both begin with."""
     return next((index for index, (word, twin) in enumerate(zip(one, other, strict=False)) if word != twin), min(len(one), len(other)))
@@ -119,6 +135,18 @@ def written(words: Sequence[HeardWord]) -> str:
     return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
 
 
+def closes_sentence(text: str, following: str = "") -> bool:
+    """Whether a written word closes a sentence; `following` is the next one, if it is known.
+
+    A title or an initial does not ("Mr.", "J."), nor does what goes on in lower case ("Ask not… what").
+    """
+    bare = text.rstrip(_CLOSING)
+    if not bare.endswith(_ENDS) or following.lstrip(_OPENERS)[:1].islower():
+        return False
+    name = bare[:-1].lstrip(_OPENERS).lower()
+    return not bare.endswith(".") or not (name in _TITLES or (len(name) == 1 and name.isalpha() and name.isascii() and name != "i"))
+
+
 def ends_sentence(words: Sequence[HeardWord]) -> bool:
     """Whether the last word closes a sentence."""
-    return bool(words) and words[-1].text.rstrip("\"'”’)]」』）》】").endswith((".", "?", "!", "…", "。", "？", "！"))
+    return bool(words) and closes_sentence(words[-1].text)

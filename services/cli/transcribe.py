@@ -12,7 +12,16 @@ from pathlib import Path
 
 from watchword.v1.events_pb2 import AudioEvent, TranscriptEvent
 
-from pipeline.errors import MediaError, MessageError, SettingInvalid, SourceError, SourceInvalid, WatchwordError, reason_name
+from pipeline.errors import (
+    MediaError,
+    MediaUndecodable,
+    MessageError,
+    SettingInvalid,
+    SourceError,
+    SourceInvalid,
+    WatchwordError,
+    reason_name,
+)
 from pipeline.media import chunks as chunk_rules
 from pipeline.media.address import shown
 from pipeline.media.source import open_source
@@ -156,6 +165,10 @@ async def _hear(file: _File, stages: Stages, reached: Reached) -> None:
         await _take_in(file, stage, reached)
         async for said in stage.flush():
             _keep(said, file.heard)
+        if stage.damaged and not file.heard.problems and file.heard.failure is None:
+            packets = "1 packet" if stage.damaged == 1 else f"{stage.damaged} packets"
+            told = f"{file.heard.source}: of its sound {packets} could not be decoded; what was said there is missing"
+            file.heard.problems.append(MediaUndecodable(told))
     except WatchwordError as error:
         file.heard.failure = error
     finally:

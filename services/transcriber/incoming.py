@@ -7,7 +7,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 from watchword.v1.media_pb2 import AudioParameters, MediaChunk, Packet, Rational
 from watchword.v1.transcribe_service_pb2 import Pcm, SampleFormat
 
@@ -75,7 +74,7 @@ class Samples:
         self._sequence = 0
 
     def add(self, audio: bytes) -> Iterator[MediaChunk]:
-        """The chunks that are complete with these bytes; raises `RequestInvalid` for a float that is no number."""
+        """The chunks that are complete with these bytes."""
         self._waiting += audio
         size = self._span * self._frame
         while len(self._waiting) >= size:
@@ -96,9 +95,6 @@ class Samples:
             )
 
     def _chunk(self, data: bytes) -> MediaChunk:
-        if self._parameters.codec == "pcm_f32le" and not np.isfinite(np.frombuffer(data, "<f4")).all():
-            at = self._sent / self._parameters.sample_rate
-            raise RequestInvalid(f"stream {self._stream_id}: a sample at about {at:.1f} s is no number (NaN or infinite)")
         count = len(data) // self._frame
         chunk = MediaChunk(
             stream_id=self._stream_id,

@@ -9,7 +9,8 @@ from watchword.v1 import events_pb2, transcribe_service_pb2, transcribe_service_
 from watchword.v1.media_pb2 import MediaChunk
 from watchword.v1.transcribe_service_pb2 import StreamingTranscribeConfig, StreamingTranscribeRequest, StreamingTranscribeResponse
 
-from pipeline.errors import MediaUndecodable, Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError
+from pipeline import telemetry
+from pipeline.errors import MediaUndecodable, Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError, reason_name
 from pipeline.stage import Stage
 from pipeline.transcribe.options import Options
 from services import speech
@@ -65,13 +66,13 @@ class TranscribeServicer(transcribe_service_pb2_grpc.TranscribeServiceServicer):
         config, requests = await after_config(request_iterator, "StreamingTranscribeRequest")
         stage = self._make_stage(config.stream_id, self._asked(config))
         audio = _Audio(config, requests)
-        refused: list[MediaUndecodable] = []
-        async with aclosing(audio.events()) as events, aclosing(through(stage, events, refused)) as said:
+        refused = _Refused()
+        async with aclosing(audio.events()) as events, aclosing(through(stage, events, refused.note)) as said:
             async for event in said:
                 if response := _response(event, config.interim_results):
                     await context.write(response)
-        if audio.failure is not None or refused:
-            raise audio.failure or refused[0]
+        if failure := audio.failure or refused.first:
+            raise failure
 
     def _asked(self, config: StreamingTranscribeConfig) -> Options:
         """The settings' options with what the call asks for; raises `RequestInvalid`."""
@@ -83,6 +84,18 @@ class TranscribeServicer(transcribe_service_pb2_grpc.TranscribeServiceServicer):
         except SettingInvalid as error:
             raise RequestInvalid(f"stream {config.stream_id}: {error}") from error
         return options
+
+
+class _Refused:
+    """What of a call's audio could not be decoded: counted, and the first is told when all is heard."""
+
+    def __init__(self) -> None:
+        self.first: MediaUndecodable | None = None
+
+    def note(self, error: MediaUndecodable) -> None:
+        """Count it."""
+        telemetry.ERRORS.labels("transcribe", reason_name(error.reason)).inc()
+        self.first = self.first or error
 
 
 class _Audio:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import SettingInvalid
-from pipeline.stage import Stage
 from pipeline.transcribe import model, vad
 from pipeline.transcribe.model import Transcriber, check_language
 from pipeline.transcribe.options import AUTO, Options
@@ -41,7 +40,7 @@ class Stages:
         if options.translate and len(languages) == 1:
             raise SettingInvalid(f"translation: {name} knows one language only; set a multilingual Whisper model to translate")
 
-    def make(self, stream_id: str, options: Options) -> Stage:
+    def make(self, stream_id: str, options: Options) -> Transcribe:
         """A stage for one stream."""
         return Transcribe(stream_id, self.transcriber, self.detector, options=options)
 

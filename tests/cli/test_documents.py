@@ -92,6 +92,8 @@ def test_a_translation_has_two_tracks_which_cannot_both_be_printed(tmp_path: Pat
 class Refusing:
     """A stage that fails at its second item, and says one final in the end."""
 
+    damaged = 0
+
     def __init__(self, error: WatchwordError) -> None:
         self.closed = False
         self._error = error

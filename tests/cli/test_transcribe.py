@@ -156,6 +156,22 @@ def test_of_a_truncated_file_what_is_there_is_written(tmp_path: Path) -> None:
     assert [problem["reason"] for problem in found["problems"]] == ["SOURCE_TRUNCATED"]
 
 
+def test_damaged_packets_are_told_and_the_rest_is_heard(tmp_path: Path) -> None:
+    sound = bytearray(excerpt(tmp_path / "damaged.aac", 4.0).read_bytes())
+    middle = len(sound) * 3 // 4
+    for frame in range(3):
+        start = sound.index(b"\xff\xf1", middle + 400 * frame)
+        sound[start + 7 : start + 60] = bytes(range(200, 253))
+    (tmp_path / "damaged.aac").write_bytes(sound)
+    done = watchword("transcribe", tmp_path / "damaged.aac")
+    assert done.returncode == INCOMPLETE, done.stderr
+    assert done.stdout.startswith("Welcome to the")
+    (told,) = refusals(done)
+    assert re.search(
+        r"damaged\.aac: of its sound [1-3] packets? could not be decoded; what was said there is missing \[MEDIA_UNDECODABLE\]", told
+    )
+
+
 def test_where_nobody_speaks_there_is_nothing_to_write() -> None:
     done = watchword("transcribe", clip(Spec(seconds=4, video=None, audio="pcm_s16le", container="wav", sound="silence")))
     assert (done.returncode, done.stdout) == (0, "")
@@ -200,7 +216,7 @@ def excerpt(path: Path, seconds: float) -> Path:
         av.open(str(DEMO)) as demo,
         av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".m4a" else {}) as container,
     ):
-        track = container.add_stream("aac" if path.suffix == ".m4a" else "pcm_s16le", rate=16_000, layout="mono")
+        track = container.add_stream("aac" if path.suffix in (".m4a", ".aac") else "pcm_s16le", rate=16_000, layout="mono")
         resampler = av.AudioResampler(format=track.format, layout="mono", rate=16_000)
         for frame in demo.decode(audio=0):
             if frame.time is not None and frame.time < seconds:

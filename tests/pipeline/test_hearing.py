@@ -92,7 +92,7 @@ def test_where_nothing_was_said_the_segment_is_heard_alone(quickly: bool) -> Non
     assert written(heard.words) == "so it goes"
     assert (begin(listener.asked), end(listener.asked)) == (1, 3)
     assert (listener.asked.prefix, listener.asked.prompt, listener.asked.stream) == ((), "", "s")
-    assert listener.asked.beam == (QUICK.beam if quickly else CAREFUL.beam)
+    assert listener.asked.silence == (QUICK.silence if quickly else CAREFUL.silence)
     assert listener.asked.task is Task.TRANSCRIBE
 
 
@@ -171,7 +171,7 @@ def test_on_trial_a_segment_is_heard_whole_and_led_by_little() -> None:
     stable, speech = words("and", 21), [Stretch(at(20.9), at(23))]
     heard = asyncio.run(listener.hearing.on_trial(listener.run, at(20.9), at(23), stable, speech, "en"))
     assert written(heard.words) == "and so it went"
-    assert (listener.asked.beam, listener.asked.expected) == (QUICK.beam, stable)
+    assert (listener.asked.silence, listener.asked.expected) == (QUICK.silence, stable)
     assert LONG_BEFORE[-1].end - listener.asked.prefix[0].start <= REACH.most
 
 

@@ -32,12 +32,19 @@ def test_the_first_guess_is_taken_whatever_it_is() -> None:
 
 def test_a_guess_from_little_speech_does_not_stick() -> None:
     first = heard(NOTHING, ("de", 0.99), speech=ENOUGH - 1)
-    assert heard(first, ("fr", 0.5)).language == "fr"
+    assert heard(first, ("fr", SURE)).language == "fr"
 
 
 def test_an_unsure_guess_does_not_stick() -> None:
-    first = heard(NOTHING, ("de", UNSURE))
-    assert heard(first, ("fr", UNSURE)).language == "fr"
+    first = heard(NOTHING, ("de", 0.5))
+    assert heard(first, ("fr", 0.51)).language == "fr"
+
+
+def test_one_poor_guess_does_not_change_a_better_one_and_two_in_a_row_do() -> None:
+    first = heard(NOTHING, ("es", 0.95), speech=FIRST)
+    assert heard(first, ("th", 0.49), speech=FIRST) == Belief("es", 0.95, rival="th")
+    assert heard(first, ("th", 0.49), ("la", 0.3), speech=FIRST).language == "es"
+    assert heard(first, ("th", 0.49), ("th", 0.3), speech=FIRST).language == "th"
 
 
 def test_a_sure_guess_from_enough_speech_sticks() -> None:

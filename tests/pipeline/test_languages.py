@@ -282,7 +282,7 @@ def test_only_what_becomes_final_is_heard_carefully() -> None:
     model = MultilingualTranscriber(script)
     spoken = Heard(events(packets(hum(31, {"en": script}))), model)
     assert len(spoken.finals) > 3
-    assert sum(passage.beam == CAREFUL.beam for passage in model.asked) == len(spoken.finals)
+    assert sum(passage.silence == CAREFUL.silence for passage in model.asked) == len(spoken.finals)
 
 
 # Terms
@@ -347,7 +347,7 @@ def test_what_the_last_final_takes_back_was_taken_back() -> None:
     class Inventive(MultilingualTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
             known = await super().transcribe(passage)
-            if passage.beam == CAREFUL.beam or written(known.words[-1:]) != "then":
+            if passage.silence == CAREFUL.silence or written(known.words[-1:]) != "then":
                 return known
             end = known.words[-1].end
             return replace(known, words=(*known.words, HeardWord("um", end, end + MediaTime.of(0.1), 0.05)))
@@ -373,7 +373,7 @@ def test_a_final_has_at_least_as_many_words_as_were_promised() -> None:
     class Deaf(MultilingualTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
             known = await super().transcribe(passage)
-            return known if passage.beam == QUICK.beam else Hypothesis()
+            return known if passage.silence == QUICK.silence else Hypothesis()
 
     found = Heard(events(packets(hum(4, {"en": script}))), Deaf(script))
     promised = max(segment.stable for segment in found.segments if not segment.is_final)

@@ -322,7 +322,19 @@ def test_punctuation_has_no_part_in_a_words_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "ended"), [("It is.", True), ('"Is it?"', True), ("It is,", False), ("", False), ("是。", True), ("「はい！」", True)]
+    ("text", "ended"),
+    [
+        ("It is.", True),
+        ('"Is it?"', True),
+        ("It is,", False),
+        ("", False),
+        ("是。", True),
+        ("「はい！」", True),
+        ("Dear Mr.", False),
+        ("by J.", False),
+        ("It was I.", True),
+        ("It is No.", True),
+    ],
 )
 def test_sentences_end(text: str, ended: bool) -> None:
     assert ends_sentence(words(text)) is ended

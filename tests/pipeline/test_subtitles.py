@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
-from pipeline.subtitles import LINE, LONGEST, SHORTEST, Cue, cues, subrip, tracks, webvtt
+from pipeline.line_breaks import LINE, LONGEST, READ_PER_S, SHORTEST
+from pipeline.subtitles import APART, LINGERING, Cue, cues, subrip, tracks, webvtt
 from pipeline.timeline import MediaTime
 
 pytestmark = pytest.mark.unit
@@ -66,14 +67,51 @@ def test_every_word_is_shown_once_in_readable_cues() -> None:
 
 
 def test_cues_break_at_sentences_and_clauses() -> None:
-    found = cues([segment(SPEECH)])
-    assert " ".join(found[0].lines).endswith("three days.")
-    assert " ".join(found[1].lines).endswith("pounds,")
+    found = [" ".join(cue.lines) for cue in cues([segment(SPEECH)])]
+    assert found[0] == "The conference opens on Monday, and it lasts for three days."
+    assert found[1].startswith("A ticket costs 25 pounds,")
+    assert all(text.split()[-1] not in ("the", "a", "of", "in", "for", "and", "when", "is") for text in found)
 
 
-def test_lines_are_balanced() -> None:
-    (cue,) = cues([segment("This tall tower looks over a wide and very quiet lake.")])
-    assert cue.lines == ("This tall tower looks over", "a wide and very quiet lake.")
+def test_a_sentence_that_just_does_not_fit_is_parted_in_the_middle() -> None:
+    text = "Everybody who bought tickets yesterday evening received several beautiful photographs of mountains afterwards"
+    first, second = cues([segment(text)])
+    assert len(" ".join(second.lines)) > 30
+    assert len(" ".join(first.lines)) > 30
+
+
+def test_a_cue_goes_on_over_finals_that_end_in_the_middle_of_a_sentence() -> None:
+    (cue,) = cues([segment("Bring your passport and a warm", 2.0), segment("coat.", 3.82)])
+    assert " ".join(cue.lines) == "Bring your passport and a warm coat."
+    assert cue.start == MediaTime.of(2.0)
+
+
+def test_what_is_said_in_another_language_has_a_cue_of_its_own() -> None:
+    french = segment("Bonjour.", 1.4)
+    french.language = "fr"
+    assert [cue.lines for cue in cues([segment("Hello.", 1.0), french])] == [("Hello.",), ("Bonjour.",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "upper"),
+    [
+        ("The cakes of the day are made by a baker called David.", "The cakes of the day are made"),
+        ("This rocket stands on the launch pad ready to fly.", "This rocket stands"),
+        ("The cat lives in the garden, and her name is Ruby Tuesday.", "The cat lives in the garden,"),
+        ("Twelve white horses drink cold water before breakfast.", "Twelve white horses drink"),
+    ],
+)
+def test_lines_break_where_one_would_pause_and_are_balanced(text: str, upper: str) -> None:
+    (cue,) = cues([segment(text)])
+    assert cue.lines == (upper, text[len(upper) + 1 :])
+
+
+@pytest.mark.parametrize(
+    "text", ["We met Mr. Brown and J. Smith at noon in the large hall.", "And so he asked… what you can do for your country now."]
+)
+def test_a_title_and_a_hesitation_end_no_sentence(text: str) -> None:
+    (cue,) = cues([segment(text)])
+    assert not cue.lines[0].endswith((".", "…"))
 
 
 def test_a_cue_starts_with_its_first_word_and_never_precedes_it() -> None:
@@ -115,11 +153,39 @@ def test_a_translation_is_another_track() -> None:
     assert tracks([]) == {"": []}
 
 
-def test_short_cues_in_a_row_do_not_overlap() -> None:
-    found = cues([segment("No.", 1.0), segment("Yes.", 1.4), segment("Perhaps.", 1.8)])
-    assert [cue.lines for cue in found] == [("No.",), ("Yes.",), ("Perhaps.",)]
-    assert all(first.end <= second.start for first, second in pairwise(found))
+def test_short_sentences_in_a_row_share_a_cue() -> None:
+    (cue,) = cues([segment("No.", 1.0), segment("Yes.", 1.4), segment("Perhaps.", 1.8)])
+    assert cue.lines == ("No. Yes. Perhaps.",)
+
+
+def test_a_sentence_does_not_begin_in_the_cue_of_another_one() -> None:
+    said = [segment("For they require sleep to rest them of their fatigue.", 1.0), segment("It seems probable,", 4.9)]
+    said.append(segment("that only some of the tribes and their families found a way to Egypt.", 6.0))
+    assert cues(said)[0].lines[-1].endswith("fatigue.")
+
+
+def test_cues_that_come_too_fast_wait_and_do_not_overlap() -> None:
+    fast = [segment("No.", 1.0), segment("Ja.", 1.4), segment("Perhaps.", 1.8)]
+    fast[1].language = "de"
+    found = cues(fast)
+    assert [cue.lines for cue in found] == [("No.",), ("Ja.",), ("Perhaps.",)]
+    assert all(second.start - first.end >= APART for first, second in pairwise(found))
     assert all(cue.end - cue.start >= SHORTEST for cue in found)
+
+
+def test_a_cue_stays_until_it_can_be_read_where_nothing_follows() -> None:
+    hasty, calm = cues(
+        [segment("Sixty characters are read in three and a half seconds, or so.", 1.0, each=0.1), segment("Good.", 20.0, each=2)]
+    )
+    assert (hasty.end - hasty.start).seconds == pytest.approx(len(" ".join(hasty.lines)) / READ_PER_S, abs=0.1)
+    assert calm.end == MediaTime.of(22.0) + LINGERING
+
+
+def test_a_cue_makes_room_for_the_next_one() -> None:
+    first, second = cues(
+        [segment("The conference opens on Monday and lasts for three days. A ticket costs 25 pounds, and lunch is included.", 2.0)]
+    )
+    assert second.start - first.end == APART
 
 
 def test_a_word_longer_than_a_line_stands_alone() -> None:
@@ -138,7 +204,7 @@ def test_a_redacted_text_is_shown_as_given(text: str) -> None:
 
 def test_a_text_without_words_takes_the_segments_time() -> None:
     (cue,) = cues([segment("Hidden words.", 5.0, each=1.0, words=False)])
-    assert (cue.start, cue.end) == (MediaTime.of(5.0), MediaTime.of(7.0))
+    assert (cue.start, cue.end) == (MediaTime.of(5.0), MediaTime.of(7.0) + LINGERING)
 
 
 def test_nothing_said_is_a_valid_empty_file() -> None:

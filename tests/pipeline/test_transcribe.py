@@ -28,13 +28,14 @@ from pipeline.errors import (
     SettingInvalid,
     WatchwordError,
 )
-from pipeline.media.chunks import cut
+from pipeline.media.chunks import cut, media_start
 from pipeline.media.decode import AudioDecoder
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.engines.ctranslate2 import FasterWhisper
 from pipeline.transcribe.hearing import CAREFUL
 from pipeline.transcribe.model import LanguageGuess, Passage, Transcriber, load
 from pipeline.transcribe.pace import Pace
+from pipeline.transcribe.segmentation import Rules
 from pipeline.transcribe.stage import Transcribe
 from pipeline.transcribe.vad import SpeechDetector, load_detector
 from pipeline.transcribe.words import Hypothesis
@@ -232,6 +233,8 @@ def test_running_speech_is_cut_and_no_word_is_lost_or_repeated() -> None:
     assert " ".join(segment.text for segment in said).split() == [word for word, _, _ in script]
     assert len(said) >= 3
     for segment in said:
+        times = [segment.media_start, *(time for word in segment.words for time in (word.media_start, word.media_end)), segment.media_end]
+        assert all(first <= second for first, second in pairwise(map(MediaTime.from_proto, times)))
         assert (MediaTime.from_proto(segment.media_end) - MediaTime.from_proto(segment.media_start)).seconds <= 18.6
     assert not any(segment.corrected for segment in said)
 
@@ -265,10 +268,35 @@ def test_a_gap_ends_what_is_open_and_is_passed_on() -> None:
 def test_missing_audio_ends_what_is_open_even_unsaid() -> None:
     script = spoken((0.5, "lost and found again"))
     chunks = packets(sound(script, 4))
-    chunks = [chunk for chunk in chunks if not 4 <= chunk.sequence < 6]
+    chunks = [chunk for chunk in chunks if not 4 <= chunk.sequence < 7]
     ends = [MediaTime.from_proto(final.media_end).seconds for final in finals(run(stage(script), events(chunks)))]
     assert len(ends) == 2
     assert ends[0] == pytest.approx(0.94, abs=0.1)
+
+
+def test_a_little_lost_audio_costs_no_word_but_its_own() -> None:
+    script = spoken((0.5, "what was lost on the way was lost and nothing else"))
+    lost = (7, 20, 21, 22, 23)
+    chunks = [chunk for chunk in packets(sound(script, 6), span=Fraction(1, 10)) if chunk.sequence not in lost]
+    hole = [media_start(chunk).seconds for chunk in chunks if chunk.sequence in (19, 24)]
+    model = ScriptedTranscriber(script)
+    (final,) = finals(run(Transcribe("s", model, LoudnessDetector()), events(chunks)))
+    assert hole[1] - hole[0] > 0.4
+    assert final.text == " ".join(word for word, _, _ in script)
+    assert [MediaTime.from_proto(word.media_start).seconds for word in final.words] == pytest.approx(
+        [start for _, start, _ in script], abs=0.15
+    )
+
+
+def test_damaged_packets_are_counted() -> None:
+    chunks = packets(sound(TWO, 4))
+    for packet in (chunks[2].packets[1], *chunks[9].packets):
+        packet.data = b"garbage"
+    transcribe = stage(TWO)
+    before = REGISTRY.get_sample_value("watchword_packets_damaged_total") or 0
+    run(transcribe, events(chunks))
+    assert transcribe.damaged == 1 + len(chunks[9].packets)
+    assert REGISTRY.get_sample_value("watchword_packets_damaged_total") == before + transcribe.damaged
 
 
 def test_the_end_of_the_stream_ends_what_is_open() -> None:
@@ -324,6 +352,7 @@ def crash_clips() -> dict[str, tuple[Script, list[AudioEvent]]]:
     for packet in damaged[11].packets:
         packet.data = b"garbage"
     lossy = [chunk for chunk in packets(sound(TWO, 9)) if chunk.sequence not in (9, 10, 27)]
+    torn = [chunk for chunk in packets(sound(TWO, 9)) if chunk.sequence not in (4, 5, 6, 7, 27)]
     return {
         "pauses": (TWO, events(packets(sound(TWO, 9)))),
         "half-second-chunks": (TWO, events(packets(sound(TWO, 9), span=Fraction(1, 2)))),
@@ -332,6 +361,7 @@ def crash_clips() -> dict[str, tuple[Script, list[AudioEvent]]]:
         "gap": (gapped, [*events(before), gap(3, 30), *events(after)]),
         "damage": (TWO, events(damaged)),
         "lost-chunks": (TWO, events(lossy)),
+        "much-lost": (TWO, events(torn)),
         "joined-late": (TWO, events(packets(sound(TWO, 9))[7:])),
     }
 
@@ -404,7 +434,7 @@ def test_the_place_of_a_final_does_not_depend_on_the_pace(monkeypatch: pytest.Mo
             packet.pts = packet.dts = packet.pts + leaps * RATE // 5
 
     async def listed() -> list[list[Message]]:
-        transcribe = stage(script)
+        transcribe = Transcribe("s", ScriptedTranscriber(script), LoudnessDetector(), rules=Rules(bridged=0))
         return [[output async for output in transcribe.process(item)] for item in events(chunks)]
 
     def places(said: list[list[Message]]) -> list[tuple[int, int, str]]:
@@ -481,7 +511,7 @@ def test_a_careful_hearing_that_fails_leaves_what_was_promised_and_is_told() -> 
 
     class Away(ScriptedTranscriber):
         async def transcribe(self, passage: Passage) -> Hypothesis:
-            if passage.beam == CAREFUL.beam:
+            if passage.silence == CAREFUL.silence:
                 raise ServiceUnavailable("a server is away")
             return await super().transcribe(passage)
 

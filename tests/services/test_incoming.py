@@ -240,14 +240,6 @@ def test_a_sample_that_is_not_whole_is_told_after_all_that_is() -> None:
         next(rest)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_float_that_is_no_number_is_refused_with_its_place(value: float) -> None:
-    sound = np.zeros(32_000, "<f4")
-    sound[20_000] = value
-    with pytest.raises(RequestInvalid, match=r"at about 1\.2 s is no number"):
-        sampled(Pcm(format=F32, sample_rate=16_000), [sound.tobytes()])
-
-
 @pytest.mark.parametrize(
     ("pcm", "cause"),
     [

@@ -20,6 +20,7 @@ import pytest
 from google.protobuf.message import Message
 from grpc_health.v1 import health
 from numpy.typing import NDArray
+from prometheus_client import REGISTRY
 from watchword.v1 import transcribe_service_pb2_grpc
 from watchword.v1.events_pb2 import AudioEvent, TranscriptEvent
 from watchword.v1.media_pb2 import MediaChunk
@@ -189,6 +190,13 @@ def s16(samples: NDArray[np.float32]) -> bytes:
     return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
 
 
+def with_holes(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The samples, a few of them no numbers."""
+    broken = samples.copy()
+    broken[20_000:20_100], broken[60_000], broken[100_000] = np.nan, np.inf, -np.inf
+    return broken
+
+
 def mulaw(samples: NDArray[np.float32]) -> bytes:
     """As ITU-T G.711 writes it: sign, exponent and mantissa, all bits turned over."""
     scaled = np.clip(np.abs(samples) * 32635, 0, 32635).astype(np.int64) + 132
@@ -288,8 +296,9 @@ class TestWords:
         [
             (Pcm(format=F32, sample_rate=48_000, channels=2), lambda: sound(9.0, 48_000, "stereo").tobytes()),
             (Pcm(format=MULAW, sample_rate=8_000), lambda: mulaw(sound(9.0, 8_000))),
+            (Pcm(format=F32, sample_rate=16_000), lambda: with_holes(sound(9.0)).tobytes()),
         ],
-        ids=["float stereo at 48 kHz", "telephone"],
+        ids=["float stereo at 48 kHz", "telephone", "some are no numbers"],
     )
     def test_samples_of_other_kinds_are_understood(self, real: Server, pcm: Pcm, body: Callable[[], bytes]) -> None:
         said = real.transcribe([config(pcm=pcm), *audio(pieces_of(body(), 5_001))])
@@ -364,7 +373,6 @@ def refused(server: Server, requests: Iterable[StreamingTranscribeRequest], code
 
 SILENCE = bytes(32_000)
 PCM = Pcm(format=S16, sample_rate=16_000)
-NAN = np.full(16_000, np.nan, "<f4").tobytes()
 
 
 def chunk(**changes: Any) -> StreamingTranscribeRequest:
@@ -393,7 +401,6 @@ class TestRefusals:
             (lambda: [config(), chunk(), *audio([SILENCE])], "REQUEST_INVALID", "audio where only chunk may follow"),
             (lambda: [config(pcm=Pcm(sample_rate=16_000)), *audio([SILENCE])], "REQUEST_INVALID", "S16LE, F32LE and MULAW"),
             (lambda: [config(pcm=Pcm(format=S16)), *audio([SILENCE])], "REQUEST_INVALID", "0 samples per second"),
-            (lambda: [config(pcm=Pcm(format=F32, sample_rate=16_000)), *audio([NAN])], "REQUEST_INVALID", "is no number"),
             (lambda: [config(), *audio(pieces_of(b"no media. " * 9_000, 5_000))], "SOURCE_INVALID", "none of WAV"),
             (lambda: [config(), *audio([b""])], "SOURCE_INVALID", "none of WAV"),
             (lambda: [config(), *video_only()], "TRACK_MISSING", "no audio track"),
@@ -413,7 +420,6 @@ class TestRefusals:
             "bytes among chunks",
             "no format",
             "no rate",
-            "not a number",
             "garbage",
             "no bytes",
             "no sound",
@@ -450,6 +456,29 @@ class TestRefusals:
             echo.run(listen())
         assert (failed.value.code(), reason_of(failed.value)) == (INVALID, "SOURCE_TRUNCATED")
         assert (said[0].is_final, said[0].text) == (True, "10")
+
+    def test_chunks_that_cannot_be_decoded_are_counted_and_told_after_the_finals(self, real: Server) -> None:
+        requests = [config(), *chunks_of(5.0)]
+        for request in requests[1:3]:
+            for packet in request.chunk.packets:
+                packet.data = b"garbage"
+        labels = {"step": "transcribe", "reason": "MEDIA_UNDECODABLE"}
+        before = REGISTRY.get_sample_value("watchword_errors_total", labels) or 0
+        said: list[TranscriptSegment] = []
+
+        async def listen() -> None:
+            async def sent() -> AsyncIterator[StreamingTranscribeRequest]:
+                for request in requests:
+                    yield request
+
+            async for response in real.stub.StreamingTranscribe(sent()):
+                said.append(response.segment)  # noqa: PERF401 - what came before the failure counts
+
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            real.run(listen())
+        assert reason_of(failed.value) == "MEDIA_UNDECODABLE"
+        assert "demo" in words(said)
+        assert REGISTRY.get_sample_value("watchword_errors_total", labels) == before + 2
 
 
 class TestCalls:
