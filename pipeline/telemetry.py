@@ -42,6 +42,10 @@ SCENE_FIRST_TOKEN_SECONDS = Histogram(
 )
 SCENES_EXTENDED = Counter("watchword_scenes_extended", "Scenes that looked like the one before, whose caption was extended instead.")
 SCENES_REFINED = Counter("watchword_scenes_refined", "Scenes that a stronger captioner described again.")
+KEYFRAME_DETAILS = Counter(
+    "watchword_keyframe_details", "Keyframes that a second look gave a level of detail: full, pooled or dropped.", ["level"]
+)
+KEYFRAME_TOKENS_SAVED = Counter("watchword_keyframe_tokens_saved", "Tokens of pictures that a second look spared the captioner.")
 POLICY_RELOADS = Counter("watchword_policy_reloads", "Times a changed policy file was read, by outcome: taken or refused.", ["outcome"])
 VERDICTS = Counter("watchword_verdicts", "What the safety filter decided, by what was judged and the action.", ["subject", "action"])
 CLASSIFIER_FAILURES = Counter(

@@ -1,6 +1,7 @@
 """Every setting, read once from the environment; all wrong values are reported together."""
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from pipeline.caption.model import ADAPTERS
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
+from pipeline.sample import options as sampling
+from pipeline.sample.options import DEFAULTS
+from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
 from services.captioner.styles import StyleRule, read_styles
@@ -19,6 +23,8 @@ PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVI
 """The gRPC port of each service where none is set: the gateway has 50051."""
 SAFETY_MODELS = ("shieldgemma", "shieldgemma-2", "llama-guard")
 """The names by which policies know models that judge by their words."""
+KEYFRAMES_PER_MINUTE, KEYFRAME_GAP = (1.0, 600.0), (0.5, 60.0)
+"""The least and the most keyframes a minute, and seconds between two, that can be asked for."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,12 @@ class Settings:
     """WATCHWORD_DECODER: "auto", "cpu", "cuda", "vaapi", "videotoolbox" or "pynvvideocodec"."""
     decoder_apart: bool | None = None
     """WATCHWORD_DECODER_APART: "true" or "false": whether decoders have processes of their own; by default in a service."""
+    second_look: bool = False
+    """WATCHWORD_SECOND_LOOK: "true" or "false": whether keyframes that show nothing new are kept from the captioner."""
+    keyframes_per_minute: float = DEFAULTS.keyframes_a_minute
+    """WATCHWORD_KEYFRAMES_PER_MINUTE: of a scene at most, in the long run, besides its first."""
+    keyframe_gap: float = DEFAULTS.maximum_gap.seconds
+    """WATCHWORD_KEYFRAME_GAP: the longest time between two keyframes, in seconds."""
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags", "transformers" or "served"."""
     captioner_model: str = ""
@@ -103,6 +115,11 @@ class Settings:
     def address(self, service: str) -> str:
         """Where the service listens."""
         return self.listen or f"127.0.0.1:{PORTS[service]}"
+
+    @property
+    def sampling(self) -> sampling.Options:
+        """How readily frames are chosen."""
+        return sampling.Options(keyframes_a_minute=self.keyframes_per_minute, maximum_gap=MediaTime.of(self.keyframe_gap))
 
     def options(self, stream_id: str) -> Options:
         """What the captions of a stream are asked to be."""
@@ -143,6 +160,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("audit_key", _file)
     take("decoder", lambda text: _one_of(text, WANTED))
     take("decoder_apart", lambda text: _one_of(text, ("true", "false")) == "true")
+    take("second_look", lambda text: _one_of(text, ("true", "false")) == "true")
+    take("keyframes_per_minute", lambda text: number(text, *KEYFRAMES_PER_MINUTE))
+    take("keyframe_gap", lambda text: number(text, *KEYFRAME_GAP))
     take("captioner", lambda text: _one_of(text, ADAPTERS))
     take("captioner_model", _captioner_model)
     take("captioner_key", str)
@@ -184,6 +204,17 @@ def _whole(text: str, least: int, most: int) -> int:
     if number is None or not least <= number <= most:
         raise ValueError(f"a whole number from {least} to {most} is needed")
     return number
+
+
+def number(text: str, least: float, most: float) -> float:
+    """The number that a text says; raises `ValueError` unless it is between these."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not least <= found <= most:
+        raise ValueError(f"a number from {least:g} to {most:g} is needed")
+    return found
 
 
 def _prefix(text: str) -> str:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -29,16 +30,18 @@ SECONDS = {"720p": 12, "1080p": 8, "4K": 4}
 RATE = 25
 
 
-def lively(folder: Path, codec: str, size: str) -> Path:
-    """A clip of shots that pan, zoom and hold things that move, 25 frames a second."""
-    path = folder / f"lively-{synthetic.VERSION}-{codec}-{size}.mkv"
+def clip(folder: Path, shows: str, codec: str, size: str) -> Path:
+    """25 frames a second: `lively`, of shots that pan, zoom and hold things that move, or `still`, a head that speaks."""
+    path = folder / f"{shows}-{synthetic.VERSION}-{codec}-{size}.mkv"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
     encoder, options = CODECS[codec]
     rng = np.random.default_rng(5)
     small, made = (960, 540), synthetic.Plan(grain=2)
-    for camera in ("shake", "pan", "zoom", "rest") * 2:
+    if shows == "still":
+        made.add(synthetic.speaker(rng, small), SECONDS[size])
+    for camera in ("shake", "pan", "zoom", "rest") * (2 * (shows == "lively")):
         made.add(synthetic.shot(rng, small, 3, camera, 2), 3)
     made.seconds = SECONDS[size]
     with ordinary_priority(), av.open(str(path), "w") as container:
@@ -89,29 +92,29 @@ def table(folder: Path, peers: Path | None, best_of: int = 2) -> Iterator[str]:
 
     Demuxing and publishing are counted for the peers only, which cannot be fed packets.
     """
-    head = ["codec", "size", "decode ms", "ours ms", "ours / decode", "ours MiB", "adaptive ms", "content ms", "ours / their mean"]
+    head = ["shows", "codec", "size", "decode ms", "ours ms", "ours / decode", "ours MiB", "adaptive ms", "content ms", "ours / their mean"]
     yield _line(head)
     yield _line(["---"] * len(head))
-    for codec in CODECS:
-        for size in SIZES:
-            path = lively(folder, codec, size)
-            mine = {what: _fresh([sys.executable, "-m", "bench.sampling.costs", what, str(path)], best_of) for what in ("decode", "ours")}
-            ms = {what: 1000 * run["cpu_s"] / run["frames"] for what, run in mine.items()}
-            cells = [
-                codec,
-                size,
-                f"{ms['decode']:.2f}",
-                f"{ms['ours']:.2f}",
-                f"{ms['ours'] / ms['decode']:.2f}",
-                f"{mine['ours']['peak_mib']:.0f}",
-            ]
-            if peers is not None:
-                others = []
-                for detector in ("adaptive", "content"):
-                    run = _fresh([str(peers / "bin" / "python"), str(PEER), detector, "--defaults", str(path)], best_of - 1 or 1)
-                    others.append(1000 * run["cpu_s"] / run["frames"])
-                cells += [*(f"{other:.2f}" for other in others), f"{ms['ours'] / (sum(others) / 2):.2f}"]
-            yield _line(cells + [""] * (len(head) - len(cells)))
+    for shows, size, codec in product(("still", "lively"), SIZES, CODECS):
+        path = clip(folder, shows, codec, size)
+        mine = {what: _fresh([sys.executable, "-m", "bench.sampling.costs", what, str(path)], best_of) for what in ("decode", "ours")}
+        ms = {what: 1000 * run["cpu_s"] / run["frames"] for what, run in mine.items()}
+        cells = [
+            shows,
+            codec,
+            size,
+            f"{ms['decode']:.2f}",
+            f"{ms['ours']:.2f}",
+            f"{ms['ours'] / ms['decode']:.2f}",
+            f"{mine['ours']['peak_mib']:.0f}",
+        ]
+        if peers is not None:
+            others = []
+            for detector in ("adaptive", "content"):
+                run = _fresh([str(peers / "bin" / "python"), str(PEER), detector, "--defaults", str(path)], best_of - 1 or 1)
+                others.append(1000 * run["cpu_s"] / run["frames"])
+            cells += [*(f"{other:.2f}" for other in others), f"{ms['ours'] / (sum(others) / 2):.2f}"]
+        yield _line(cells + [""] * (len(head) - len(cells)))
 
 
 def _line(cells: list[str]) -> str:

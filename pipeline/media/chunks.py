@@ -18,6 +18,7 @@ MAX_MEDIA_TIME = MediaTime.of(10 * 365 * 86_400)
 
 _ROUNDING = Fraction(1, 500)
 """Seconds by which containers that count in milliseconds may overstate a span."""
+_LONGEST = MAX_SPAN + _ROUNDING
 
 
 def validate(chunk: MediaChunk, stream_id: str) -> None:
@@ -57,23 +58,24 @@ def _problem(chunk: MediaChunk) -> str | None:
 
 
 def _problem_of_packets(chunk: MediaChunk) -> str | None:
-    size = 0
+    sizes, shown, decoded = [], [], []
     for packet in chunk.packets:
-        if not packet.data:
-            return "a packet without bytes"
+        sizes.append(len(packet.data))
+        shown.append(packet.pts)
+        decoded.append(decoding_pts(packet))
         if packet.duration < 0:
             return "a packet of negative duration"
-        size += len(packet.data)
-    times = [decoding_pts(packet) for packet in chunk.packets]
-    unit, offset = chunk.time_base, MediaTime.from_proto(chunk.media_offset).nanos
-    extremes = [f(packet.pts for packet in chunk.packets) for f in (min, max)] + [f(times) for f in (min, max)]
-    if any(abs(nanos_of(pts, unit.numerator, unit.denominator) + offset) > MAX_MEDIA_TIME.nanos for pts in extremes):
+    if not min(sizes):
+        return "a packet without bytes"
+    above, below = chunk.time_base.numerator, chunk.time_base.denominator
+    offset = MediaTime.from_proto(chunk.media_offset).nanos
+    first, last = min(decoded), max(decoded)
+    if any(abs(nanos_of(pts, above, below) + offset) > MAX_MEDIA_TIME.nanos for pts in (min(shown), max(shown), first, last)):
         return "a packet more than ten years from the stream's start"
-    if size > MAX_BYTES:
-        return f"{size:,} bytes of packets, more than {MAX_BYTES:,}"
-    span = (max(times) - min(times)) * time_base(chunk)
-    if span > MAX_SPAN + _ROUNDING:
-        return f"packets that span {float(span):.3f} s, more than {float(MAX_SPAN)} s"
+    if sum(sizes) > MAX_BYTES:
+        return f"{sum(sizes):,} bytes of packets, more than {MAX_BYTES:,}"
+    if (last - first) * above * _LONGEST.denominator > _LONGEST.numerator * below:
+        return f"packets that span {float((last - first) * time_base(chunk)):.3f} s, more than {float(MAX_SPAN)} s"
     return None
 
 
@@ -113,8 +115,9 @@ def media_start(chunk: MediaChunk) -> MediaTime:
 
 def media_end(chunk: MediaChunk) -> MediaTime:
     """Media time at which the last of the chunk's packets ends; a packet of unknown duration ends where it starts."""
-    pts = max(packet.pts + packet.duration for packet in chunk.packets)
-    return MediaTime.from_pts(pts, time_base(chunk), MediaTime.from_proto(chunk.media_offset))
+    pts = max([packet.pts + packet.duration for packet in chunk.packets])
+    unit, offset = chunk.time_base, MediaTime.from_proto(chunk.media_offset).nanos
+    return MediaTime(nanos_of(pts, unit.numerator, unit.denominator) + offset)
 
 
 def thin(chunk: MediaChunk) -> MediaChunk | None:

@@ -3,12 +3,16 @@
 FFmpeg's decoder hides the loss of an H.264 picture: it repeats the one before and goes on, and everything up to the next
 keyframe is built on the wrong picture without a word. But the pictures that others refer to are numbered (ITU-T H.264,
 7.4.3, `frame_num`), and a number that is left out is a picture that is missing. A packet of H.264 or HEVC without any part
-of a picture is damaged, which a decoder that skips does not notice.
+of a picture is damaged, which a decoder that skips does not notice. Of other codecs only the clock tells (`pipeline.media.cadence`).
 """
 
 from typing import Protocol
 
 from watchword.v1.media_pb2 import VideoParameters
+
+from pipeline.media import cadence
+from pipeline.media.cadence import Cadence
+from pipeline.media.decoders.port import CodedPacket
 
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 """Profiles whose parameter sets say something about chroma (H.264, 7.3.2.1.1)."""
@@ -23,16 +27,18 @@ class Continuity(Protocol):
         """Packets are left out here; the next one begins anew."""
         ...
 
-    def check(self, data: bytes) -> str | None:
+    def check(self, packet: CodedPacket) -> str | None:
         """What is wrong with the next packet: "missing" where a picture before it is, "damaged" where it holds none."""
         ...
 
 
 def continuity(parameters: VideoParameters) -> Continuity | None:
-    """What watches a track's packets; `None` for codecs whose pictures have no numbers."""
+    """What watches a track's packets; `None` where each picture stands for itself, or nothing can be told."""
     if parameters.codec == "h264":
         return H264Continuity(parameters.extradata)
-    return HevcContinuity(parameters.extradata) if parameters.codec == "hevc" else None
+    if parameters.codec == "hevc":
+        return HevcContinuity(parameters.extradata)
+    return Cadence() if parameters.codec in cadence.CODECS else None
 
 
 class H264Continuity:
@@ -52,9 +58,9 @@ class H264Continuity:
         """See `Continuity.restart`."""
         self._before = None
 
-    def check(self, data: bytes) -> str | None:
+    def check(self, packet: CodedPacket) -> str | None:
         """See `Continuity.check`."""
-        for unit in _units(data, self._length):
+        for unit in _units(packet.data, self._length):
             kind = unit[0] & 31
             if kind == 7:
                 self._read_parameters(unit)
@@ -128,9 +134,9 @@ class HevcContinuity:
     def restart(self) -> None:
         """See `Continuity.restart`."""
 
-    def check(self, data: bytes) -> str | None:
+    def check(self, packet: CodedPacket) -> str | None:
         """See `Continuity.check`."""
-        return None if any(unit[0] >> 1 & 63 < 32 for unit in _units(data, self._length)) else "damaged"
+        return None if any(unit[0] >> 1 & 63 < 32 for unit in _units(packet.data, self._length)) else "damaged"
 
 
 def _units(data: bytes, length: int) -> list[bytes]:

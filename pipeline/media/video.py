@@ -24,7 +24,7 @@ from pipeline.media.decoders.port import (
     Surface,
     native,
 )
-from pipeline.timeline import ZERO, MediaTime
+from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 _log = structlog.get_logger(__name__)
 
@@ -233,7 +233,7 @@ class VideoDecoder:
             return None
         if self._await_keyframe:
             self._continuity.restart()
-        return self._continuity.check(packet.data)
+        return self._continuity.check(packet)
 
     def _decode(self, packet: CodedPacket, skip: Skip) -> list[DecodedFrame]:
         assert self._decoder is not None
@@ -299,8 +299,10 @@ class VideoDecoder:
 
 def coded(chunk: MediaChunk) -> list[CodedPacket]:
     """The chunk's packets in media time."""
+    above, below = chunk.time_base.numerator, chunk.time_base.denominator
     return [
-        CodedPacket(pts, dts, packet.keyframe, packet.data) for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
+        CodedPacket(pts, dts, packet.keyframe, packet.data, nanos_of(packet.duration, above, below))
+        for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
     ]
 
 

@@ -39,6 +39,8 @@ _UNLIKE_OF_FEW = 0.9
 _UNLIKE_OF_DARK = 0.95
 _DARK = 0.05
 """The least distance of two pictures of less contrast than this, the one of half the other's, so that the end of a fade is no cut."""
+_ALIKE = 0.2
+"""Distance of shapes of frames far apart below which nothing moved in between."""
 _ABOVE_USUAL = 0.4
 _ABOVE_NEAR = 0.3
 """By how much a cut's distance of shapes exceeds the usual one, and each one within two frames."""
@@ -115,15 +117,12 @@ class CutFinder(Generic[Payload]):
             since = (time - REACH).nanos
             recent = [values for at, *values in steps if at >= since]
             usual = [_usual(each) for each in zip(*recent, strict=True)] or [0.0, 0.0, 0.0]
-            few = sparse and len(recent) < _ENOUGH
+            known = len(recent) >= _ENOUGH or (not sparse and self._was_still(since))
+            few = sparse and not known
             contrasts = sorted((before.look.contrast, now.contrast))
             contrast = contrasts[1]
             least = (
-                _UNLIKE_OF_DARK
-                if contrast < _DARK and 2 * contrasts[0] < contrast
-                else _UNLIKE_OF_FEW
-                if sparse or len(recent) < _ENOUGH
-                else _UNLIKE
+                _UNLIKE_OF_DARK if contrast < _DARK and 2 * contrasts[0] < contrast else _UNLIKE_OF_FEW if sparse or not known else _UNLIKE
             )
             in_shape = unlike > least and unlike - usual[1] > _ABOVE_USUAL and (not few or light > _STEP_OF_FEW)
             in_colour = colour > max(_COLOUR, _TIMES_USUAL * usual[2]) and colour_distance(before.look, now) > _OTHER_COLOUR
@@ -134,6 +133,10 @@ class CutFinder(Generic[Payload]):
             )
         steps.append((time.nanos, light, unlike, colour))
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out)
+
+    def _was_still(self, since: int) -> bool:
+        """Whether frames far apart were alike: those between them, which nobody saw, were no less so."""
+        return any(at >= since and unlike < _ALIKE for at, _, unlike, _ in self._steps[True])
 
     def _settle(self, *, last: bool = False) -> list[tuple[Seen[Payload], bool]]:
         settled = []

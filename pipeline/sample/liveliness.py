@@ -17,9 +17,9 @@ anew after a crash comes to the same states.
 from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
-from statistics import median
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
+from pipeline.sample.looks import look, shape_distance
 from pipeline.timeline import ZERO, MediaTime
 
 
@@ -46,6 +46,8 @@ _CALM_LUMA, _CALM_BLOCK = 0.04, 0.2
 """How far pictures may be from the first of a look: mean luma, and the block that changed most, 0 to 1. Talking heads, noise
 and repeated keyframes were measured at 0.010 and 0.065 and less, people who walk through a picture at 0.11, slow pans at
 0.06 and 0.1, a dog that leaps at 0.27."""
+_UNLIKE = 0.6
+"""Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
 _EVERY = MediaTime.of(0.15)
 """Within a look, pictures nearer to each other than this are not compared one by one."""
 _HYSTERESIS = 0.8
@@ -76,8 +78,8 @@ class _Sizes:
 
     def stands_out(self, size: int, least: float, new: float) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
-        latest = [*self.latest, size][-_RISING:]
-        together = median(latest) if len(latest) == _RISING else 0
+        latest = sorted([*self.latest, size][-_RISING:])
+        together = (latest[1] + latest[2]) / 2 if len(latest) == _RISING else 0
         if max(size, together) <= _RISE * least:
             return False
         if len(self.seen) < _ENOUGH:
@@ -85,6 +87,12 @@ class _Sizes:
         sizes = sorted(seen for _, seen in self.seen)
         usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
         return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
+
+    def keep(self, since: MediaTime) -> None:
+        """What is usual is what came since then, where that is enough to tell: before, something moved."""
+        latest = [each for each in self.seen if each[0] >= since.nanos]
+        if len(latest) >= _ENOUGH:
+            self.seen = deque(latest)
 
     def add(self, time: MediaTime, size: int) -> None:
         self.seen.append((time.nanos, size))
@@ -168,13 +176,19 @@ class Liveliness:
                 self._first = (time, luma)
                 return
         if time - start >= LOOK:
+            if self._farthest < self.state:
+                self._leading.keep(start)
+                self._others.keep(start)
             self.state = self._farthest
             self._first, self._farthest, self._compared = (time, luma), State.STILL, time
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
         before, self._seen = self._seen, luma
-        return before is None or _verdict(_distance(before, luma)) is not State.STILL
+        if before is None or _verdict(_distance(before, luma)) is not State.STILL:
+            return True
+        # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
+        return shape_distance(look(before), look(luma)) > _UNLIKE
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""

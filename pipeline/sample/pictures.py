@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kernels.frame_difference import Thumbnails
 from pipeline.media.decoders.cpu import AvSurface, Scaler
 from pipeline.media.decoders.port import Small, Surface
+from pipeline.media.shape import picture_size, turned
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -52,10 +53,8 @@ class Shrinker:
 
         surface = self._surface(picture)
         width, height = picture_size(surface.width, surface.height, pixel_aspect, self._longest_side)
-        image = Image.fromarray(surface.rgb(width, height))
         turn = getattr(picture, "rotation", 0) if rotation is None else rotation
-        if turn % 360:
-            image = image.rotate(turn, expand=True)
+        image = Image.fromarray(turned(surface.rgb(width, height), turn))
         file = io.BytesIO()
         image.save(file, "JPEG", quality=self._jpeg_quality)
         return Picture(file.getvalue(), image.width, image.height)
@@ -68,12 +67,3 @@ class Shrinker:
             return picture
         self._scaler = self._scaler or Scaler()
         return AvSurface(picture, self._scaler)
-
-
-def picture_size(width: int, height: int, pixel_aspect: Fraction, longest_side: int) -> tuple[int, int]:
-    """Width and height of the picture of a frame: even, square pixels, no side longer than `longest_side` or the frame's own."""
-    aspect = pixel_aspect if pixel_aspect > 0 else Fraction(1)
-    shown = (width * min(aspect, Fraction(1)), height / max(aspect, Fraction(1)))
-    scale = min(Fraction(1), longest_side / max(shown))
-    even = [max(2, round(side * scale / 2) * 2) for side in shown]
-    return min(even[0], max(2, width // 2 * 2)), min(even[1], max(2, height // 2 * 2))

@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from watchword.v1 import scene_pb2
 
 from kernels.frame_difference import Thumbnails
-from pipeline.sample import cuts, dissolves
+from pipeline.sample import budget, cuts, dissolves
 from pipeline.sample.cuts import CutFinder, Payload, Seen
 from pipeline.sample.dissolves import DissolveFinder
 from pipeline.sample.looks import Look
+from pipeline.sample.novelty import novelty
 from pipeline.sample.options import Options
-from pipeline.sample.within import SceneWatch, novelty
+from pipeline.sample.within import Pick, SceneWatch
 from pipeline.timeline import ZERO, MediaTime
 
-MEMORY = cuts.REACH + cuts.NEAR + cuts.NEAR + dissolves.REACH
-"""How far back the frames lie that decide whether a frame is a cut or the end of a dissolve."""
+MEMORY = cuts.REACH + cuts.NEAR + cuts.NEAR + dissolves.REACH + budget.OWED
+"""How far back the frames lie that decide whether a frame is a cut or the end of a dissolve, and what its scene owes."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class Selector(Generic[Payload]):
     def finish(self, end: MediaTime) -> list[Chosen[Payload] | Closed]:
         """No frame follows: the last decisions; the scene that is open closes at `end`."""
         decisions = [decision for frame, cut in self._cuts.flush() for decision in self._decide(frame, cut, restart=False)]
-        if self._scene is not None:
+        if self._scene is not None and self._watch is not None:
+            decisions += self._chosen(self._watch.finish())
             decisions.append(Closed(self._scene, max(end, self._latest)))
             self._scene = None
         return decisions
@@ -106,7 +108,7 @@ class Selector(Generic[Payload]):
         dissolved = self._dissolves.push(frame.time, frame.look, cut=cut)
         if not cut:
             self._steps.append(frame.step)
-        if self._scene is None:
+        if self._scene is None or self._watch is None:
             return [self._open(frame, scene_pb2.KEYFRAME_REASON_FIRST, anew=True)]
         lasted = frame.time - self._scene
         if cut or dissolved:
@@ -114,12 +116,12 @@ class Selector(Generic[Payload]):
         elif lasted >= self._longest_without_restart or (restart and lasted >= self._options.longest_scene):
             opening = scene_pb2.KEYFRAME_REASON_INTERVAL
         else:
-            assert self._watch is not None
-            return [self._choose(each.frame, each.reason, each.score) for each in self._watch.take(frame, due=frame.time == self._due)]
+            return self._chosen(self._watch.take(frame, due=frame.time == self._due))
+        last = self._chosen(self._watch.leave(frame.time, cut=not dissolved))
         anew = restart and opening == scene_pb2.KEYFRAME_REASON_INTERVAL
         if anew:
             self._forget(frame)
-        return [Closed(self._scene, frame.time), self._open(frame, opening, anew=anew)]
+        return [*last, Closed(self._scene, frame.time), self._open(frame, opening, anew=anew)]
 
     def _forget(self, frame: Seen[Payload]) -> None:
         """Go on as if the stream began with this frame, the latest that was taken."""
@@ -129,9 +131,12 @@ class Selector(Generic[Payload]):
 
     def _open(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, *, anew: bool) -> Chosen[Payload]:
         """Begin a scene with its first keyframe."""
-        self._scene = frame.time
-        self._watch = SceneWatch(self._options, frame, anew=anew)
+        before, self._scene = None if anew else self._scene, frame.time
+        self._watch = SceneWatch(self._options, frame, before=before)
         return self._choose(frame, reason, novelty(self._reference, frame.look), anew=anew)
+
+    def _chosen(self, picks: list[Pick[Payload]]) -> list[Chosen[Payload] | Closed]:
+        return [self._choose(each.frame, each.reason, each.score) for each in picks]
 
     def _choose(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, score: float, *, anew: bool = False) -> Chosen[Payload]:
         assert self._scene is not None

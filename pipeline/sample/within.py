@@ -4,14 +4,18 @@ Everything here begins anew with each scene and depends on its frames alone. Fra
 many there are.
 
 - A frame is a **change** when it is new against the last keyframe, now and a tenth of a second before: so a flash is none, nor
-  is light that flickers. Of a pan only what has come into view is new, and what changed beside the camera's motion.
+  is light that flickers. Of a pan only what has come into view is new, and what changed beside the camera's motion. It is told
+  when the picture comes to rest, or after a moment: what turns out to be the way to the next scene, as the middle of a dissolve
+  or the last frame before a cut, is not chosen.
 - At a **peak of motion** the frames around it are chosen, up to four, a tenth of a second apart, so that whoever looks at them
-  sees which way things move and how fast. The peak is known when two later looks have less motion.
+  sees which way things move and how fast. The peak is known when two later looks have less motion. Where all is at rest most of
+  the time less is enough, and the budget lends one, for what passes will not wait.
+- Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
 
-The budget is a token bucket that each scene starts with half a keyframe in: what is less new needs a fuller bucket, so that the
-least novel frames are left out first. A scene's first keyframe is never left out and costs nothing.
+What is less new needs a fuller budget (`pipeline.sample.budget`), so that the least novel frames are left out first. A scene's
+first keyframe is never left out.
 """
 
 from collections import deque
@@ -19,11 +23,13 @@ from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
-from numpy.typing import NDArray
 from watchword.v1 import scene_pb2
 
+from pipeline.sample.budget import Budget
 from pipeline.sample.cuts import SPARSE, Payload, Seen
 from pipeline.sample.looks import Look, shape_distance
+from pipeline.sample.motion import Motion, Peak
+from pipeline.sample.novelty import MUCH, block_differences, novelty, novelty_of
 from pipeline.sample.options import Options
 from pipeline.sample.pans import pan
 from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
@@ -32,16 +38,10 @@ from pipeline.timeline import MediaTime
 _PERIOD = MediaTime.of(0.1)
 _WRITING_PERIOD = MediaTime.of(0.2)
 _WRITING_BEFORE = MediaTime.of(0.5)
-_SOON = 0.25
-_SOON_OF_FIRST = 0.5
-"""Keyframes in the budget of a new scene, and of one that nothing was chosen before."""
 _LEAST_CHANGE = 0.45
 _EASIER = 0.12
 """Of `Options.change` so much less is enough for each second that is waited, down to the least part."""
 _FULLER = 0.8
-_ROWS, _COLUMNS = 6, 8
-_MUCH = 4.0
-"""Unrelated pictures differ by about a quarter in mean luma."""
 _SAME_SHAPE = 0.25
 """Distance of shapes below which two pictures differ in their light alone."""
 _LIGHT_LOOKS = 4
@@ -49,23 +49,22 @@ _GLOBAL = 0.6
 """Share of the blocks that must have changed before a pan is looked for."""
 _EXPLAINED = 0.5
 """A shift is a pan when it leaves less than this part of the difference."""
-_MOTION = 0.05
-_FAST = 0.1
-_MOVING_BLOCKS = 6
-"""Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
-_LASTS = 0.3
-"""What moves is seen to move in a look before or after the peak, too, by this part of it; what appears is not."""
-_LOCAL = 3.0
-_WAIT_FOR_PEAK = 10
-"""While a part moves fast, by so many times the mean of the picture, a change waits for the peak, for so many looks."""
-_ABOVE_MEAN = 1.25
-_MOTION_LOOKS = 40
-_LATELY = 10
-_STIRRED = 0.04
-_CALM = 0.6
+_PEAK_NEEDS = 0.75
+_LEAST_RESTLESS = 0.6
+"""A peak of motion needs this part of a change's novelty, and of that as little as the other where all is at rest otherwise."""
 _SETTLED_NEEDS = 0.5
-"""When six blocks moved more than the one within a second, and now less than that part of it, less novelty is needed."""
-_BURST = 4
+"""What came of motion, once it has settled, needs this part of a change's novelty."""
+_LOAN, _AT_REST = 1.0, 0.5
+"""Keyframes that may be borrowed for a peak of motion where restlessness is less than the other."""
+_RESTLESS_COSTS = 1.25
+"""A change that goes on costs more than what peaks, settles or appears: where all changes always, fewer will do."""
+_SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
+"""How long a change is waited for to come to rest."""
+_PASSING = MediaTime.of(0.3)
+"""A change so short before a cut is not chosen."""
+_RETURN = MediaTime.of(3)
+_RETURNED, _FAR = 0.1, 0.5
+"""Novelty against the keyframe before the last below which all is again as it was then, and the part of that against the last."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +78,30 @@ class Pick(Generic[Payload]):
 
 
 @dataclass(frozen=True)
-class _Moving(Generic[Payload]):
-    """A look, and how much moved since the one before; the frame itself is kept only while something moves."""
+class _Waiting(Generic[Payload]):
+    """A change that is chosen unless it turns out to be the way to the next scene."""
 
-    motion: float
-    frame: Seen[Payload] | None
+    frame: Seen[Payload]
+    price: float
 
 
 class SceneWatch(Generic[Payload]):
     """Watches one scene, from its first keyframe."""
 
-    def __init__(self, options: Options, first: Seen[Payload], *, anew: bool) -> None:
+    def __init__(self, options: Options, first: Seen[Payload], *, before: MediaTime | None) -> None:
+        """`before` is when the scene before this began; `None` where nothing came before."""
         self._options = options
+        self._budget = Budget(options, first.time, before=before)
         self._reference: Look = first.look
         self._reference_at = first.time
         self._reference_strokes = strokes(first.luma)
-        self._tokens, self._tokens_at = _SOON_OF_FIRST if anew else _SOON, first.time
+        self._earlier: tuple[Look, Strokes] | None = None
         self._slot = first.time.nanos // _PERIOD.nanos
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
-        self._moving: deque[_Moving[Payload]] = deque(maxlen=4)
-        self._motions: deque[float] = deque(maxlen=_MOTION_LOOKS)
-        self._fast_for = 0
+        self._motion: Motion[Payload] = Motion()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
         self._was_new = False
+        self._waiting: _Waiting[Payload] | None = None
         self._writing: deque[tuple[MediaTime, Look, Strokes]] = deque([(first.time, first.look, self._reference_strokes)], maxlen=6)
 
     def take(self, frame: Seen[Payload], *, due: bool = False) -> list[Pick[Payload]]:
@@ -112,45 +112,85 @@ class SceneWatch(Generic[Payload]):
         slot, self._slot = self._slot, frame.time.nanos // _PERIOD.nanos
         picks = self._look(frame) if slot != self._slot else []
         if not picks and (due or frame.time - self._reference_at >= self._options.maximum_gap):
-            picks = [self._pick(frame, scene_pb2.KEYFRAME_REASON_INTERVAL)]
+            picks = self.finish() or [self._pick(frame, scene_pb2.KEYFRAME_REASON_INTERVAL)]
         return picks
+
+    def leave(self, time: MediaTime, *, cut: bool) -> list[Pick[Payload]]:
+        """The scene ends at `time`, with a cut or gradually; what was waited for, unless it belongs to what follows."""
+        if self._waiting is None or not cut or time - self._waiting.frame.time < _PASSING:
+            return []
+        return self.finish()
+
+    def finish(self) -> list[Pick[Payload]]:
+        """What was waited for: no frame follows."""
+        if self._waiting is None:
+            return []
+        waiting, self._waiting = self._waiting, None
+        return [self._pick(waiting.frame, scene_pb2.KEYFRAME_REASON_CHANGE, waiting.price)]
 
     def _look(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
         (before, last), self._last = self._last, (frame.time, frame.look)
         close = frame.time - before <= SPARSE
-        self._note_motion(frame, last, close)
+        blocks = block_differences(last, frame.look, light=False)
+        if close:
+            self._motion.add(frame, blocks)
+        else:
+            self._motion.pause((frame.time - before).nanos // _PERIOD.nanos, blocks)
         if self._has_writing(frame):
-            return [self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
-        tokens = self._budget(frame.time)
-        if tokens < 1:
-            self._was_new = False
-            return []
+            return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
+        if self._waiting is not None:
+            return self._wait(self._waiting, frame, close)
+        if self._earlier is not None and self._has_returned(self._earlier[0], frame):
+            self._reference, self._reference_strokes = self._earlier
+        tokens = self._budget.at(frame.time)
         needed = self._needed(tokens, frame.time)
         if burst := self._burst(tokens, needed):
             return burst
-        if self._has_settled():
+        return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
+
+    def _nothing(self) -> list[Pick[Payload]]:
+        self._was_new = False
+        return []
+
+    def _change(self, frame: Seen[Payload], last: Look, needed: float, close: bool) -> list[Pick[Payload]]:
+        """The frame, if it is new, or nothing yet: until it is known what the change leads to, it waits."""
+        settled = self._motion.has_settled()
+        if settled:
             needed *= _SETTLED_NEEDS
         new = frame.time - self._reference_at >= self._options.minimum_gap and self._is_new(frame.look, needed)
         was_new, self._was_new = self._was_new, new
-        if not new or (close and not was_new) or 0 < self._fast_for <= _WAIT_FOR_PEAK:
+        if not new or (close and not was_new) or self._motion.peak_comes:
             return []
-        writing = close and self._shows_writing(frame, last)
-        return [self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT if writing else scene_pb2.KEYFRAME_REASON_CHANGE)]
+        if not close:
+            return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
+        if self._shows_writing(frame, last):
+            return [self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
+        self._waiting = _Waiting(frame, 1.0 if settled else _RESTLESS_COSTS)
+        return []
 
-    def _pick(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason) -> Pick[Payload]:
+    def _wait(self, waiting: _Waiting[Payload], frame: Seen[Payload], close: bool) -> list[Pick[Payload]]:
+        """What is waited for, when the picture comes to rest, frames no longer follow each other closely, or it took too long."""
+        waited = frame.time - waiting.frame.time
+        if close and waited < _LONGEST_WAIT and (waited < _SHORTEST_WAIT or not self._motion.comes_to_rest()):
+            return []
+        return self.finish()
+
+    def _pick(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, price: float = 1.0) -> Pick[Payload]:
         """Choose the frame, and pay for it."""
         picked = Pick(frame, reason, novelty(self._reference, frame.look))
-        self._tokens, self._tokens_at = self._budget(frame.time) - 1, frame.time
+        self._budget.pay(frame.time, price)
+        self._earlier = (self._reference, self._reference_strokes)
         self._reference, self._reference_at = frame.look, frame.time
         self._reference_strokes = strokes(frame.luma)
         self._light.clear()
         self._was_new = False
         return picked
 
-    def _budget(self, time: MediaTime) -> float:
-        """Keyframes that may be chosen now."""
-        earned = max(0, (time - self._tokens_at).nanos) * self._options.keyframes_a_minute / 60e9
-        return min(self._tokens + earned, float(self._options.at_once))
+    def _has_returned(self, earlier: Look, frame: Seen[Payload]) -> bool:
+        """Whether what the last keyframe shows is gone, and all is as in the keyframe before."""
+        if frame.time - self._reference_at > _RETURN:
+            return False
+        return novelty(earlier, frame.look) < min(_RETURNED, _FAR * novelty(self._reference, frame.look))
 
     def _needed(self, tokens: float, time: MediaTime) -> float:
         """The novelty that is needed: the less, the longer the last keyframe is past and the more may still be chosen."""
@@ -161,63 +201,46 @@ class SceneWatch(Generic[Payload]):
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
         blocks = block_differences(self._reference, now)
-        found = _novelty(blocks)
+        found = novelty_of(blocks)
         if shape_distance(self._reference, now) < _SAME_SHAPE:
             # Only the light is another: it must stay so.
             self._light.append(found)
             return len(self._light) == _LIGHT_LOOKS and min(self._light) >= needed
         if found < needed:
             return False
-        if float(np.mean(blocks > needed / _MUCH)) > _GLOBAL:
+        if float(np.mean(blocks > needed / MUCH)) > _GLOBAL:
             shift = pan(self._reference.luma.reshape(36, 64), now.luma.reshape(36, 64))
             if shift is not None and float(shift.residual.mean()) < _EXPLAINED * 255 * float(blocks.mean()):
-                return max(1 - shift.left_in, _MUCH * float(shift.residual.mean()) / 255) >= needed
+                return max(1 - shift.left_in, MUCH * float(shift.residual.mean()) / 255) >= needed
         return True
-
-    def _note_motion(self, frame: Seen[Payload], last: Look, close: bool) -> None:
-        if not close:
-            self._moving.clear()
-            self._fast_for = 0
-            return
-        blocks = block_differences(last, frame.look, light=False).ravel().tolist()
-        motion = sum(sorted(blocks)[-_MOVING_BLOCKS:]) / _MOVING_BLOCKS
-        local = motion > _LOCAL * sum(blocks) / len(blocks)
-        self._moving.append(_Moving(motion, frame if motion > _MOTION / 2 else None))
-        self._motions.append(motion)
-        self._fast_for = self._fast_for + 1 if local and motion >= _FAST else 0
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
         """The frames around a peak of motion two looks ago, as many as it is fast and the budget allows."""
-        if len(self._moving) < 4:
+        peak = self._motion.peak() if tokens >= 1 - _LOAN else None
+        if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
-        looks = list(self._moving)
-        peak = looks[1]
-        if peak.frame is None or peak.motion < _MOTION or peak.motion < max(each.motion for each in looks):
+        restlessness = self._motion.restlessness()
+        if tokens < 1 and restlessness >= _AT_REST:
             return []
-        if max(looks[0].motion, looks[2].motion) < _LASTS * peak.motion:
+        calm = max(restlessness, _LEAST_RESTLESS)
+        if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
-        if peak.motion < _ABOVE_MEAN * sum(self._motions) / len(self._motions):
-            return []
-        if peak.frame.time - self._reference_at < self._options.minimum_gap or not self._is_new(peak.frame.look, 0.75 * needed):
-            return []
-        count = min(_BURST, int(tokens)) if peak.motion >= _FAST else 1
-        around = {1: (1,), 2: (1, 2), 3: (0, 1, 2)}.get(count, (0, 1, 2, 3))
-        frames = [looks[index].frame for index in around]
-        self._moving.clear()
+        self._motion.take_peak()
+        count = int(tokens) if peak.fast else 1
+        frames = {2: peak.around[1:3], 3: peak.around[:3]}.get(count, peak.around) if count > 1 else (self._newer(peak),)
         return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in frames if frame is not None]
+
+    def _newer(self, peak: Peak[Payload]) -> Seen[Payload]:
+        """Of the peak and the look after it, where less is blurred, the one that shows more that is new."""
+        if peak.after is None or novelty(self._reference, peak.after.look) <= novelty(self._reference, peak.at.look):
+            return peak.at
+        return peak.after
 
     def _shows_writing(self, frame: Seen[Payload], last: Look) -> bool:
         """Whether what is new against the last keyframe is writing."""
         now = strokes(frame.luma)
         changed = cell_differences(self._reference, frame.look)
         return appeared(now, now, self._reference_strokes, moved=cell_differences(last, frame.look), changed=changed)
-
-    def _has_settled(self) -> bool:
-        """Whether much moved a moment ago and little does now: what came of it can be seen, and nothing blurs it."""
-        if len(self._motions) < 3:
-            return False
-        lately = list(self._motions)[-_LATELY:]
-        return max(lately) > _STIRRED and max(lately[-2:]) < _CALM * max(lately)
 
     def _has_writing(self, frame: Seen[Payload]) -> bool:
         """Whether writing has appeared that the last keyframe does not show."""
@@ -227,7 +250,7 @@ class SceneWatch(Generic[Payload]):
         now = strokes(frame.luma)
         earlier = [each for each in self._writing if frame.time - each[0] >= _WRITING_BEFORE and each[0] < latest_at]
         self._writing.append((frame.time, frame.look, now))
-        if not earlier or self._budget(frame.time) < 0:
+        if not earlier or self._budget.at(frame.time) < 0:
             return False
         before = np.maximum(self._reference_strokes, np.maximum.reduce([each[2] for each in earlier[-2:]]))
         if int((now - before).max()) < 4:
@@ -235,25 +258,3 @@ class SceneWatch(Generic[Payload]):
         moved = cell_differences(latest, frame.look)
         changed = cell_differences(earlier[-1][1], frame.look)
         return appeared(now, lately, before, moved=moved, changed=changed)
-
-
-def novelty(before: Look | None, now: Look) -> float:
-    """How new a picture is against another: all of it a little or a part of it much, 0 to 1; 1 against none."""
-    return 1.0 if before is None else _novelty(block_differences(before, now))
-
-
-def _novelty(blocks: NDArray[np.float32]) -> float:
-    return min(1.0, max(_MUCH * float(np.add.reduce(blocks, axis=None)) / blocks.size, float(np.maximum.reduce(blocks, axis=None))))
-
-
-def block_differences(before: Look, after: Look, *, light: bool = True) -> NDArray[np.float32]:
-    """Mean absolute luma difference of each of 6x8 blocks, 0 to 1; without the difference of the means unless `light`."""
-    difference = after.luma - before.luma
-    if not light:
-        difference -= np.float32(float(np.add.reduce(difference)) / difference.size)
-    np.abs(difference, out=difference)
-    means: NDArray[np.float32] = np.add.reduce(difference.reshape(_ROWS, 6, 64), axis=1) @ _MEANS
-    return means
-
-
-_MEANS = np.kron(np.eye(_COLUMNS), np.full((8, 1), 1 / (255 * 48))).astype(np.float32)

@@ -9,6 +9,7 @@ from watchword.v1 import caption_service_pb2_grpc
 from pipeline.bus import Bus
 from pipeline.caption import model
 from pipeline.caption.refine import Refine
+from pipeline.caption.second_look import SecondLook, load_features
 from pipeline.caption.stage import Caption
 from pipeline.caption.style import Style
 from pipeline.media.decoders.choose import choose, factory, say
@@ -32,7 +33,11 @@ def _load(adapter: str, where: str, key: str, settings: Settings) -> model.Capti
 
 async def build(settings: Settings, bus: Bus) -> Parts:
     """The captioner that the settings name, shared by all streams, and the stronger one, if there is one."""
-    captioner = await asyncio.to_thread(_load, settings.captioner, settings.captioner_model, settings.captioner_key, settings)
+    captioner: model.Captioner = await asyncio.to_thread(
+        _load, settings.captioner, settings.captioner_model, settings.captioner_key, settings
+    )
+    if settings.second_look:
+        captioner = SecondLook(captioner, await asyncio.to_thread(load_features))
     refiner = None
     if settings.refiner:
         refiner = await asyncio.to_thread(_load, settings.refiner, settings.refiner_model, settings.refiner_key, settings)
@@ -66,4 +71,4 @@ def _sampler(settings: Settings) -> StageFactory:
         say(choice)
         return factory(choice, apart=settings.decoder_apart is not False)
 
-    return lambda stream_id: Sample(stream_id, open_decoder=decoder())
+    return lambda stream_id: Sample(stream_id, options=settings.sampling, open_decoder=decoder())

@@ -101,7 +101,10 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
         refused: list[MediaUndecodable] = []
 
         async def seen() -> AsyncGenerator[Message, None]:
-            async with aclosing(video.events()) as events, aclosing(through(self._make_sample(config.stream_id), events, refused)) as said:
+            async with (
+                aclosing(video.events()) as events,
+                aclosing(through(self._make_sample(config.stream_id), events, refused.append)) as said,
+            ):
                 async for event in said:
                     if isinstance(event, events_pb2.KeyframeEvent):
                         if config.keyframes and event.HasField("keyframe"):

@@ -46,6 +46,13 @@ LANGUAGE = Annotated[str, typer.Option(help="The BCP 47 language that is spoken,
 TRANSLATE = Annotated[bool | None, typer.Option(help="Also caption other languages in English; as the settings say unless given.")]
 TERM = Annotated[list[str] | None, typer.Option(help="A name or term that may be said, spelt as it should be; may be given several times.")]
 
+KEYFRAMES = Annotated[
+    float | None, typer.Option(min=1, max=600, help="Keyframes that a scene yields each minute at most; as the settings say unless given.")
+]
+GAP = Annotated[
+    float | None, typer.Option(min=0.5, max=60, help="Seconds between two keyframes at most; as the settings say unless given.")
+]
+
 
 @app.command()
 def run(
@@ -55,6 +62,8 @@ def run(
     language: LANGUAGE = "",
     translate: TRANSLATE = None,
     term: TERM = None,
+    keyframes_per_minute: KEYFRAMES = None,
+    keyframe_gap: GAP = None,
     ask: Annotated[list[str] | None, typer.Option(help="A question to answer in the end; may be given several times.")] = None,
     events: EVENTS = None,
     stream: Annotated[str, typer.Option(help="The stream's id; the source's name unless given.")] = "",
@@ -63,7 +72,8 @@ def run(
     from services.cli.run import run as run_command
 
     asked = _asked(language, translate, term)
-    run_command(source, speed=_speed(speed), out=out, questions=ask or [], events=events, stream_id=stream, asked=asked)
+    sampling = {"keyframes_per_minute": keyframes_per_minute, "keyframe_gap": keyframe_gap}
+    run_command(source, speed=_speed(speed), out=out, questions=ask or [], events=events, stream_id=stream, asked=asked, sampling=sampling)
 
 
 @app.command()

@@ -5,9 +5,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from watchword.v1 import answer_pb2
 
@@ -31,9 +32,14 @@ def run(
     events: Path | None,
     stream_id: str,
     asked: Asked,
+    sampling: Mapping[str, float | None],
 ) -> None:
-    """Understand a source; raises what went wrong, after the files of what could be understood are written."""
-    settings = replace(read(os.environ), store=":memory:")
+    """Understand a source; raises what went wrong, after the files of what could be understood are written.
+
+    `sampling` holds settings of the sampler by name; `None` leaves what the environment says.
+    """
+    given: dict[str, Any] = {name: value for name, value in sampling.items() if value is not None}
+    settings = replace(read(os.environ), store=":memory:", **given)
     logs.configure(settings.log or "error")
     stream_id = stream_id or id_of(source)
     options = asked.over(settings.options(stream_id))

@@ -184,3 +184,14 @@ def test_keyframe_packets_that_come_as_before_are_not_odd() -> None:
 def test_a_keyframe_packet_of_another_size_or_out_of_turn_is_odd() -> None:
     assert keyframes((0, 30_000), (2, 30_000), (4, 36_000), (6, 30_000)) == [False, False, True, True]
     assert keyframes((0, 30_000), (2, 30_000), (2.5, 30_000), (4.5, 30_000), (6.5, 30_000)) == [False, False, True, True, False]
+
+
+def test_a_look_at_another_dark_picture_is_no_still_one() -> None:
+    stream = Stream()
+    rng = np.random.default_rng(1)
+    one, other = (np.kron(rng.integers(4, 10, (6, 8)), np.ones((6, 8))).astype(np.uint8) for _ in range(2))
+    stream.rule.picture(stream.time, one)
+    noisy = (one + rng.integers(-1, 2, one.shape)).astype(np.uint8)
+    assert not stream.rule.probe(noisy)
+    assert np.abs(one.astype(int) - other).mean() / 255 < 0.02
+    assert stream.rule.probe(other)

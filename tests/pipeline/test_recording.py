@@ -1,17 +1,22 @@
 """Looking again into a recording at given times."""
 
+import io
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.errors import SourceInvalid, SourceUnavailable, TrackMissing
 from pipeline.media.decoders.recording import Reader, by_decord, by_seeking, pictures_at
+from pipeline.sample.pictures import Shrinker
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, clip, garbage, picture
 
@@ -31,12 +36,12 @@ class FakeReader:
     height: int = -1
 
     def __post_init__(self) -> None:
-        import av
-
         with av.open(self.path) as container:
             frames = list(container.decode(video=0))
-        size = {} if self.width < 0 else {"width": self.width, "height": self.height}
-        self._frames = [frame.to_ndarray(format="rgb24", **size) for frame in frames]
+        # decord2 3.4 turns a picture before it scales it, and knows nothing of pixels that are not square.
+        upright = [np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90 % 4) for frame in frames]
+        size = upright[0].shape[1::-1] if self.width < 0 else (self.width, self.height)
+        self._frames = [np.asarray(Image.fromarray(each).resize(size)) for each in upright]
         self._times = [(frame.time, frame.time + 0.04) for frame in frames]
 
     def __len__(self) -> int:
@@ -86,6 +91,49 @@ def test_before_the_start_it_is_the_first_and_after_the_end_the_last(reader: Rea
 def test_pictures_are_no_larger_than_asked_for(reader: Reader) -> None:
     (found,) = pictures_at(clip(SPEC), [MediaTime.of(1)], longest_side=80, reader=reader)
     assert found.rgb.shape == (48, 80, 3)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "aspect", "shape"),
+    [(90, Fraction(1), (120, 80)), (180, Fraction(1), (80, 120)), (-90, Fraction(1), (120, 80)), (0, Fraction(4, 3), (60, 120)),
+     (0, Fraction(3, 4), (80, 90)), (90, Fraction(4, 3), (120, 60))],
+    ids=["left", "upside down", "right", "wide pixels", "narrow pixels", "turned, wide pixels"],
+)  # fmt: skip
+def test_pictures_are_upright_and_have_square_pixels(
+    rotation: int, aspect: Fraction, shape: tuple[int, int], reader: Reader, tmp_path: Path
+) -> None:
+    coded = np.zeros((80, 120, 3), np.uint8)
+    coded[:40, :60] = (250, 20, 20)
+    path = tmp_path / "turned.mp4"
+    write(path, coded, rotation, aspect)
+    (found,) = pictures_at(path, [MediaTime.of(0)], reader=reader)
+    assert found.rgb.shape == (*shape, 3)
+    expected = np.asarray(Image.fromarray(np.rot90(coded, rotation // 90 % 4)).resize(shape[::-1]))
+    assert np.abs(found.rgb.astype(int) - expected.astype(int)).mean() < 10
+
+
+def test_a_recording_shows_what_its_keyframes_show(reader: Reader, tmp_path: Path) -> None:
+    """A question that looks again sees the picture that was described: turned the same way, of the same size."""
+    path = tmp_path / "turned.mp4"
+    write(path, picture(SPEC, 0), -90, Fraction(4, 3))
+    (found,) = pictures_at(path, [MediaTime.of(0)], longest_side=64, reader=reader)
+    with av.open(str(path)) as container:
+        keyframe = Shrinker(longest_side=64).picture(next(container.decode(video=0)), Fraction(4, 3))
+    shown = np.asarray(Image.open(io.BytesIO(keyframe.jpeg)))
+    assert found.rgb.shape == shown.shape == (keyframe.height, keyframe.width, 3)
+    assert np.abs(found.rgb.astype(int) - shown.astype(int)).mean() < 12
+
+
+def write(path: Path, coded: NDArray[np.uint8], rotation: int, aspect: Fraction) -> None:
+    """A short recording of one picture that says how it is to be turned and how wide its pixels are."""
+    with av.open(str(path), "w") as container:
+        track: Any = container.add_stream("libx264", rate=25)
+        track.height, track.width = coded.shape[:2]
+        track.pix_fmt, track.codec_context.sample_aspect_ratio = "yuv420p", aspect
+        track.set_display_rotation(rotation)
+        for _ in range(3):
+            container.mux(track.encode(av.VideoFrame.from_ndarray(coded, format="rgb24")))
+        container.mux(track.encode(None))
 
 
 def test_without_decord_pyav_seeks(monkeypatch: pytest.MonkeyPatch) -> None:

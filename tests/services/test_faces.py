@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from importlib import import_module
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import grpc
@@ -146,8 +147,8 @@ def to_transcribe(*chunks: media_pb2.MediaChunk, config: bool = True) -> list[tr
     return [first] * config + [transcribe_service_pb2.TranscribeRequest(chunk=chunk) for chunk in chunks]
 
 
-def to_sample(*chunks: media_pb2.MediaChunk, config: bool = True) -> list[sample_service_pb2.SampleRequest]:
-    first = sample_service_pb2.SampleRequest(config=sample_service_pb2.SampleConfig(stream_id=STREAM))
+def to_sample(*chunks: media_pb2.MediaChunk, config: bool = True, **asked: Any) -> list[sample_service_pb2.SampleRequest]:
+    first = sample_service_pb2.SampleRequest(config=sample_service_pb2.SampleConfig(stream_id=STREAM, **asked))
     return [first] * config + [sample_service_pb2.SampleRequest(chunk=chunk) for chunk in chunks]
 
 
@@ -209,6 +210,15 @@ def test_video_becomes_keyframes_at_its_cuts(sampled: list[sample_service_pb2.Sa
     spans = [(seconds(scene.media_start), seconds(scene.media_end)) for scene in scenes(sampled)]
     assert spans[:2] == [(0.0, 9.0), (9.0, 21.0)]
     assert spans[2][0] == 21.0
+
+
+def test_a_call_can_ask_for_keyframes_more_or_less_often(client: Client) -> None:
+    chunks = chunks_of("video", 9.0)
+    often = client.sample(to_sample(*chunks, keyframe_gap=MediaTime.of(0.5).to_proto()))
+    times = [seconds(frame.media_time) for frame in frames(often)]
+    assert max(later - sooner for sooner, later in pairwise(times)) <= 0.55
+    seldom = client.sample(to_sample(*chunks, keyframes_per_minute=1.0, keyframe_gap=MediaTime.of(60).to_proto()))
+    assert len(frames(seldom)) <= 2, "the first, and one that is lent at most"
 
 
 def test_keyframes_become_descriptions(client: Client, sampled: list[sample_service_pb2.SampleResponse]) -> None:
@@ -387,11 +397,13 @@ def test_audio_that_breaks_a_rule_is_refused_with_a_reason(
     [
         (lambda: to_sample(video(), config=False), INVALID, "REQUEST_INVALID"),
         (lambda: to_sample() + to_sample(), INVALID, "REQUEST_INVALID"),
+        (lambda: to_sample(keyframes_per_minute=0.0), INVALID, "REQUEST_INVALID"),
+        (lambda: to_sample(keyframe_gap=MediaTime.of(0.1).to_proto()), INVALID, "REQUEST_INVALID"),
         (lambda: to_sample(audio()), INVALID, "MESSAGE_INVALID"),
         (lambda: to_sample(of_codec(video(), "nonsense")), UNSUPPORTED, "CODEC_UNSUPPORTED"),
         (lambda: to_sample(garbage(video())), INVALID, "MEDIA_UNDECODABLE"),
     ],
-    ids=["no config", "two configs", "audio", "no codec", "garbage"],
+    ids=["no config", "two configs", "no keyframes", "too little between keyframes", "audio", "no codec", "garbage"],
 )
 def test_video_that_breaks_a_rule_is_refused_with_a_reason(
     client: Client, requests: Callable[[], Any], code: grpc.StatusCode, reason: str

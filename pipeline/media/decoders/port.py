@@ -32,6 +32,8 @@ class CodedPacket:
     keyframe: bool
     """Whether decoding can start here."""
     data: bytes
+    duration: int = 0
+    """Nanoseconds for which its frame is shown, as far as anybody says; 0 where nobody does."""
 
 
 @dataclass(frozen=True, slots=True)

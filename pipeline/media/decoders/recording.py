@@ -2,12 +2,13 @@
 
 decord2 (or decord, which has the same name) keeps an index of frames and serves many times of one file quickly; where it
 is not installed, or does not take the file, PyAV seeks to the keyframe before and decodes on from there. Either gives the
-picture that is on the screen at that time: the last that begins no later.
+picture that is on the screen at that time: the last that begins no later, turned and stretched as the file says.
 """
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from pipeline.errors import SourceInvalid, SourceUnavailable, TrackMissing
 from pipeline.media.decoders.port import Pixels
+from pipeline.media.shape import picture_size, turned
 from pipeline.timeline import MediaTime
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class Found:
     time: MediaTime
     """When it begins to be shown, from the start of the pictures."""
     rgb: Pixels
-    """`uint8`, shape (height, width, 3), no side longer than asked for; as coded, so neither turned nor with pixels made square."""
+    """`uint8`, shape (height, width, 3), no side longer than asked for; upright and with square pixels, as it is meant to be seen."""
 
 
 Reader = Callable[[Path, Sequence[MediaTime], int], list[Found]]
@@ -56,11 +58,14 @@ def by_decord(path: Path, times: Sequence[MediaTime], longest_side: int) -> list
     """With decord2 or decord; raises `ImportError` where neither is here, `SourceInvalid` where it does not read the file."""
     import decord
 
+    aspect, rotation = _meant(path)
     try:
         reader: Any = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+        # It turns pictures itself, before it scales them, but takes their pixels for square.
         height, width = reader[0].shape[:2]
-        if max(height, width) > longest_side:
-            small = _size(width, height, longest_side)
+        upright = 1 / aspect if rotation % 180 else aspect
+        small = picture_size(width, height, upright, longest_side)
+        if small != (width, height):
             reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1, width=small[0], height=small[1])
         starts = np.atleast_2d(np.asarray(reader.get_frame_timestamp(range(len(reader)))))[:, 0]
         origin = float(starts[0])
@@ -97,8 +102,9 @@ def by_seeking(path: Path, times: Sequence[MediaTime], longest_side: int) -> lis
                     shown = _from_the_start(path, pts)
                 if shown is None:
                     raise SourceInvalid(f"{path.name}: no picture can be decoded at {times[index].seconds:.3f} s")
-                width, height = _size(shown.width, shown.height, longest_side)
-                found[index] = Found(MediaTime.from_pts((shown.pts or 0) - origin, unit), scaler.rgb(shown, width, height).copy())
+                aspect = stream.codec_context.sample_aspect_ratio or Fraction(1)
+                rgb = scaler.rgb(shown, *picture_size(shown.width, shown.height, aspect, longest_side))
+                found[index] = Found(MediaTime.from_pts((shown.pts or 0) - origin, unit), turned(rgb, shown.rotation))
     except av.FFmpegError as error:
         raise SourceInvalid(f"{path.name} cannot be read: {error}") from error
     return [found[index] for index in range(len(times))]
@@ -126,9 +132,21 @@ def _on_screen(frames: "Iterator[VideoFrame]", pts: int) -> "VideoFrame | None":
     return shown
 
 
-def _size(width: int, height: int, longest_side: int) -> tuple[int, int]:
-    scale = min(1.0, longest_side / max(width, height))
-    return max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+def _meant(path: Path) -> tuple[Fraction, int]:
+    """Width of a pixel over its height, and the degrees counter-clockwise by which pictures are to be turned."""
+    import av
+
+    from pipeline.media.tracks import video_stream
+
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            stream = video_stream(container)
+            first = None if stream is None else next(iter(container.decode(stream)), None)
+            if stream is None or first is None:
+                raise SourceInvalid(f"{path.name} has no picture that can be decoded")
+            return stream.codec_context.sample_aspect_ratio or Fraction(1), first.rotation
+    except av.FFmpegError as error:
+        raise SourceInvalid(f"{path.name} cannot be read: {error}") from error
 
 
 def _numpy(batch: Any) -> Pixels:
