@@ -56,12 +56,12 @@ class Parts:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-async def serve(service: str, settings: Settings, bus: Bus, *, ready: Callable[[str], None] = lambda _: None) -> None:
-    """Run a service until it is cancelled or asked to stop by SIGTERM or SIGINT.
+async def serve(service: str, settings: Settings, bus: Bus, *, alone: bool = False, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Run a service until it is cancelled or asked to stop by SIGTERM or SIGINT; `alone` is without its steps.
 
     `ready` is told the address once everything is loaded and listening. Raises what a step raises when it fails for good.
     """
-    steps = [step for step in STEPS.values() if step.service == service]
+    steps = [step for step in STEPS.values() if step.service == service and not alone]
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_metrics(settings.metrics_port))
         parts: Parts = await import_module(f"services.{service}.main").build(settings, bus)

@@ -11,6 +11,7 @@ from pipeline.caption.model import ADAPTERS
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
+from pipeline.safety.judges import MODELS
 from pipeline.sample import options as sampling
 from pipeline.sample.options import DEFAULTS
 from pipeline.timeline import MediaTime
@@ -21,8 +22,6 @@ from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
 """The gRPC port of each service where none is set: the gateway has 50051."""
-SAFETY_MODELS = ("shieldgemma", "shieldgemma-2", "llama-guard")
-"""The names by which policies know models that judge by their words."""
 KEYFRAMES_PER_MINUTE, KEYFRAME_GAP = (1.0, 600.0), (0.5, 60.0)
 """The least and the most keyframes a minute, and seconds between two, that can be asked for."""
 
@@ -269,8 +268,8 @@ def _safety_models(text: str) -> tuple[tuple[str, str], ...]:
     found = []
     for part in text.split(","):
         name, _, where = part.strip().partition("=")
-        if name not in SAFETY_MODELS or not where:
-            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY or NAME=URL#MODEL with one of {', '.join(SAFETY_MODELS)} as its name")
+        if name not in MODELS or not where:
+            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY or NAME=URL#MODEL with one of {', '.join(MODELS)} as its name")
         if "://" not in where and not Path(where).is_dir():
             raise ValueError(f"{where} is no directory")
         found.append((name, where))

@@ -6,6 +6,8 @@ from math import sqrt
 from pathlib import Path
 
 TEXTS = Path(__file__).with_name("texts.tsv")
+SPLITS = (TEXTS, TEXTS.with_name("texts_more.tsv"), TEXTS.with_name("test.tsv"))
+"""What the rules were made with, twice, and what they were only judged on."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,20 @@
 """Both ends of a question judged: what is asked before anyone answers, what is answered before anyone hears it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 from google.protobuf.duration_pb2 import Duration
 from watchword.v1.answer_pb2 import Answer
-from watchword.v1.safety_pb2 import AuditRecord, Verdict
+from watchword.v1.safety_pb2 import Verdict
 
 from pipeline.qa.answer import WITHHELD, Answerer, check, identity
 from pipeline.qa.store import EVERYTHING, Span
 from pipeline.safety.answers import HeldBack
-from pipeline.safety.audit import Auditor, Item
+from pipeline.safety.audit import Auditor, Item, Keep
 from pipeline.safety.judge import Judge
 from pipeline.safety.policy import Subject, passes
 from pipeline.timeline import MediaTime
 
 QUESTION_WITHHELD = "The question is withheld by the safety filter."
-
-Keep = Callable[[AuditRecord], Awaitable[object]]
-"""Takes the record of a verdict."""
 
 
 class ScreenedAnswerer:

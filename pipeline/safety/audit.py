@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,15 @@ from pipeline.errors import SettingInvalid
 from pipeline.safety.book import Book
 from pipeline.safety.policy import Policy, Subject
 
+Keep = Callable[[AuditRecord], Awaitable[object]]
+"""Takes the record of a verdict."""
+
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 TEXT_CHARACTERS = 20_000
 """The most of a passed text that a record holds."""
+CONTENT_BYTES = 450_000
+"""A larger picture is not kept, passed or sealed: a record has to fit into a message."""
 
 
 class Keys:
@@ -116,11 +121,12 @@ class Auditor:
         record.id = f"audit-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
         if verdict.action in (Action.ACTION_FLAG, Action.ACTION_REDACT):
             if isinstance(item.passed, bytes):
-                record.passed_jpeg = item.passed
+                record.passed_jpeg = item.passed if len(item.passed) <= CONTENT_BYTES else b""
             else:
                 record.passed_text = item.passed[:TEXT_CHARACTERS]
         kept = any(applying[each.policy].keep_content for each in record.violations if each.policy in applying)
-        if kept and self._keys is not None and verdict.action != Action.ACTION_FLAG:
+        fits = len(_bytes(item.content)) <= CONTENT_BYTES
+        if kept and fits and self._keys is not None and verdict.action != Action.ACTION_FLAG:
             record.sealed_content = self._keys.seal(_bytes(item.content), record.id)
         return record
 
@@ -128,8 +134,7 @@ class Auditor:
         found = []
         for score in sorted(verdict.scores, key=lambda score: -score.probability):
             policy = applying.get(score.policy)
-            # A float of the wire may lie a little under the threshold that it reached.
-            if policy is not None and score.probability >= policy.threshold(subject) - 1e-6:
+            if policy is not None and policy.violated_by(score.probability, subject):
                 model = score.model or verdict.model
                 found.append(
                     Violation(

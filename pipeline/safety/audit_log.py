@@ -41,6 +41,14 @@ CREATE TABLE IF NOT EXISTS audit (
 );
 CREATE INDEX IF NOT EXISTS audit_by_stream ON audit (stream, seq);
 CREATE TABLE IF NOT EXISTS audit_head (only INTEGER PRIMARY KEY CHECK (only = 1), rows INTEGER NOT NULL, hash TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS audit_frames (
+    stream TEXT NOT NULL,
+    item TEXT NOT NULL,
+    keyframe TEXT NOT NULL,
+    at REAL NOT NULL,
+    jpeg BLOB NOT NULL,
+    PRIMARY KEY (stream, item, keyframe)
+) WITHOUT ROWID;
 CREATE TRIGGER IF NOT EXISTS audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
@@ -132,6 +140,23 @@ class AuditLog:
                 yield row
             after = rows[-1].seq
 
+    async def add_frame(self, stream_id: str, item_id: str, keyframe_id: str, at: float, jpeg: bytes, *, instead: str = "") -> None:
+        """Keep a keyframe beside an item, for review, and no longer the one that it is there `instead` of; neither is a row of the chain.
+
+        `at` is its media time in seconds.
+        """
+
+        def add(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM audit_frames WHERE stream = ? AND item = ? AND keyframe = ?", (stream_id, item_id, instead))
+            db.execute("INSERT OR REPLACE INTO audit_frames VALUES (?, ?, ?, ?, ?)", (stream_id, item_id, keyframe_id, at, jpeg))
+
+        await self._do("adding to", add)
+
+    async def frames(self, stream_id: str, item_id: str) -> list[tuple[str, bytes]]:
+        """The keyframes beside an item in order of time: id and JPEG."""
+        query = "SELECT keyframe, jpeg FROM audit_frames WHERE stream = ? AND item = ? ORDER BY at"
+        return await self._do("reading", lambda db: [(str(row[0]), bytes(row[1])) for row in db.execute(query, (stream_id, item_id))])
+
     async def verify(self, *, expect: tuple[int, str] | None = None) -> Report:
         """Follow the chain from the first row to the last; `expect` are a number of rows and the hash that the last of them had."""
         return await self._do("verifying", lambda db: self._verify(db, expect))
@@ -191,7 +216,10 @@ class AuditLog:
 
 
 class KeepAudit:
-    """One stream's share of keeping the audit: every record goes into the log. It says nothing, and a repeat is harmless."""
+    """One stream's share of keeping the audit: every record goes into the log. It says nothing, and a repeat is harmless.
+
+    What was asked for comes under the key of the process that was asked, as if that were a stream.
+    """
 
     held = 0
 
@@ -201,9 +229,13 @@ class KeepAudit:
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Store the record of an `AuditEvent`."""
-        if not isinstance(item, AuditEvent) or item.WhichOneof("event") != "record" or item.record.stream_id != self._stream_id:
+        kind = item.WhichOneof("event") if isinstance(item, AuditEvent) else None
+        if isinstance(item, AuditEvent) and kind == "called":
+            await self._log.append(item.called.record)
+        elif isinstance(item, AuditEvent) and kind == "record" and item.record.stream_id == self._stream_id:
+            await self._log.append(item.record)
+        else:
             raise MessageInvalid(f"keeping the audit of stream {self._stream_id}: a {type(item).__name__} is no record of it")
-        await self._log.append(item.record)
         return
         yield
 

@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -112,3 +113,9 @@ class FileBook:
         except OSError:
             return None
         return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@cache
+def shipped() -> FixedBook:
+    """The policies that come with Watchword, for who names none."""
+    return FixedBook(read(SHIPPED).of("").policies)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import accumulate
 
@@ -12,10 +12,11 @@ from watchword.v1.safety_pb2 import Action, Verdict
 from pipeline import telemetry
 from pipeline.errors import MessageInvalid
 from pipeline.safety import injection, linear, personal, pictures, words
-from pipeline.safety.book import Book, FixedBook
+from pipeline.safety.book import Book, shipped
+from pipeline.safety.judges import RULES
 from pipeline.safety.model import ImageClassifier
 from pipeline.safety.normalise import fold
-from pipeline.safety.policy import POLICIES, Kind, Policy, PolicySet, Subject, decide, highest, passes, strictest, unscored
+from pipeline.safety.policy import Policy, PolicySet, Subject, decide, highest, passes, strictest
 from pipeline.safety.scorer import NOTHING, PolicyScorer, Scored, ask
 from pipeline.safety.words import Match
 
@@ -32,6 +33,23 @@ class Judged:
     text: str
     """What may pass: masked where the action is to redact, empty where nothing may."""
     verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is known of words beside themselves."""
+
+    language: str = ""
+    """The BCP 47 tag of what is spoken; empty where nobody knows."""
+    before: str = ""
+    """What was said right before, with the space after it; it is looked at, so that what spans the border is found, and passed already."""
+    goes_on: bool = False
+    """Whether more will be said, so that a number at the end may be part of a longer one."""
+    final: bool = True
+    """Whether it stays as it is."""
+
+
+NOTHING_ELSE = Said()
 
 
 @dataclass(frozen=True)
@@ -80,14 +98,13 @@ class Judge:
         self,
         classifier: ImageClassifier,
         *,
-        policies: Mapping[str, Policy] = POLICIES,
         book: Book | None = None,
         scorers: Sequence[PolicyScorer] = (),
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """With a `book` its policies hold, which may change, else `policies`."""
+        """The policies of the `book` hold, which may change; without one, those that come with Watchword."""
         self._classifier = _AsScorer(classifier)
-        self._book = book or FixedBook(policies)
+        self._book = book or shipped()
         self._scorers = (self._classifier, *scorers)
         self._deadline_s = deadline_s
 
@@ -109,17 +126,21 @@ class Judge:
         held = self._book.of(stream_id)
         return self._text(text, held, subject, await self._ask(text, held, subject, question))
 
-    def transcript(self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), stream_id: str = "") -> JudgedWords:
+    def transcript(
+        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), said: Said = NOTHING_ELSE, stream_id: str = ""
+    ) -> JudgedWords:
         """Judge a text that is also known word by word, by rules; both are masked, and what either shows counts for both.
 
-        `glued` says of each word whether no space stands before it; none are where it is empty.
+        `glued` says of each word whether no space stands before it; none are where it is empty. `said` is what else is known of it.
         """
-        return self._transcript(text, parts, glued, self._book.of(stream_id), NOTHING)
+        return self._transcript(text, parts, glued, said, self._book.of(stream_id), NOTHING)
 
-    async def whole_transcript(self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), stream_id: str = "") -> JudgedWords:
+    async def whole_transcript(
+        self, text: str, parts: Sequence[str], *, glued: Sequence[bool] = (), said: Said = NOTHING_ELSE, stream_id: str = ""
+    ) -> JudgedWords:
         """As `transcript`, and by models where they are configured."""
         held = self._book.of(stream_id)
-        return self._transcript(text, parts, glued, held, await self._ask(text, held, Subject.SPEECH))
+        return self._transcript(text, parts, glued, said, held, await self._ask(text, held, Subject.SPEECH))
 
     def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
         """Judge a text with lines that belong to it, as a description with words read in the picture, by rules.
@@ -146,27 +167,9 @@ class Judge:
         scored = await self._ask(jpeg, held, Subject.FRAME)
         verdict = self._decide(held, Subject.FRAME, {}, scored, model=self._classifier.name)
         if verdict.action == Action.ACTION_REDACT:
-            ways = [
-                policy.frames for policy in _violated(held, Subject.FRAME, verdict) if policy.action_for(Subject.FRAME) == verdict.action
-            ]
-            if None in ways:
-                # Nothing can be masked in a picture.
-                verdict.action = Action.ACTION_BLOCK
-            else:
-                return JudgedPicture(pictures.redact(jpeg, {way for way in ways if way is not None}), verdict)
+            redacting = [policy for policy in _violated(held, Subject.FRAME, verdict) if policy.action_for(Subject.FRAME) == verdict.action]
+            return JudgedPicture(pictures.redact(jpeg, {policy.frames for policy in redacting}), verdict)
         return JudgedPicture(jpeg if passes(verdict) else b"", verdict)
-
-    def unscored(self, kind: Kind) -> tuple[str, ...]:
-        """The policies about which this judge can say nothing."""
-        policies = self._book.of("").policies
-        of_kind = [subject for subject in Subject if subject.kind is kind]
-        covered = [
-            name
-            for name, policy in policies.items()
-            if any(self._covered(policy, subject) for subject in of_kind if policy.applies(subject))
-            or not any(policy.applies(subject) for subject in of_kind)
-        ]
-        return unscored(kind, covered, policies)
 
     def hears(self, subject: Subject, *, stream_id: str = "") -> bool:
         """Whether models, beside rules, judge a stream's items of this subject, so that judging takes time."""
@@ -195,10 +198,12 @@ class Judge:
         _tell_redactions(verdict, spans)
         return Judged(_mask(text, spans), verdict)
 
-    def _transcript(self, text: str, parts: Sequence[str], glued: Sequence[bool], held: PolicySet, scored: Scored) -> JudgedWords:
+    def _transcript(
+        self, text: str, parts: Sequence[str], glued: Sequence[bool], said: Said, held: PolicySet, scored: Scored
+    ) -> JudgedWords:
         line, starts = _line(parts, glued)
-        found_line = _find(line, held, Subject.SPEECH)
-        found_text = found_line if text == line else _find(text, held, Subject.SPEECH)
+        found_line = _find(line, held, Subject.SPEECH, said)
+        found_text = found_line if text == line else _find(text, held, Subject.SPEECH, said)
         verdict = self._decide(held, Subject.SPEECH, highest([found_text.scores, found_line.scores]), scored)
         spans = _spans(found_text.matches, held, Subject.SPEECH)
         spans_line = spans if text == line else _spans(found_line.matches, held, Subject.SPEECH)
@@ -268,7 +273,7 @@ class Judge:
         model: str = words.MODEL,
     ) -> Verdict:
         applying = held.applying(subject)
-        verdict = decide(subject.kind, scores, model=model, policies=held.policies, subject=subject)
+        verdict = decide(subject, scores, model=model, policies=held.policies)
         verdict.policy_version = held.version
         verdict.failed.extend(sorted(failed))
         verdict.unscored.extend(sorted(name for name in applying if name not in scores and name not in failed))
@@ -284,14 +289,6 @@ class Judge:
             score.model = other if other != model else ""
         telemetry.VERDICTS.labels(subject.value, Action.Name(verdict.action)).inc()
         return verdict
-
-    def _covered(self, policy: Policy, subject: Subject) -> bool:
-        by_rules = subject.kind is Kind.TEXT and bool({*policy.judges()} & RULES)
-        return by_rules or any(scorer.covers(policy, subject) for scorer in self._scorers)
-
-
-RULES = frozenset([*words.policies(), personal.POLICY, injection.POLICY, linear.POLICY])
-"""What judges text out of the box, by the names that policies call it."""
 
 
 class _AsScorer:
@@ -323,7 +320,7 @@ class _Span:
     whole: bool
 
 
-def _find(text: str, held: PolicySet, subject: Subject) -> _Found:
+def _find(text: str, held: PolicySet, subject: Subject, said: Said = NOTHING_ELSE) -> _Found:
     """What the rules that some policy asks find in a text."""
     if len(text) > MAX_CHARACTERS:
         raise MessageInvalid(
@@ -332,20 +329,33 @@ def _find(text: str, held: PolicySet, subject: Subject) -> _Found:
     wanted = {rule for policy in held.applying(subject).values() for rule in policy.judges()} & RULES
     if not wanted:
         return _Found()
-    folded = fold(text)
+    whole = said.before + text
+    folded = fold(whole)
     matches: list[Match] = []
-    scores: dict[str, float] = {}
+    rules: set[str] = set()
     if wanted & {*words.policies()}:
-        matches += words.find_folded(text, folded)
-        scores |= words.score(matches)
-    for rule, find in ((personal.POLICY, personal.find_folded), (injection.POLICY, injection.find_folded)):
-        if rule in wanted:
-            found = find(folded)
-            matches += found
-            scores[rule] = max((match.probability for match in found), default=0.0)
+        matches += words.find_folded(whole, folded, language=said.language)
+        rules |= {*words.policies()}
+    if personal.POLICY in wanted:
+        found = personal.find_folded(folded)
+        unfinished = personal.open_end(folded, surely=said.final) if said.goes_on else None
+        matches += [*found, unfinished] if unfinished and not any(each.end > unfinished.start for each in found) else found
+        rules.add(personal.POLICY)
+    if injection.POLICY in wanted:
+        matches += injection.find_folded(folded)
+        rules.add(injection.POLICY)
+    matches = [after for match in matches if (after := _behind(match, len(said.before))) is not None]
+    scores = dict.fromkeys(rules, 0.0) | highest({match.policy: match.probability} for match in matches)
     if linear.POLICY in wanted:
-        scores[linear.POLICY] = linear.shipped().score(folded.text)
+        scores[linear.POLICY] = linear.shipped().score(fold(text).text if said.before else folded.text)
     return _Found(sorted(matches, key=lambda match: (match.start, match.end)), {rule: scores[rule] for rule in wanted if rule in scores})
+
+
+def _behind(match: Match, place: int) -> Match | None:
+    """What of a match lies behind a place, counted from there; `None` where nothing does."""
+    if match.end <= place:
+        return None
+    return replace(match, start=max(0, match.start - place), end=match.end - place, whole=match.whole or match.start < place)
 
 
 def _spans(matches: Iterable[Match], held: PolicySet, subject: Subject) -> list[_Span]:
@@ -354,7 +364,7 @@ def _spans(matches: Iterable[Match], held: PolicySet, subject: Subject) -> list[
     spans: list[_Span] = []
     for match in matches:
         for policy in redacting:
-            if match.policy in policy.judges() and match.probability >= policy.threshold(subject):
+            if match.policy in policy.judges() and policy.violated_by(match.probability, subject):
                 if spans and match.start < spans[-1].end:
                     last = spans[-1]
                     spans[-1] = _Span(last.start, max(last.end, match.end), last.policy, last.whole or match.whole)
@@ -377,7 +387,7 @@ def _violated(held: PolicySet, subject: Subject, verdict: Verdict) -> list[Polic
     return [
         applying[score.policy]
         for score in verdict.scores
-        if score.policy in applying and score.probability >= applying[score.policy].threshold(subject) - 1e-6
+        if score.policy in applying and applying[score.policy].violated_by(score.probability, subject)
     ]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -61,6 +61,10 @@ ON_ERROR = {
 """What is done with what a failed or late classifier should have judged, where a policy of a file says nothing else."""
 
 
+WIRE_ERROR = 1e-6
+"""A probability on the wire is a float of 32 bits, and may lie this much under the threshold that it reached."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """One thing that must not pass, in words, and what is done about it."""
@@ -68,39 +72,42 @@ class Policy:
     name: str
     description: str
     """What violates it, as a sentence that people and language models can judge by."""
-    thresholds: Mapping[Kind, float]
-    """For each kind it applies to, the probability from which on it counts as violated."""
+    applies_to: frozenset[Subject]
+    """What is judged by it."""
+    threshold: float
+    """The probability, 0 to 1, from which on it counts as violated, where nothing else is said for a subject."""
     action: Action
     """What is done where nothing else is said for a subject: `ACTION_ALLOW`, `_FLAG`, `_REDACT` or `_BLOCK`."""
-    applies_to: frozenset[Subject] = frozenset(Subject)
-    """Of those whose kind has a threshold."""
     wordings: Mapping[Subject, str] = field(default_factory=dict)
     """Descriptions for single subjects: safety models are trained on one wording a subject."""
-    thresholds_for: Mapping[Subject, float] = field(default_factory=dict)
+    thresholds: Mapping[Subject, float] = field(default_factory=dict)
     """Thresholds for single subjects."""
     actions: Mapping[Subject, Action] = field(default_factory=dict)
     """Actions for single subjects."""
-    on_error: Mapping[Subject, Action] = field(default_factory=dict)
-    """What is done where a classifier fails or is late, `ACTION_FLAG` or `_BLOCK`; for a subject without one the failure is raised."""
+    on_error: Mapping[Subject, Action] = field(default_factory=lambda: ON_ERROR)
+    """What is done where a classifier fails or is late, `ACTION_FLAG` or `_BLOCK`, for every subject."""
     judged_by: tuple[str, ...] = ()
     """Names of rules and models that may judge it; none means those that know it by its own name."""
-    frames: FrameRedaction | None = None
-    """How a picture is redacted; `None` means that it is withheld instead."""
+    frames: FrameRedaction = FrameRedaction.PIXELATE
+    """How a picture is redacted."""
     keep_content: bool = False
     """Whether the audit keeps, encrypted, what was withheld under it."""
 
     def applies(self, subject: Subject) -> bool:
         """Whether items of this subject are judged by it."""
-        return subject in self.applies_to and (subject in self.thresholds_for or subject.kind in self.thresholds)
+        return subject in self.applies_to
 
-    def threshold(self, subject: Subject) -> float:
-        """The probability from which on it counts as violated, 0 to 1; `KeyError` where it does not apply."""
-        own = self.thresholds_for.get(subject)
-        return self.thresholds[subject.kind] if own is None else own
+    def threshold_for(self, subject: Subject) -> float:
+        """The probability from which on it counts as violated, 0 to 1."""
+        return self.thresholds.get(subject, self.threshold)
 
-    def action_for(self, subject: Subject | None) -> Action:
+    def violated_by(self, probability: float, subject: Subject) -> bool:
+        """Whether this probability is a violation; one that came over the wire may have lost some of its digits on the way."""
+        return probability >= self.threshold_for(subject) - WIRE_ERROR
+
+    def action_for(self, subject: Subject) -> Action:
         """What is done about a violation."""
-        return self.action if subject is None else self.actions.get(subject, self.action)
+        return self.actions.get(subject, self.action)
 
     def wording(self, subject: Subject) -> str:
         """Its description for a model that judges this subject."""
@@ -135,87 +142,33 @@ def _said(policy: Policy) -> dict[str, object]:
     return {
         "name": policy.name,
         "description": policy.description,
-        "thresholds": {kind.value: number for kind, number in policy.thresholds.items()},
+        "threshold": policy.threshold,
         "action": int(policy.action),
         "applies_to": sorted(subject.value for subject in policy.applies_to),
         "wordings": {subject.value: text for subject, text in policy.wordings.items()},
-        "thresholds_for": {subject.value: number for subject, number in policy.thresholds_for.items()},
+        "thresholds": {subject.value: number for subject, number in policy.thresholds.items()},
         "actions": {subject.value: int(action) for subject, action in policy.actions.items()},
         "on_error": {subject.value: int(action) for subject, action in policy.on_error.items()},
         "judged_by": policy.judged_by,
-        "frames": policy.frames.value if policy.frames else None,
+        "frames": policy.frames.value,
         "keep_content": policy.keep_content,
     }
 
 
-POLICIES = {
-    policy.name: policy
-    for policy in (
-        Policy(
-            "profanity",
-            "The text contains swear words or vulgar insults.",
-            {Kind.TEXT: 0.5},
-            Action.ACTION_REDACT,
-        ),
-        Policy(
-            "slur",
-            "The text contains a slur against people for their origin, religion, sex, orientation or disability.",
-            {Kind.TEXT: 0.5},
-            Action.ACTION_REDACT,
-        ),
-        Policy(
-            "self-harm",
-            "The text states the intent to harm oneself, urges someone to, or tells how.",
-            {Kind.TEXT: 0.5},
-            Action.ACTION_BLOCK,
-        ),
-        Policy(
-            "violent-threat",
-            "The text threatens to kill or injure people.",
-            {Kind.TEXT: 0.5},
-            Action.ACTION_BLOCK,
-        ),
-        # 0.8 on pictures is what the authors of open_nsfw call certain.
-        Policy(
-            "sexually-explicit",
-            "The content depicts or describes explicit sexual acts, or nudity meant to arouse.",
-            {Kind.TEXT: 0.5, Kind.PICTURE: 0.8},
-            Action.ACTION_BLOCK,
-        ),
-        Policy(
-            "dangerous-content",
-            "The picture promotes or explains how to do serious harm, such as building weapons or drug making.",
-            {Kind.PICTURE: 0.5},
-            Action.ACTION_BLOCK,
-        ),
-        Policy(
-            "violence-gore",
-            "The picture shows shocking, gratuitous violence, gore, or cruelty.",
-            {Kind.PICTURE: 0.5},
-            Action.ACTION_BLOCK,
-        ),
-    )
-}
-"""The policies that apply by default. A model scores those it covers; what none covers stays unscored, which is not "safe"."""
-
-
-def decide(
-    kind: Kind, scores: Mapping[str, float], *, model: str, policies: Mapping[str, Policy] = POLICIES, subject: Subject | None = None
-) -> safety_pb2.Verdict:
+def decide(subject: Subject, scores: Mapping[str, float], *, policies: Mapping[str, Policy], model: str) -> safety_pb2.Verdict:
     """The verdict that follows from probabilities of violation by policy name, each 0 to 1.
 
-    The strictest action of the violated policies is taken; with a `subject`, as they say for it. It lists what was scored
-    and nothing else; where nothing was, the action is `ACTION_UNSPECIFIED`, which must not pass. Raises `InternalError`
-    for a score that means nothing.
+    The strictest action of the violated policies is taken. It lists what was scored and nothing else; where nothing was, the
+    action is `ACTION_UNSPECIFIED`, which must not pass. Raises `InternalError` for a score that means nothing.
     """
     violated: list[tuple[Policy, float]] = []
     for name, probability in scores.items():
         policy = policies.get(name)
-        if policy is None or (kind not in policy.thresholds if subject is None else not policy.applies(subject)):
-            raise InternalError(f"{model} scored {name!r}, which is no policy for {(subject or kind).value}")
+        if policy is None or not policy.applies(subject):
+            raise InternalError(f"{model} scored {name!r}, which is no policy for {subject.value}")
         if not 0 <= probability <= 1:
             raise InternalError(f"{model} scored {name} with {probability}, which is no probability")
-        if probability >= (policy.thresholds[kind] if subject is None else policy.threshold(subject)):
+        if policy.violated_by(probability, subject):
             violated.append((policy, probability))
     unviolated = Action.ACTION_ALLOW if scores else Action.ACTION_UNSPECIFIED
     return safety_pb2.Verdict(
@@ -243,8 +196,3 @@ def highest(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
         for name, probability in part.items():
             scores[name] = max(probability, scores.get(name, 0.0))
     return scores
-
-
-def unscored(kind: Kind, covered: Collection[str], policies: Mapping[str, Policy] = POLICIES) -> tuple[str, ...]:
-    """The policies for `kind` about which nothing can be said, because no model covers them."""
-    return tuple(name for name, policy in policies.items() if kind in policy.thresholds and name not in covered)

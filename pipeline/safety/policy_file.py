@@ -31,7 +31,8 @@ from typing import Any, NoReturn
 from watchword.v1.safety_pb2 import Action
 
 from pipeline.errors import SettingInvalid
-from pipeline.safety.policy import ON_ERROR, FrameRedaction, Kind, Policy, PolicySet, Subject
+from pipeline.safety.judges import known
+from pipeline.safety.policy import ON_ERROR, FrameRedaction, Policy, PolicySet, Subject
 
 SHIPPED = Path(__file__).with_name("policies.yaml")
 """The policies where nobody names a file."""
@@ -259,7 +260,7 @@ class _Reader:
             "threshold": lambda node: self.each(node, self.probability),
             "action": lambda node: self.each(node, lambda one: self.choice(one, _ACTIONS)),
             "on_error": lambda node: self.each(node, lambda one: self.choice(one, _AFTER_ERROR)),
-            "judged_by": lambda node: tuple(self.text(one) for one in self.items(node)),
+            "judged_by": lambda node: tuple(self.judge(one) for one in self.items(node)),
             "frames": lambda node: self.choice(node, {way.value: way for way in FrameRedaction}),
             "keep_content": self.truth,
             "enabled": self.truth,
@@ -341,6 +342,13 @@ class _Reader:
             self.wrong(_line(node), f"it applies to nothing; to some of {', '.join(_SUBJECTS)} it could")
         return found
 
+    def judge(self, node: Any) -> str:
+        text = self.text(node)
+        # A name that nobody has would leave the policy unscored for good.
+        if text and text not in known():
+            self.wrong(_line(node), f"nothing that judges is called {text!r}; {', '.join(sorted(known()))} are")
+        return text
+
     def truth(self, node: Any) -> bool:
         return bool(self.choice(node, {"true": True, "false": False}))
 
@@ -360,19 +368,26 @@ def _matches(override: _Override, stream_id: str) -> bool:
 
 def _policy(name: str, said: Mapping[str, Any]) -> Policy:
     description, threshold, action = said["description"], said["threshold"], said["action"]
-    by_subject = isinstance(threshold, Mapping)
     on_error = said.get("on_error", {})
     return Policy(
         name,
-        next(iter(description.values())) if isinstance(description, Mapping) else description,
-        {} if by_subject else dict.fromkeys(Kind, threshold),
-        next(iter(action.values())) if isinstance(action, Mapping) else action,
-        applies_to=said["applies_to"],
-        wordings=description if isinstance(description, Mapping) else {},
-        thresholds_for=threshold if by_subject else {},
-        actions=action if isinstance(action, Mapping) else {},
+        _first(description),
+        said["applies_to"],
+        _first(threshold),
+        _first(action),
+        wordings=_by_subject(description),
+        thresholds=_by_subject(threshold),
+        actions=_by_subject(action),
         on_error={**ON_ERROR, **on_error} if isinstance(on_error, Mapping) else dict.fromkeys(Subject, on_error),
         judged_by=said.get("judged_by", ()),
         frames=said.get("frames", FrameRedaction.PIXELATE),
         keep_content=said.get("keep_content", False),
     )
+
+
+def _first(value: Any) -> Any:
+    return next(iter(value.values())) if isinstance(value, Mapping) else value
+
+
+def _by_subject(value: Any) -> Mapping[Subject, Any]:
+    return value if isinstance(value, Mapping) else {}

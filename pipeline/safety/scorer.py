@@ -69,8 +69,8 @@ async def ask(
 ) -> Scored:
     """Ask every scorer at once about the policies that it may judge; of two that judge one policy the higher score counts.
 
-    A scorer that raises or is late leaves its policies `failed`, unless one of them does not say what then follows
-    (`on_error`): then what it raised is raised. `MediaUndecodable` always is: it says something of the item, not of the model.
+    A scorer that raises or is late leaves its policies `failed`. `MediaUndecodable` is raised: it says something of the item, not
+    of the model.
     """
     asked = [
         (scorer, wanted)
@@ -105,8 +105,6 @@ async def _one(
         cause = "late" if isinstance(error, TimeoutError) else "failed"
         telemetry.CLASSIFIER_FAILURES.labels(scorer.name, cause).inc()
         _log.warning("classifier.failed", classifier=scorer.name, subject=subject.value, cause=cause, error=repr(error))
-        if any(subject not in policy.on_error for policy in policies):
-            raise
         return None
 
 

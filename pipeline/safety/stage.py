@@ -1,10 +1,13 @@
 """Screening: everything is judged before it goes on, on the three ways to the viewer.
 
-Each item is judged on its own, so no stage holds anything. What was not judged does not pass: an item that cannot be
-judged is an error, never an allowed item. What was flagged, redacted or withheld is also told on the topic `audit`.
+Keyframes and captions are judged each on its own; what is said is judged together with what was said right before, because a
+number or a threat does not end where a segment does. What was not judged does not pass: an item that cannot be judged is an
+error, never an allowed item. What was flagged, redacted or withheld is also told on the topic `audit`.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
@@ -14,8 +17,9 @@ from watchword.v1 import events_pb2, safety_pb2, scene_pb2, transcript_pb2
 from pipeline.errors import MediaUndecodable, MessageInvalid
 from pipeline.safety import described
 from pipeline.safety.audit import Auditor, Item
-from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords
+from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords, Said
 from pipeline.safety.policy import Subject, passes
+from pipeline.timeline import MediaTime
 
 _log = structlog.get_logger(__name__)
 
@@ -23,8 +27,12 @@ _log = structlog.get_logger(__name__)
 class _Screen:
     """What the three have in common."""
 
-    held = 0
     kind: str
+
+    @property
+    def held(self) -> int:
+        """Nothing: each item is judged on its own."""
+        return 0
 
     def __init__(self, stream_id: str, judge: Judge, auditor: Auditor | None = None) -> None:
         """Without an auditor nothing is told on the topic `audit`."""
@@ -60,19 +68,53 @@ class _Screen:
         )
 
 
+BEFORE_CHARACTERS = 120
+"""How much of what was said before a segment is looked at with it: a card's number said digit by digit has 100."""
+BEFORE_A_PARTIAL = 40
+"""The same for a partial, which comes again and again and stays for a second."""
+BEFORE_SECONDS = 15.0
+"""What was said longer ago is not gone on with."""
+BEFORE_FINALS = 4
+
+
+@dataclass(frozen=True)
+class _Final:
+    """What a final said, and where it stands among the items."""
+
+    text: str
+    language: str
+    end: float
+    number: int
+
+
 class ScreenTranscripts(_Screen):
     """Transcripts: offending words are masked in place; a segment that must not pass is withheld when it is final.
 
     A blocked partial says nothing. Words of it that were shown before are taken back by the `Withheld` of its final.
     Models and the audit hear finals only: a partial is judged by rules, at once. Statistics hold no words and pass as they are.
+
+    What began in an earlier final is masked or withheld from the border on; what that final showed stays shown, but for a number
+    at its end that might go on.
     """
 
     kind = "transcript"
+
+    def __init__(self, stream_id: str, judge: Judge, auditor: Auditor | None = None) -> None:
+        """See `_Screen`."""
+        super().__init__(stream_id, judge, auditor)
+        self._finals: deque[_Final] = deque(maxlen=BEFORE_FINALS)
+        self._items = 0
+
+    @property
+    def held(self) -> int:
+        """The items since the first final that is still looked at."""
+        return self._items - self._finals[0].number + 1 if self._finals else 0
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """A `TranscriptEvent` to a `ClearedEvent`, and an `AuditEvent` for a final that is not allowed as it is."""
         if not isinstance(item, events_pb2.TranscriptEvent):
             raise self._unknown(item)
+        self._items += 1
         match item.WhichOneof("event"):
             case "gap":
                 yield events_pb2.ClearedEvent(gap=item.gap)
@@ -88,10 +130,12 @@ class ScreenTranscripts(_Screen):
     async def _segment(self, segment: transcript_pb2.TranscriptSegment) -> AsyncIterator[Message]:
         self._own(segment.stream_id, segment.id)
         parts, glued = [word.text for word in segment.words], [word.glued for word in segment.words]
+        said = Said(segment.language, self._before(segment), goes_on=True, final=segment.is_final)
         if segment.is_final:
-            judged = await self._judge.whole_transcript(segment.text, parts, glued=glued, stream_id=self._stream_id)
+            judged = await self._judge.whole_transcript(segment.text, parts, glued=glued, said=said, stream_id=self._stream_id)
+            self._finals.append(_Final(segment.text, segment.language, MediaTime.from_proto(segment.media_end).seconds, self._items))
         else:
-            judged = self._judge.transcript(segment.text, parts, glued=glued, stream_id=self._stream_id)
+            judged = self._judge.transcript(segment.text, parts, glued=glued, said=said, stream_id=self._stream_id)
         _time(judged, segment)
         if passes(judged.verdict):
             cleared = events_pb2.ClearedEvent(segment=segment)
@@ -106,6 +150,16 @@ class ScreenTranscripts(_Screen):
             shown = Item(self._stream_id, segment.id, Subject.SPEECH, segment.text, judged.text, segment.media_start, segment.media_end)
             for record in self._audited(shown, judged.verdict):
                 yield record
+
+    def _before(self, segment: transcript_pb2.TranscriptSegment) -> str:
+        """What was said right before a segment, with what stands between; empty where nothing was."""
+        start = MediaTime.from_proto(segment.media_start).seconds
+        while self._finals and start - self._finals[0].end > BEFORE_SECONDS:
+            self._finals.popleft()
+        between = "" if any(word.glued for word in segment.words[1:]) else " "
+        told = between.join(final.text for final in self._finals if final.language == segment.language)
+        most = BEFORE_CHARACTERS if segment.is_final else BEFORE_A_PARTIAL
+        return told[-most:] + between if told else ""
 
 
 def _time(judged: JudgedWords, segment: transcript_pb2.TranscriptSegment) -> None:

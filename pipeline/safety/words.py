@@ -1,33 +1,58 @@
 """The text policy "rules-v1": offensive words and phrases, found behind disguises and left alone inside ordinary words.
 
 A word is compared whole, so "class" and "Scunthorpe" do not match. Before that it is folded (`pipeline.safety.normalise`), and
-read in other ways too: digits and signs as letters ("sh1t", "$hit"); a star as any vowel ("f*ck"); stretched letters
-("fuuuck"); and letters set apart ("f u c k", "f.u.c.k"). Words broken in two ("fu ck") are not put together, because
-ordinary neighbours ("push it") would be. In scripts that write no spaces a rule's `parts` are looked for anywhere.
+read in other ways too: digits and signs as letters ("sh1t", "$hit"); a star or another sign as any vowel ("f*ck", "f#ck"); sounds
+spelt otherwise ("phuck", "fvck"); stretched letters ("fuuuck"); letters set apart ("f u c k", "f.u.c.k"); and a word broken in
+two where one part is none by itself, having no vowel ("fu ck", but not "push it"). In scripts that write no spaces a rule's
+`parts` are looked for anywhere.
 """
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 from pipeline.safety.normalise import Folded, fold
 
 MODEL = "rules-v1"
 """The name under which verdicts cite these rules."""
 
-RULES = (Path(__file__).with_name("words.toml"), Path(__file__).with_name("words_other.toml"))
+RULES = tuple(Path(__file__).with_name(name) for name in ("words.toml", "words_phrases.toml", "words_other.toml"))
 
-_LEET = str.maketrans("@4310$57+!", "aaeiosstti")
-_PIECE = re.compile(r"(?:[^\W_]|[@$])(?:(?:[^\W_]|[@$!+'*])*(?:[^\W_]|[@$]))?")
+_LEET = str.maketrans("@4310$57+!|€£(<869", "aaeiossttiielccbgg")
+_LEET_OTHERWISE = str.maketrans("1!|6", "lllb")
+"""The second reading of what has two."""
+_SOUNDS = (("ph", "f"), ("v", "u"), ("vv", "w"))
+"""Letters that stand for others in words spelt as they sound or look."""
+
+
+def _marks() -> str:
+    """Marks that are part of a word in scripts that write vowels with them, as a row for a regular expression's class."""
+    places = [place for place in range(0x0900, 0x1D00) if unicodedata.category(chr(place)) in ("Mn", "Mc")]
+    starts = [place for before, place in pairwise([-1, *places]) if place != before + 1]
+    ends = [place for place, after in pairwise([*places, -1]) if after != place + 1]
+    return "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+
+
+_LETTER = r"[^\W_]"
+_PIECE = re.compile(rf"(?:{_LETTER}|[@$€£])(?:(?:{_LETTER}|[@$!|€£(<+'*#%&^~{_marks()}])*(?:{_LETTER}|[@$€£{_marks()}]))?")
+_SIGNS = re.compile(r"[@*#%&^~]")
+"""Signs that stand for a letter left out."""
 _VOWELS = "aeiou"
+_SPOKEN = re.compile(r"[aeiouy]|[^a-z]")
+"""What makes a row of letters a word that can be said, in Latin letters; of others nothing is known."""
+_BRACES = str.maketrans("", "", "{}")
 _STARS_MOST = 2
 """Of a word with more stars nothing is left to go by."""
 _PIECE_MOST = 64
 """No word is longer; what is, is a key, an address or noise."""
+_CONTRACTION = re.compile("'(?:re|ll|ve|s|m|d|t)$")
+_CLASS = re.compile(r"<([a-z_]+)>")
 _STRETCHED = re.compile(r"(.)\1{2,}")
 _SENTENCE_END = re.compile(r"[.!?;:\n]")
 _LETTERS_APART = 3
@@ -57,6 +82,10 @@ class _Rules:
     words: tuple[tuple[str, float, re.Pattern[str]], ...]
     phrases: tuple[tuple[str, float, re.Pattern[str]], ...]
     parts: tuple[tuple[str, float, re.Pattern[str]], ...]
+    written: Mapping[str, tuple[str, float]]
+    """Words that another language has too but for an accent, in small letters as they are written."""
+    ordinary: Mapping[str, frozenset[str]]
+    """By language, folded words that are another language's offences and ordinary there."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +102,24 @@ def policies() -> tuple[str, ...]:
     return _rules().policies
 
 
-def find(text: str) -> list[Match]:
-    """Every place in the text that breaks a rule, in order of start."""
-    return find_folded(text, fold(text))
+def find(text: str, *, language: str = "") -> list[Match]:
+    """Every place in the text that breaks a rule, in order of start; `language` is its BCP 47 tag where that is known."""
+    return find_folded(text, fold(text), language=language)
 
 
-def find_folded(text: str, folded: Folded) -> list[Match]:
+def find_folded(text: str, folded: Folded, *, language: str = "") -> list[Match]:
     """As `find`, for who has folded the text already."""
     pieces = _pieces(folded)
+    ordinary = _rules().ordinary.get(language.partition("-")[0].lower(), frozenset())
     matches = [
-        Match(policy, probability, piece.start, piece.end) for piece in pieces for policy, probability in _broken_by_word(piece.text)
+        Match(policy, probability, piece.start, piece.end)
+        for piece in pieces
+        if piece.text not in ordinary
+        for policy, probability in _broken_by_word(piece.text)
     ]
     matches += _letters_apart(pieces)
+    matches += _broken_in_two(text, pieces)
+    matches += _as_written(text, pieces)
     matches += _phrases(text, pieces)
     matches += _parts(folded)
     return sorted(matches, key=lambda match: (match.start, match.end, match.policy))
@@ -113,29 +148,51 @@ def mask(text: str, spans: Iterable[tuple[int, int]], *, whole: Iterable[tuple[i
 
 @cache
 def _rules() -> _Rules:
+    read = [tomllib.loads(path.read_text("utf-8")) for path in RULES]
+    classes = _classes(read)
     names: dict[str, None] = {}
     words: list[tuple[str, float, re.Pattern[str]]] = []
     phrases: list[tuple[str, float, re.Pattern[str]]] = []
     parts: list[tuple[str, float, re.Pattern[str]]] = []
-    for rule in (rule for path in RULES for rule in tomllib.loads(path.read_text("utf-8"))["rule"]):
+    written: dict[str, tuple[str, float]] = {}
+    for rule in (rule for each in read for rule in each["rule"]):
         policy, probability = str(rule["policy"]), float(rule["probability"])
         names[policy] = None
-        if rule.get("words"):
-            words.append((policy, probability, re.compile("|".join(f"(?:{word})" for word in rule["words"]))))
-        if rule.get("phrases"):
-            phrase = "|".join(f"(?:{phrase})" for phrase in rule["phrases"])
-            phrases.append((policy, probability, re.compile(rf"(?<!\S)(?:{phrase})(?!\S)", re.MULTILINE)))
-        if rule.get("lines"):
-            phrase = "|".join(re.escape(fold(line).text) for line in rule["lines"])
-            phrases.append((policy, probability, re.compile(rf"(?<!\S)(?:{phrase})(?!\S)", re.MULTILINE)))
-        if rule.get("plain"):
-            plain = "|".join(re.escape(fold(word).text) for word in rule["plain"])
-            words.append((policy, probability, re.compile(plain)))
+        whole = [*rule.get("words", ()), *(fold(stem).text for stem in rule.get("stems", ())), *_literally(rule.get("plain", ()))]
+        if whole:
+            words.append((policy, probability, re.compile("|".join(f"(?:{word})" for word in whole))))
+        rows = [*(_with(classes, phrase) for phrase in rule.get("phrases", ())), *_literally(rule.get("lines", ()))]
+        if rows:
+            phrases.append((policy, probability, _rows(rows)))
         if rule.get("parts"):
-            but = "|".join(re.escape(fold(part).text) for part in sorted(rule.get("but", []), key=len, reverse=True))
-            part = "|".join(re.escape(fold(part).text) for part in sorted(rule["parts"], key=len, reverse=True))
+            but, part = "|".join(_literally(rule.get("but", ()))), "|".join(_literally(rule["parts"]))
             parts.append((policy, probability, re.compile(f"(?:{but})|(?P<part>{part})" if but else f"(?P<part>{part})")))
-    return _Rules(tuple(names), tuple(words), tuple(phrases), tuple(parts))
+        written |= dict.fromkeys((unicodedata.normalize("NFC", word).lower() for word in rule.get("written", ())), (policy, probability))
+    ordinary = {code: frozenset(fold(word).text for word in said) for each in read for code, said in each.get("ordinary", {}).items()}
+    return _Rules(tuple(names), tuple(words), tuple(phrases), tuple(parts), written, ordinary)
+
+
+def _classes(read: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The named parts of phrases, each with those that it uses put in."""
+    classes: dict[str, str] = {}
+    for each in read:
+        for name, expression in each.get("classes", {}).items():
+            classes[name] = _with(classes, expression)
+    return classes
+
+
+def _with(classes: Mapping[str, str], expression: str) -> str:
+    return _CLASS.sub(lambda found: classes[found[1]], expression).replace("(?:", "(").replace("(", "(?:").replace("(?:?", "(?")
+
+
+def _literally(words: Iterable[str]) -> list[str]:
+    """Words as written, as a regular expression over folded text; longer ones first, which are looked for before their beginnings."""
+    return [re.escape(fold(word).text) for word in sorted(words, key=len, reverse=True)]
+
+
+def _rows(phrases: Iterable[str]) -> re.Pattern[str]:
+    """Any of some rows of whole words."""
+    return re.compile(rf"(?<!\S)(?:{'|'.join(f'(?:{phrase})' for phrase in phrases)})(?!\S)", re.MULTILINE)
 
 
 def _pieces(folded: Folded) -> list[_Piece]:
@@ -153,20 +210,25 @@ def _parts(folded: Folded) -> Iterator[Match]:
 
 @lru_cache(maxsize=8192)
 def _forms(piece: str) -> tuple[str, ...]:
-    """What a word may mean to say, the likeliest last: as written, then with signs read as letters and stretches cut."""
-    bare = piece.replace("'", "")
+    """What a word may mean to say: as written, then with signs read as letters, sounds spelt plainly and stretches cut."""
+    # What is drawn together is two words: "who're" is no "whore".
+    bare = _CONTRACTION.sub("", piece).replace("'", "")
     forms = {bare: None}
-    if piece.endswith("'s"):
-        forms[piece[:-2].replace("'", "")] = None
-    for form in tuple(forms):
-        if any(character.isalpha() for character in form):
+    if not bare.isalpha() and any(character.isalpha() for character in bare):
+        for form in tuple(forms):
             forms[form.translate(_LEET)] = None
-    if 0 < bare.count("*") <= _STARS_MOST:
-        filled = bare.replace("{", "").replace("}", "").replace("*", "{}")
-        forms |= {filled.format(*vowels): None for vowels in product(_VOWELS, repeat=bare.count("*"))}
+            forms[form.translate(_LEET_OTHERWISE).translate(_LEET)] = None
+        signs = len(_SIGNS.findall(bare))
+        if 0 < signs <= _STARS_MOST:
+            filled = _SIGNS.sub("{}", bare.translate(_BRACES))
+            forms |= {filled.format(*vowels).translate(_LEET): None for vowels in product(_VOWELS, repeat=signs)}
+    for spelt, meant in _SOUNDS:
+        if spelt in bare:
+            forms |= {form.replace(spelt, meant): None for form in tuple(forms)}
     for form in tuple(forms):
-        forms[_STRETCHED.sub(r"\1", form)] = None
-        forms[_STRETCHED.sub(r"\1\1", form)] = None
+        if _STRETCHED.search(form):
+            forms[_STRETCHED.sub(r"\1", form)] = None
+            forms[_STRETCHED.sub(r"\1\1", form)] = None
     return tuple(forms)
 
 
@@ -192,6 +254,33 @@ def _letters_apart(pieces: list[_Piece]) -> Iterator[Match]:
                 word = "".join(piece.text for piece in run[first:last])
                 for policy, probability in _broken_by_word(word):
                     yield Match(policy, probability, run[first].start, run[last - 1].end)
+
+
+@lru_cache(maxsize=8192)
+def _is_no_word(piece: str) -> bool:
+    """Whether a short row of letters cannot be said."""
+    return 2 <= len(piece) <= 6 and piece.isalpha() and not _SPOKEN.search(piece)
+
+
+def _broken_in_two(text: str, pieces: list[_Piece]) -> Iterator[Match]:
+    """Neighbours that are one word of a rule, where one of the two is none by itself."""
+    for one, other in pairwise(pieces):
+        if other.start - one.end != 1 or text[one.end] not in " .-_\u00a0":
+            continue
+        if _is_no_word(one.text) or _is_no_word(other.text):
+            for policy, probability in _broken_by_word(one.text + other.text):
+                # A word of the list beside such a part ("fuck ng") is found as it is.
+                if not _broken_by_word(one.text) and not _broken_by_word(other.text):
+                    yield Match(policy, probability, one.start, other.end)
+
+
+def _as_written(text: str, pieces: list[_Piece]) -> Iterator[Match]:
+    if text.isascii():
+        return
+    for piece in pieces:
+        found = _rules().written.get(unicodedata.normalize("NFC", text[piece.start : piece.end]).lower())
+        if found is not None:
+            yield Match(*found, piece.start, piece.end)
 
 
 def _runs_of_letters(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
@@ -226,6 +315,7 @@ def _phrases(text: str, pieces: list[_Piece]) -> Iterator[Match]:
             yield Match(policy, probability, pieces[owner[found.start()]].start, pieces[owner[found.end() - 1]].end)
 
 
+@lru_cache(maxsize=8192)
 def _likeliest(piece: str) -> str:
     bare = piece.replace("'", "")
     read = bare.translate(_LEET) if any(character.isalpha() for character in bare) else bare

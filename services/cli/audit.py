@@ -5,7 +5,7 @@ import base64
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,29 +60,35 @@ def review_list(store: Path, stream: str, *, everything: bool) -> None:
             if decision and not everything:
                 continue
             count += 1
-            print(_line(row, decision))
+            print(_line(row, decision, [keyframe for keyframe, _ in await log.frames(row.stream_id, row.record.item_id)]))
         print(f"{count} verdict{'' if count == 1 else 's'}{'' if everything else ' to decide'}")
 
     _with(store, None, show)
 
 
 def review_show(store: Path, record_id: str, out: Path | None) -> None:
-    """Print all that is kept of a verdict; its keyframe goes to the file `out`."""
+    """Print all that is kept of a verdict; its keyframes go to the file `out`, and beside it where there are several."""
 
-    async def find(log: AuditLog) -> tuple[Row, str] | None:
-        return next(iter([found async for found in _verdicts(log, None) if found[0].id == record_id]), None)
+    async def find(log: AuditLog) -> tuple[Row, str, list[tuple[str, bytes]]] | None:
+        async for row, decision in _verdicts(log, None):
+            if row.id == record_id:
+                return row, decision, await log.frames(row.stream_id, row.record.item_id)
+        return None
 
     found = _with(store, None, find)
     if found is None:
         raise RequestInvalid(f"there is no verdict {record_id!r} in {store}")
-    told = dict(found[0].body)
-    jpeg = base64.b64decode(told.pop("passed_jpeg", ""))
-    print(json.dumps(told | {"decision": found[1] or None}, ensure_ascii=False, indent=2))
-    if jpeg and out is not None:
-        out.write_bytes(jpeg)
-        print(f"keyframe: {out}")
-    elif jpeg:
-        print(f"keyframe: {len(jpeg):,} bytes of JPEG; --out FILE writes it")
+    row, decision, frames = found
+    told = dict(row.body)
+    passed = base64.b64decode(told.pop("passed_jpeg", ""))
+    print(json.dumps(told | {"decision": decision or None}, ensure_ascii=False, indent=2))
+    for number, (keyframe, jpeg) in enumerate([(row.record.item_id, passed)] if passed else frames, 1):
+        if out is None:
+            print(f"keyframe {keyframe}: {len(jpeg):,} bytes of JPEG; --out FILE writes it")
+            continue
+        path = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
+        path.write_bytes(jpeg)
+        print(f"keyframe {keyframe}: {path}")
 
 
 def decide(store: Path, key: Path | None, record_id: str, decision: str, reviewer: str, note: str) -> None:
@@ -164,14 +170,14 @@ async def _verdicts(log: AuditLog, stream_id: str | None) -> AsyncIterator[tuple
         yield row, decisions.get(row.id, "")
 
 
-def _line(row: Row, decision: str) -> str:
+def _line(row: Row, decision: str, frames: Sequence[str]) -> str:
     record = row.record
     at = MediaTime.from_proto(record.media_start).clock() if record.HasField("media_start") else "-"
     action = Action.Name(record.action).removeprefix("ACTION_").lower().replace("block", "withhold")
     shown = " ".join(record.passed_text.split())
     parts = [record.id, record.stream_id or "-", record.subject, at, action, record.cause or "-"]
-    if record.passed_jpeg or record.keyframe_ids:
-        parts.append(f"keyframe {record.item_id if record.passed_jpeg else ', '.join(record.keyframe_ids)}")
+    if keyframes := [record.item_id] if record.passed_jpeg else [*record.keyframe_ids] or [*frames]:
+        parts.append(f"keyframe {', '.join(keyframes)}")
     if shown:
         parts.append(f"“{shown[:80]}{'…' if len(shown) > 80 else ''}”")
     return "  ".join([*parts, *([WORDS[decision]] if decision else [])])

@@ -110,11 +110,14 @@ def publish(
 
 
 @app.command()
-def serve(service: Annotated[str, typer.Argument(help="transcriber, sampler, captioner, safety, memory or gateway.")]) -> None:
+def serve(
+    service: Annotated[str, typer.Argument(help="transcriber, sampler, captioner, safety, memory or gateway.")],
+    alone: Annotated[bool, typer.Option("--alone", help="Of safety: its gRPC face by itself, without a broker.")] = False,
+) -> None:
     """Run one service over Kafka until it is stopped; docs/settings.md tells its settings."""
     from services.cli.remote import serve as serve_command
 
-    serve_command(service)
+    serve_command(service, alone=alone)
 
 
 @app.command()

@@ -12,9 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from watchword.v1 import live_service_pb2, live_service_pb2_grpc, qa_service_pb2, qa_service_pb2_grpc
 from watchword.v1.errors_pb2 import ErrorEvent
 
-from pipeline.bus import Record
+from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
-from pipeline.errors import StreamEnded
+from pipeline.errors import SettingInvalid, StreamEnded
 from services.cli import logs
 from services.cli.session import Session
 from services.rpc import channel, error_of
@@ -33,21 +33,36 @@ RETRIES = 30
 T = TypeVar("T")
 
 
-def serve(service: str) -> None:
-    """Run a service; raises what made it stop."""
+def serve(service: str, *, alone: bool) -> None:
+    """Run a service, the safety filter also alone, without a broker; raises what made it stop."""
     settings = read(os.environ)
     logs.configure(settings.log or "info")
     known(service)
+    if alone and service != "safety":
+        raise SettingInvalid(f"--alone: the {service} has nothing to do without a broker; only safety is of use by itself")
 
     async def work() -> None:
-        bus = KafkaBus(settings.kafka, prefix=settings.topic_prefix, partitions=settings.partitions)
-        await bus.start()
+        bus = await (_audit_file(settings) if alone else _kafka(settings))
         try:
-            await serve_service(service, settings, bus, ready=lambda address: print(f"{service}: serving on {address}", flush=True))
+            await serve_service(
+                service, settings, bus, alone=alone, ready=lambda address: print(f"{service}: serving on {address}", flush=True)
+            )
         finally:
             await bus.close()
 
     asyncio.run(work())
+
+
+async def _audit_file(settings: Settings) -> Bus:
+    from services.safety.alone import AuditFile
+
+    return await AuditFile.open(settings)
+
+
+async def _kafka(settings: Settings) -> Bus:
+    bus = KafkaBus(settings.kafka, prefix=settings.topic_prefix, partitions=settings.partitions)
+    await bus.start()
+    return bus
 
 
 def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> None:

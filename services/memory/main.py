@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from watchword.v1 import qa_service_pb2_grpc
+from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.bus import Bus
 from pipeline.qa import model
@@ -13,6 +14,8 @@ from pipeline.qa.sqlite import SqliteStore
 from pipeline.qa.stage import Index
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
+from pipeline.safety.calls import CalledAudit
+from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
@@ -39,10 +42,17 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
-    answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=log.append)
+    called = CalledAudit(bus, "memory")
+
+    async def keep(record: AuditRecord) -> None:
+        # It is in the log before the answer is told; by way of the topic it comes here once more, which changes nothing.
+        await log.append(record)
+        await called.tell(record)
+
+    answerer = ScreenedAnswerer(ExtractiveAnswerer(store, embedder), judge, auditor=auditor, keep=keep)
 
     def make_stage(stream_id: str) -> Stage:
-        return Index(stream_id, store, embedder)
+        return WithFrames(stream_id, Index(stream_id, store, embedder), log)
 
     def keep_audit(stream_id: str) -> Stage:
         return KeepAudit(stream_id, log)

@@ -7,6 +7,7 @@ from watchword.v1 import safety_service_pb2_grpc
 from pipeline.bus import Bus
 from pipeline.safety import model
 from pipeline.safety.audit import Auditor
+from pipeline.safety.calls import CalledAudit
 from pipeline.safety.judge import Judge
 from pipeline.safety.stage import ScreenCaptions, ScreenKeyframes, ScreenTranscripts
 from services.safety.servicer import SafetyServicer
@@ -27,7 +28,7 @@ async def build(settings: Settings, bus: Bus) -> Parts:
         judge.close()
 
     return Parts(
-        [face_of(safety_service_pb2_grpc, "SafetyService", SafetyServicer(judge))],
+        [face_of(safety_service_pb2_grpc, "SafetyService", SafetyServicer(judge, auditor=auditor, keep=CalledAudit(bus, "safety").tell))],
         {
             "screen-transcripts": lambda stream_id: ScreenTranscripts(stream_id, judge, auditor),
             "screen-keyframes": lambda stream_id: ScreenKeyframes(stream_id, judge, auditor),

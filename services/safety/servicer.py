@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from watchword.v1 import safety_service_pb2, safety_service_pb2_grpc
+from watchword.v1.safety_pb2 import Verdict
 from watchword.v1.safety_service_pb2 import ScreenSubject
 
 from pipeline.errors import RequestInvalid, WatchwordError, reason_name
+from pipeline.safety.audit import Auditor, Item, Keep
 from pipeline.safety.judge import Judge
 from pipeline.safety.policy import Kind, Subject
 from services.rpc import ServicerContext, abort
@@ -28,8 +30,11 @@ _SUBJECTS = {
 class SafetyServicer(safety_service_pb2_grpc.SafetyServiceServicer):
     """Judges items one by one or many at once."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, *, auditor: Auditor | None = None, keep: Keep | None = None) -> None:
+        """With an auditor and `keep`, verdicts that are not to allow are kept."""
         self._judge = judge
+        self._auditor = auditor
+        self._keep = keep
 
     async def Screen(self, request: safety_service_pb2.ScreenRequest, context: ServicerContext) -> safety_service_pb2.ScreenResponse:
         """The verdict, and what may pass."""
@@ -72,14 +77,21 @@ class SafetyServicer(safety_service_pb2_grpc.SafetyServiceServicer):
             case "text":
                 subject = _subject(request, Kind.TEXT)
                 judged = await self._judge.whole_text(request.text, stream_id=request.stream_id, subject=subject)
+                await self._audit(Item(request.stream_id, "", subject, request.text, judged.text), judged.verdict)
                 return safety_service_pb2.ScreenResponse(verdict=judged.verdict, text=judged.text)
             case "jpeg":
                 _subject(request, Kind.PICTURE)
                 picture = await self._judge.picture(request.jpeg, stream_id=request.stream_id)
+                await self._audit(Item(request.stream_id, "", Subject.FRAME, request.jpeg, picture.jpeg), picture.verdict)
                 changed = picture.jpeg if picture.jpeg != request.jpeg else b""
                 return safety_service_pb2.ScreenResponse(verdict=picture.verdict, jpeg=changed)
             case _:
                 raise RequestInvalid("there is nothing to judge: send a text or a JPEG")
+
+    async def _audit(self, item: Item, verdict: Verdict) -> None:
+        record = self._auditor.record(item, verdict) if self._auditor is not None else None
+        if record is not None and self._keep is not None:
+            await self._keep(record)
 
 
 def _subject(request: safety_service_pb2.ScreenRequest, kind: Kind) -> Subject:

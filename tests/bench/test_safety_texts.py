@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from watchword.v1.safety_pb2 import Action
 
-from bench.safety.data import read, wilson
+from bench.safety.data import SPLITS, Labelled, read, wilson
 from pipeline.safety.book import FixedBook
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
@@ -14,17 +14,23 @@ from pipeline.safety.policy_file import read as read_policies
 
 pytestmark = pytest.mark.unit
 
-ITEMS = list(read())
+*KNOWN, TEST = (list(read(path)) for path in SPLITS)
+ITEMS = [item for items in KNOWN for item in items]
+"""What the rules were made with."""
 
 
-def test_there_are_enough_of_each_kind_and_no_repeats() -> None:
-    counts = Counter(policy for item in ITEMS for policy in item.policies)
-    harmless = sum(not item.policies for item in ITEMS)
-    assert len(ITEMS) >= 300
-    assert 0.45 < harmless / len(ITEMS) < 0.55
-    assert len({item.text for item in ITEMS}) == len(ITEMS)
-    assert set(counts) <= set(read_policies().of("").policies)
+@pytest.mark.parametrize(("items", "least"), [(ITEMS, 300), (TEST, 150)], ids=["known", "test"])
+def test_there_are_enough_of_each_kind(items: list[Labelled], least: int) -> None:
+    counts = Counter(policy for item in items for policy in item.policies)
+    harmless = sum(not item.policies for item in items)
+    assert len(items) >= least
+    assert 0.45 < harmless / len(items) < 0.55
+    assert set(counts) == {*read_policies().of("").policies} - {"violence-gore"}
     assert min(counts.values()) >= 8
+
+
+def test_no_text_is_there_twice() -> None:
+    assert [text for text, times in Counter(item.text for item in [*ITEMS, *TEST]).items() if times > 1] == []
 
 
 def test_no_harmless_text_is_withheld_and_hardly_one_is_touched() -> None:
@@ -35,7 +41,7 @@ def test_no_harmless_text_is_withheld_and_hardly_one_is_touched() -> None:
         if not item.policies
     )
     assert actions[Action.ACTION_BLOCK] == 0
-    assert actions.total() - actions[Action.ACTION_ALLOW] <= 3
+    assert actions.total() - actions[Action.ACTION_ALLOW] <= 6
 
 
 def test_the_interval_is_wilsons() -> None:

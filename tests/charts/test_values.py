@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline.graph import SERVICES, STEPS, TOPICS
+from pipeline.safety.policy_file import parse
 from services.settings import PORTS
 
 pytestmark = pytest.mark.unit
@@ -68,6 +69,7 @@ class TestValues:
             "tls",
             "apiKey",
             "modelKey",
+            "auditKey",
             "topics",
             "components",
             "components.gateway",
@@ -198,6 +200,33 @@ class TestRendering:
         assert _environment(deployment)["WATCHWORD_STREAMS"] == f"{mounted['mountPath']}/streams.toml"
         assert of_kind(render(), "ConfigMap") == {}
 
+    def test_what_is_judged_is_a_file_of_those_who_judge_that_changes_under_them(self) -> None:
+        shipped = (ROOT / "pipeline/safety/policies.yaml").read_text()
+        documents = render("--set-json", f"policies={json.dumps(shipped)}")
+        (config,) = of_kind(documents, "ConfigMap").values()
+        kubernetes_validate.validate(config, "1.33", strict=True)
+        assert parse(config["data"]["policies.yaml"]).of("s") == parse(shipped).of("s")
+        deployments = of_kind(documents, "Deployment")
+        told = {name for name, deployment in deployments.items() if "WATCHWORD_POLICIES" in _environment(deployment)}
+        assert told == {"watchword-safety", "watchword-memory"}
+        for name in told:
+            kubernetes_validate.validate(deployments[name], "1.33", strict=True)
+            (mounted,) = [mount for mount in container_of(deployments[name])["volumeMounts"] if mount["name"] == "policies"]
+            assert _environment(deployments[name])["WATCHWORD_POLICIES"] == f"{mounted['mountPath']}/policies.yaml"
+            # A mounted file of its own, or pods made anew, would not take a change up while they run.
+            assert "subPath" not in mounted
+            assert "annotations" not in deployments[name]["spec"]["template"]["metadata"]
+        assert of_kind(render(), "ConfigMap") == {}
+
+    def test_the_audit_key_is_a_secret_of_those_who_keep_records(self) -> None:
+        deployments = of_kind(render("--set", "auditKey.secretName=audit"), "Deployment")
+        told = {name: _environment(deployment).get("WATCHWORD_AUDIT_KEY") for name, deployment in deployments.items()}
+        assert {name for name, value in told.items() if value} == {"watchword-safety", "watchword-memory"}
+        assert told["watchword-memory"] == "/etc/watchword/audit/audit-key"
+        kubernetes_validate.validate(deployments["watchword-memory"], "1.33", strict=True)
+        volumes = deployments["watchword-memory"]["spec"]["template"]["spec"]["volumes"]
+        assert {"name": "audit-key", "secret": {"secretName": "audit", "defaultMode": 0o440}} in volumes
+
     def test_only_the_transcriber_is_told_the_key_of_its_model(self) -> None:
         assert "WATCHWORD_MODEL_KEY" not in _environment(of_kind(render(), "Deployment")["watchword-transcriber"])
         deployments = of_kind(render("--set", "modelKey.secretName=speech"), "Deployment")
@@ -242,6 +271,15 @@ class TestCompose:
         assert config.returncode != 0
         assert ".ci/secrets" in config.stderr
 
+    def test_a_folder_of_ones_own_has_the_policies(self, tmp_path: Path) -> None:
+        for settings, source in (("", str(ROOT / "pipeline/safety")), ("\nWATCHWORD_POLICY_FOLDER=/srv/policies", "/srv/policies")):
+            services = yaml.safe_load(_compose(f"WATCHWORD_API_KEY=secret{settings}", tmp_path).stdout)["services"]
+            for name in ("safety", "memory"):
+                (mounted,) = [each for each in map(_mount, services[name]["volumes"]) if each[1] == "/etc/watchword/policies"]
+                assert mounted == (source, "/etc/watchword/policies", True)
+                assert services[name]["environment"]["WATCHWORD_POLICIES"] == "/etc/watchword/policies/policies.yaml"
+        assert (ROOT / "pipeline/safety/policies.yaml").is_file()
+
     def test_only_loopback_is_published(self, tmp_path: Path) -> None:
         services = yaml.safe_load(_compose("WATCHWORD_API_KEY=secret", tmp_path).stdout)["services"]
         published = {name: [str(port) for port in service["ports"]] for name, service in services.items() if "ports" in service}
@@ -252,6 +290,14 @@ def _compose(settings: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / ".env").write_text(settings)
     command = [str(COMPOSE), "--file", str(ROOT / "docker-compose.yml"), "--env-file", str(folder / ".env"), "config"]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"})
+
+
+def _mount(volume: str | Document) -> tuple[str, str, bool]:
+    """Source, target and whether it is read only; releases of docker-compose print these as one text or as a mapping."""
+    if isinstance(volume, str):
+        source, target, *mode = volume.split(":")
+        return source, target, mode == ["ro"]
+    return volume["source"], volume["target"], volume.get("read_only", False)
 
 
 def _environment(deployment: Document) -> dict[str, Any]:

@@ -5,8 +5,12 @@ import json
 import sqlite3
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from watchword.v1.safety_pb2 import Action, AuditRecord, Verdict, Violation
+from watchword.v1.safety_service_pb2 import ScreenRequest, ScreenResponse, ScreenStreamRequest, ScreenStreamResponse
+from watchword.v1.safety_service_pb2_grpc import SafetyServiceStub
 
 from pipeline.safety import prompts
 from pipeline.safety.audit import Auditor, Item, Keys
@@ -15,7 +19,7 @@ from pipeline.safety.book import FixedBook
 from pipeline.safety.policy import Subject
 from pipeline.safety.policy_file import parse, read
 from pipeline.timeline import MediaTime
-from tests.processes import watchword
+from tests.processes import running, watchword
 
 pytestmark = pytest.mark.connected
 
@@ -66,6 +70,8 @@ def store(tmp_path: Path) -> Path:
             )
         )
         await log.append(sealed)
+        for keyframe, at in (("keyframe-62000", 62.0), ("keyframe-58000", 58.0)):
+            await log.add_frame("s", "segment-1", keyframe, at, keyframe.encode())
         await log.close()
 
     asyncio.run(run())
@@ -104,11 +110,14 @@ def test_a_person_decides_and_the_decisions_become_preferences(store: Path, tmp_
     listed = watchword("review", "list", "--store", str(store))
     assert "audit-text  s  speech  1:01.0" in listed.stdout or "audit-text  s  speech  1:01" in listed.stdout, listed.stdout
     assert "“you fool”" in listed.stdout
+    assert "keyframe keyframe-58000, keyframe-62000  “you fool”" in listed.stdout
     assert "keyframe keyframe-7" in listed.stdout
     assert "3 verdicts to decide" in listed.stdout
     shown = watchword("review", "show", "audit-frame", "--store", str(store), "--out", str(tmp_path / "frame.jpg"))
     assert shown.returncode == 0, shown.stderr
     assert (tmp_path / "frame.jpg").read_bytes() == b"\xff\xd8 a picture"
+    assert watchword("review", "show", "audit-text", "--store", str(store), "--out", str(tmp_path / "said.jpg")).returncode == 0
+    assert [(tmp_path / name).read_bytes() for name in ("said.jpg", "said-2.jpg")] == [b"keyframe-58000", b"keyframe-62000"]
     overturned = watchword("review", "overturn", "audit-text", "--reviewer", "ann", "--store", str(store), *key, "--note", "in jest")
     assert overturned.stdout == "audit-text overturned\n", overturned.stderr
     for verdict in ("audit-frame", json.loads(watchword("audit", "export", "--store", str(store)).stdout.splitlines()[2])["id"]):
@@ -127,3 +136,37 @@ def test_a_person_decides_and_the_decisions_become_preferences(store: Path, tmp_
     assert len(without.stdout.splitlines()) == 2
     assert "1 left out" in without.stderr
     assert watchword("review", "uphold", "none", "--reviewer", "ann", "--store", str(store), *key).returncode == 1
+
+
+def test_the_filter_serves_by_itself_without_a_broker_and_keeps_its_audit(tmp_path: Path) -> None:
+    store = tmp_path / "audit.db"
+    (tmp_path / "policies.yaml").write_text(
+        "policies:\n  - {name: profanity, description: D., applies_to: [speech], threshold: 0.5, action: redact}\n"
+    )
+    settings = {
+        "WATCHWORD_LISTEN": "127.0.0.1:0",
+        "WATCHWORD_STORE": str(store),
+        "WATCHWORD_KAFKA": "127.0.0.1:1",
+        "WATCHWORD_POLICIES": str(tmp_path / "policies.yaml"),
+    }
+
+    async def call(address: str) -> tuple[ScreenResponse, list[ScreenStreamResponse]]:
+        async with grpc.aio.insecure_channel(address) as channel:
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="watchword.v1.SafetyService"))
+            assert health.status == health_pb2.HealthCheckResponse.SERVING
+            stub = SafetyServiceStub(channel)
+            one = await stub.Screen(ScreenRequest(text="oh shit", stream_id="s"))
+            items = [ScreenStreamRequest(item=ScreenRequest(text=text)) for text in ("fine", "what the fuck")]
+            return one, [response async for response in stub.ScreenStream(iter(items))]
+
+    with running("serve", "safety", "--alone", env=settings) as process:
+        address = process.wait_for("serving on").split()[-1]
+        one, many = asyncio.run(call(address))
+        assert process.stop() == 0
+    assert one.text == "oh s***"
+    assert [response.screened.text for response in many] == ["fine", "what the f***"]
+    rows = [json.loads(line) for line in watchword("audit", "export", "--store", str(store)).stdout.splitlines()]
+    assert [(row["stream"], row["passed_text"]) for row in rows] == [("s", "oh s***"), ("", "what the f***")]
+    other = watchword("serve", "sampler", "--alone", env=settings)
+    assert other.returncode == 2
+    assert "only safety is of use by itself" in other.stderr

@@ -10,31 +10,36 @@ from watchword.v1.safety_pb2 import Action
 from pipeline.errors import InternalError
 from pipeline.models import locate
 from pipeline.safety import words
-from pipeline.safety.policy import POLICIES, Kind, decide, passes, unscored
+from pipeline.safety.book import shipped
+from pipeline.safety.judge import Judge, Judged
+from pipeline.safety.model import NoPictures
+from pipeline.safety.policy import Subject, decide, passes
 
 pytestmark = pytest.mark.unit
 
 ALLOW, REDACT, BLOCK = Action.ACTION_ALLOW, Action.ACTION_REDACT, Action.ACTION_BLOCK
+POLICIES = shipped().of("").policies
+SPEECH, FRAME = Subject.SPEECH, Subject.FRAME
 
 
 @pytest.mark.parametrize(
-    ("kind", "scores", "action"),
+    ("subject", "scores", "action"),
     [
-        (Kind.TEXT, {"profanity": 0.0, "self-harm": 0.0}, ALLOW),
-        (Kind.TEXT, {"profanity": 0.49}, ALLOW),
-        (Kind.TEXT, {"profanity": 0.5}, REDACT),
-        (Kind.TEXT, {"slur": 0.9}, REDACT),
-        (Kind.TEXT, {"self-harm": 0.5}, BLOCK),
-        (Kind.TEXT, {"violent-threat": 1.0}, BLOCK),
-        (Kind.TEXT, {"profanity": 1.0, "violent-threat": 0.6}, BLOCK),
-        (Kind.TEXT, {"sexually-explicit": 0.5}, BLOCK),
-        (Kind.PICTURE, {"sexually-explicit": 0.79}, ALLOW),
-        (Kind.PICTURE, {"sexually-explicit": 0.8}, BLOCK),
-        (Kind.PICTURE, {"violence-gore": 0.5, "sexually-explicit": 0.0}, BLOCK),
+        (SPEECH, {"profanity": 0.0, "self-harm": 0.0}, ALLOW),
+        (SPEECH, {"profanity": 0.49}, ALLOW),
+        (SPEECH, {"profanity": 0.5}, REDACT),
+        (SPEECH, {"hate": 0.9}, REDACT),
+        (SPEECH, {"self-harm": 0.5}, BLOCK),
+        (SPEECH, {"harassment": 1.0}, BLOCK),
+        (SPEECH, {"profanity": 1.0, "harassment": 0.6}, BLOCK),
+        (SPEECH, {"sexually-explicit": 0.5}, BLOCK),
+        (FRAME, {"sexually-explicit": 0.79}, ALLOW),
+        (FRAME, {"sexually-explicit": 0.8}, BLOCK),
+        (FRAME, {"violence-gore": 0.5, "sexually-explicit": 0.0}, BLOCK),
     ],
 )
-def test_the_strictest_violated_policy_decides(kind: Kind, scores: dict[str, float], action: Action) -> None:
-    verdict = decide(kind, scores, model="m")
+def test_the_strictest_violated_policy_decides(subject: Subject, scores: dict[str, float], action: Action) -> None:
+    verdict = decide(subject, scores, policies=POLICIES, model="m")
     assert verdict.action == action
     assert {score.policy: score.probability for score in verdict.scores} == pytest.approx(scores)
     assert verdict.model == "m"
@@ -42,40 +47,43 @@ def test_the_strictest_violated_policy_decides(kind: Kind, scores: dict[str, flo
 
 
 def test_the_cause_names_what_was_violated_worst_first() -> None:
-    verdict = decide(Kind.TEXT, {"profanity": 0.6, "slur": 0.1, "violent-threat": 0.9}, model="m")
-    assert verdict.cause == "violent-threat (0.90); profanity (0.60)"
+    verdict = decide(SPEECH, {"profanity": 0.6, "hate": 0.1, "harassment": 0.9}, policies=POLICIES, model="m")
+    assert verdict.cause == "harassment (0.90); profanity (0.60)"
 
 
 def test_what_was_not_scored_is_not_called_safe() -> None:
-    verdict = decide(Kind.PICTURE, {}, model="m")
+    verdict = decide(FRAME, {}, policies=POLICIES, model="m")
     assert verdict.action == Action.ACTION_UNSPECIFIED
     assert not passes(verdict)
-    assert unscored(Kind.PICTURE, ["sexually-explicit"]) == ("dangerous-content", "violence-gore")
-    assert unscored(Kind.TEXT, words.policies()) == ()
 
 
 @pytest.mark.parametrize(
-    ("kind", "scores"),
+    ("subject", "scores"),
     [
-        (Kind.TEXT, {"profanity": math.nan}),
-        (Kind.TEXT, {"profanity": 1.1}),
-        (Kind.TEXT, {"profanity": -0.1}),
-        (Kind.TEXT, {"no-such-policy": 0.0}),
-        (Kind.PICTURE, {"profanity": 0.0}),
+        (SPEECH, {"profanity": math.nan}),
+        (SPEECH, {"profanity": 1.1}),
+        (SPEECH, {"profanity": -0.1}),
+        (SPEECH, {"no-such-policy": 0.0}),
+        (FRAME, {"profanity": 0.0}),
     ],
 )
-def test_a_score_that_means_nothing_is_an_error(kind: Kind, scores: dict[str, float]) -> None:
+def test_a_score_that_means_nothing_is_an_error(subject: Subject, scores: dict[str, float]) -> None:
     with pytest.raises(InternalError):
-        decide(kind, scores, model="m")
+        decide(subject, scores, policies=POLICIES, model="m")
 
 
 def test_thresholds_and_actions_are_data() -> None:
-    strict = POLICIES | {"profanity": dataclasses.replace(POLICIES["profanity"], thresholds={Kind.TEXT: 0.3}, action=BLOCK)}
-    assert decide(Kind.TEXT, {"profanity": 0.4}, model="m", policies=strict).action == BLOCK
+    strict = POLICIES | {"profanity": dataclasses.replace(POLICIES["profanity"], threshold=0.3, actions={SPEECH: BLOCK})}
+    assert decide(SPEECH, {"profanity": 0.4}, policies=strict, model="m").action == BLOCK
 
 
-def test_every_rule_belongs_to_a_text_policy() -> None:
-    assert all(Kind.TEXT in POLICIES[name].thresholds for name in words.policies())
+def test_every_rule_is_asked_by_a_policy_that_ships() -> None:
+    asked = {rule for policy in POLICIES.values() for rule in policy.judges()}
+    assert {*words.policies()} <= asked
+
+
+def judged(text: str) -> Judged:
+    return Judge(NoPictures()).text(text)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +105,7 @@ def test_every_rule_belongs_to_a_text_policy() -> None:
         "He was killed in the war; they had murdered their king.",
         "It costs $5, 455 people came, and 5 0 5 was the room.",
         "We eat pussy willow? No: the cat, a pussycat, came on the table.",
-        "My email is a.s.smith@example.org; the U S A and the U. S. S. R.",
+        "My name is A. S. S. Smith; the U S A and the U. S. S. R.",
         "Hancock, Hitchcock and Dickens wrote Moby Dick.",
         "Arsenal, embarrass, harass, passion, compass, Picasso.",
         "The retardant slows the fire; ritardando slows the tune.",
@@ -107,11 +115,19 @@ def test_every_rule_belongs_to_a_text_policy() -> None:
         "   ",
         "…!?",
         "Über straße café naïve 日本語 суп",
+        "The people who're coming, and he'll see that she'll be there.",
+        "He pushed it in, and she'd hit the deck; sh, it is late.",
+        "El cono de helado; un minuto, per favore; she got a dog.",
+        "Niki Lauda, Amina and Marica went to Troia.",
+        "パチンコとマンゴーとファックス",
+        "창녕에서 곱씹어 보았다",
+        "Вот так мягко: μαλακά, колебался, хлеба",
+        "AT&T, R&D and Q&A; C# and F#; 50% of 100%; user@home; a|b (c)",
     ],
 )
 def test_ordinary_words_pass_unchanged(text: str) -> None:
-    scores = words.score(words.find(text))
-    assert decide(Kind.TEXT, scores, model=words.MODEL).action == ALLOW, scores
+    verdict = judged(text).verdict
+    assert verdict.action == ALLOW, verdict.cause
 
 
 @pytest.mark.parametrize(
@@ -138,6 +154,20 @@ def test_ordinary_words_pass_unchanged(text: str) -> None:
         ("you faggots", "slur", "you f******"),
         ("you f4ggot", "slur", "you f*****"),
         ("n1ggers", "slur", "n******"),
+        ("ni99er", "slur", "n*****"),
+        ("f#ck", "profanity", "f***"),
+        ("f**k", "profanity", "f***"),
+        ("fu(k", "profanity", "f***"),
+        ("fvck", "profanity", "f***"),
+        ("phuck", "profanity", "p****"),
+        ("fu ck", "profanity", "f* **"),
+        ("fu\x00ck", "profanity", "f****"),
+        ("ƒʊck", "profanity", "ƒ***"),
+        ("ғᴜcк", "profanity", "ғ***"),
+        ("coño", "profanity", "c***"),
+        ("चूतिया", "profanity", "च*****"),
+        ("كســمك", "profanity", "ك*****"),
+        ("нахуй", "profanity", "н****"),
     ],
 )
 def test_offensive_words_are_found_behind_disguises_and_masked(text: str, policy: str, masked: str) -> None:
@@ -157,11 +187,11 @@ def test_offensive_words_are_found_behind_disguises_and_masked(text: str, policy
         ("just k1ll yourself", "self-harm"),
         ("KYS", "self-harm"),
         ("how to commit suicide", "self-harm"),
-        ("I will kill you.", "violent-threat"),
-        ("I'm gonna fucking murder everyone", "violent-threat"),
-        ("We will bomb the school", "violent-threat"),
-        ("I’ll shoot you in the head", "violent-threat"),
-        ("you deserve to die", "violent-threat"),
+        ("I will kill you.", "harassment"),
+        ("I'm gonna fucking murder everyone", "harassment"),
+        ("We will bomb the school", "harassment"),
+        ("I’ll shoot you in the head", "harassment"),
+        ("you deserve to die", "harassment"),
         ("she gave him a blow job", "sexually-explicit"),
         ("suck my dick", "sexually-explicit"),
         ("bl0wjob", "sexually-explicit"),
@@ -169,15 +199,24 @@ def test_offensive_words_are_found_behind_disguises_and_masked(text: str, policy
     ],
 )
 def test_threats_self_harm_and_explicit_phrases_are_blocked(text: str, policy: str) -> None:
-    verdict = decide(Kind.TEXT, words.score(words.find(text)), model=words.MODEL)
+    verdict = judged(text).verdict
     assert verdict.action == BLOCK
     assert policy in verdict.cause
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("sv", "Det är slut."), ("da", "Et kys til jøder"), ("fr", "Le train a du retard."), ("fr-CA", "deux retards"), ("hr", "dva puta")],
+)
+def test_what_is_ordinary_in_the_language_that_is_spoken_is_left_alone(language: str, text: str) -> None:
+    assert [match for match in words.find(text, language=language) if match.probability >= 0.5] == []
+    assert [match for match in words.find("fuck", language=language) if match.probability >= 0.5]
 
 
 def test_mild_words_are_recorded_but_pass() -> None:
     scores = words.score(words.find("That bastard sat on his ass."))
     assert scores["profanity"] == pytest.approx(0.4)
-    assert decide(Kind.TEXT, scores, model=words.MODEL).action == ALLOW
+    assert judged("That bastard sat on his ass.").verdict.action == ALLOW
 
 
 def test_each_policy_of_the_rules_is_scored_for_any_text() -> None:

@@ -7,8 +7,8 @@ import pytest
 from watchword.v1.safety_pb2 import Action
 
 from pipeline.errors import SettingInvalid
-from pipeline.safety.book import CHECK_EVERY_S, FileBook, FixedBook
-from pipeline.safety.policy import POLICIES, FrameRedaction, PolicySet, Subject
+from pipeline.safety.book import CHECK_EVERY_S, FileBook, FixedBook, shipped
+from pipeline.safety.policy import FrameRedaction, PolicySet, Subject
 from pipeline.safety.policy_file import SHIPPED, parse, read
 
 pytestmark = pytest.mark.unit
@@ -35,7 +35,7 @@ def test_the_shipped_file_has_the_policies_that_are_promised() -> None:
         "profanity",
         "personal-data",
     } <= policies.keys()
-    assert policies["sexually-explicit"].threshold(Subject.FRAME) == 0.8
+    assert policies["sexually-explicit"].threshold_for(Subject.FRAME) == 0.8
     assert policies["profanity"].action_for(Subject.SPEECH) == Action.ACTION_REDACT
     assert policies["violence-gore"].wording(Subject.FRAME).startswith("No Violence/Gore content: The image shall not contain")
     assert "The chatbot shall not generate content that" in policies["hate"].wording(Subject.ANSWER)
@@ -60,7 +60,7 @@ def test_one_policy_takes_over_from_another() -> None:
     rivals = parse(text).of("s").policies["rivals"]
     assert rivals.name == "rivals"
     assert rivals.description == "The image shall not contain logos."
-    assert (rivals.threshold(Subject.FRAME), rivals.frames) == (0.9, FrameRedaction.REPLACE)
+    assert (rivals.threshold_for(Subject.FRAME), rivals.frames) == (0.9, FrameRedaction.REPLACE)
     assert rivals.judges() == ("rivals",)
 
 
@@ -79,7 +79,7 @@ streams:
     assert file.of("x").policies["logos"].action == Action.ACTION_FLAG
     assert file.of("acme-1").policies["logos"].action == Action.ACTION_BLOCK
     kids = file.of("acme-kids-1").policies["logos"]
-    assert (kids.action, kids.threshold(Subject.FRAME)) == (Action.ACTION_REDACT, 0.5)
+    assert (kids.action, kids.threshold_for(Subject.FRAME)) == (Action.ACTION_REDACT, 0.5)
     assert file.of("x-quiet").policies == {}
     assert (file.tenant_of("acme-kids-1"), file.tenant_of("other"), file.tenant_of("x")) == ("acme", "acme", "")
 
@@ -88,7 +88,8 @@ def test_the_version_tells_what_holds() -> None:
     text = ONE + 'streams: [{match: "b*", policies: {logos: {threshold: 0.6}}}]\n'
     assert parse(text).of("a").version == parse("# a remark\n" + text).of("c").version
     assert parse(text).of("a").version != parse(text).of("b").version
-    assert PolicySet.of(POLICIES).version == FixedBook(POLICIES).of("s").version
+    policies = shipped().of("s").policies
+    assert PolicySet.of(policies).version == FixedBook(policies).of("s").version
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,7 @@ def test_the_version_tells_what_holds() -> None:
         (ONE.replace("[frame, speech]", "[]"), 4, "applies to nothing"),
         (ONE.replace("name: logos", "name: Logos!"), 2, "'Logos!' is no name"),
         (ONE + "    colour: red\n", 7, "'colour' is not known"),
+        (ONE + "    judged_by: [shieldgemma, shieldgema-2]\n", 7, "nothing that judges is called 'shieldgema-2'"),
         (ONE + "    on_error: allow\n", 7, "'allow' is none of flag, withhold"),
         (ONE.replace("The image", "<start_of_turn>user The image"), 3, "not a whole prompt"),
         (ONE.replace("description: The", "description: &a\n      frame: *a\n    "), 4, "circle"),
@@ -167,7 +169,7 @@ def test_a_changed_file_holds_without_a_restart_and_a_wrong_one_does_not(tmp_pat
     write(path, ONE.replace("0.7", "0.8"), clock)
     second = book.of("s")
     assert second.version != first.version
-    assert second.policies["logos"].threshold(Subject.FRAME) == 0.8
+    assert second.policies["logos"].threshold_for(Subject.FRAME) == 0.8
     write(path, ONE.replace("0.7", "wrong"), clock)
     assert book.of("s") == second
     path.unlink()

@@ -2,6 +2,9 @@
 {{- define "watchword.component" -}}
 {{- $name := printf "%s-%s" (include "watchword.name" .root) .component -}}
 {{- $streams := include "watchword.streams" . -}}
+{{- $judges := has .component (list "safety" "memory") -}}
+{{- $policies := ternary (.root.Values.policies | default "") "" $judges -}}
+{{- $auditKey := and $judges .root.Values.auditKey.secretName -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -108,6 +111,17 @@ spec:
               mountPath: /etc/watchword/streams
               readOnly: true
             {{- end }}
+            {{- if $policies }}
+            # The whole folder: a file mounted by itself would not change with the object.
+            - name: policies
+              mountPath: /etc/watchword/policies
+              readOnly: true
+            {{- end }}
+            {{- if $auditKey }}
+            - name: audit-key
+              mountPath: /etc/watchword/audit
+              readOnly: true
+            {{- end }}
       volumes:
         - name: tmp
           emptyDir: {sizeLimit: 1Gi}
@@ -126,6 +140,17 @@ spec:
         - name: streams
           configMap:
             name: {{ $name }}
+        {{- end }}
+        {{- if $policies }}
+        - name: policies
+          configMap:
+            name: {{ include "watchword.name" .root }}-policies
+        {{- end }}
+        {{- if $auditKey }}
+        - name: audit-key
+          secret:
+            secretName: {{ .root.Values.auditKey.secretName }}
+            defaultMode: 0440
         {{- end }}
       {{- with .root.Values.nodeSelector }}
       nodeSelector: {{- toYaml . | nindent 8 }}

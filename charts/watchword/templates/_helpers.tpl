@@ -37,6 +37,16 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- if include "watchword.streams" . -}}
 {{- $_ := set $settings "WATCHWORD_STREAMS" "/etc/watchword/streams/streams.toml" -}}
 {{- end -}}
+{{- if has .component (list "safety" "memory") -}}
+{{- if .root.Values.policies -}}
+{{- $_ := set $settings "WATCHWORD_POLICIES" "/etc/watchword/policies/policies.yaml" -}}
+{{- end -}}
+{{- with .root.Values.auditKey -}}
+{{- if .secretName -}}
+{{- $_ := set $settings "WATCHWORD_AUDIT_KEY" (printf "/etc/watchword/audit/%s" .key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- with .values.asks -}}
 {{- $_ := set $settings "WATCHWORD_MEMORY" (printf "%s-%s:%v" (include "watchword.name" $.root) . (index $.root.Values.components .).port) -}}
 {{- end -}}
