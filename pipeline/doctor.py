@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.media.decoders.choose import Wanted, choose
+from pipeline.memory.engine import sqlite3
 from pipeline.models import Catalog, ModelState, list_models, verify_all
-from pipeline.qa.engine import sqlite3
 
 SUBPROCESS_TIMEOUT_S = 1.0
 CONNECT_TIMEOUT_S = 0.5

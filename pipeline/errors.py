@@ -17,6 +17,7 @@
     │   └── TimeReversed         media time went backwards
     ├── BrokerUnavailable      the broker cannot be reached (a retry may help)
     ├── ServiceUnavailable     another service cannot be reached (a retry may help)
+    ├── StoreUnavailable       the scene memory cannot be used now (a retry may help)
     ├── ModelError             weights
     │   ├── ModelMissing         not on this machine
     │   └── ModelMismatch        not what the catalog names
@@ -42,6 +43,8 @@ class WatchwordError(Exception):
 
     reason: ClassVar[ErrorReason] = ErrorReason.ERROR_REASON_INTERNAL
     retryable: ClassVar[bool] = False
+    ends_step: ClassVar[bool] = False
+    """Whether a step that meets it stops, rather than reporting the item and going on with the next."""
 
 
 class SourceError(WatchwordError):
@@ -141,6 +144,17 @@ class ServiceUnavailable(WatchwordError):
 
     reason = ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE
     retryable = True
+
+
+class StoreUnavailable(WatchwordError):
+    """The scene memory is locked, full, damaged or gone.
+
+    It ends a step instead of costing it the item: what was not stored is read again when the step runs again.
+    """
+
+    reason = ErrorReason.ERROR_REASON_STORE_UNAVAILABLE
+    retryable = True
+    ends_step = True
 
 
 class ModelError(WatchwordError):

@@ -76,7 +76,7 @@ STEPS = {
         Step("refine", "shown", ("captions",), "pipeline.caption.refine:Refine", "captioner"),
         Step("screen-captions", "captions", ("cleared", "audit"), "pipeline.safety.stage:ScreenCaptions", "safety"),
         Step("keep-audit", "audit", (), "pipeline.safety.audit_log:KeepAudit", "memory"),
-        Step("index", "cleared", (), "pipeline.qa.stage:Index", "memory"),
+        Step("index", "cleared", (), "pipeline.memory.stage:Index", "memory"),
     )
 }
 

@@ -22,7 +22,7 @@ from pipeline.bus.codec import NO_STREAM, is_end
 from pipeline.errors import InternalError, Overloaded, StreamEnded, TrackMissing, WatchwordError, reason_name
 from pipeline.graph import TOPICS, Step, WhenFull, writers
 from pipeline.ledger import Admission, Ledger
-from pipeline.stage import Stage, StageFactory
+from pipeline.stage import Dated, Stage, StageFactory
 
 log = structlog.get_logger(__name__)
 
@@ -215,11 +215,17 @@ class _Runner:
             await stream.inbox.put(taken)
 
     def _open(self, record: Record) -> _Stream:
-        stream = _Stream(record.partition, self._make_stage(record.stream_id), _Inbox(self._topic.capacity))
+        stream = _Stream(record.partition, self._new_stage(record), _Inbox(self._topic.capacity))
         self._streams[record.stream_id] = stream
         stream.task = self._group.create_task(self._work(record.stream_id, stream), name=f"{self._step.name}:{record.stream_id}")
         telemetry.STREAMS_LIVE.labels(self._step.name).inc()
         return stream
+
+    def _new_stage(self, record: Record) -> Stage:
+        stage = self._make_stage(record.stream_id)
+        if isinstance(stage, Dated) and record.context.started_at is not None:
+            stage.began_at(record.context.started_at)
+        return stage
 
     async def _make_room(self, stream: _Stream, record: Record, ledger: Ledger) -> Record | None:
         """Apply the topic's rule for a live source that is ahead; `None` when the record itself is left out."""
@@ -289,7 +295,7 @@ class _Runner:
         self._ledgers[stream.partition].release(stream_id)
         self._dirty.set()
         if not stream.inbox.empty:
-            stream.stage = self._make_stage(stream_id)
+            stream.stage = self._new_stage(outputs.record)
             return False
         del self._streams[stream_id]
         telemetry.STREAMS_LIVE.labels(self._step.name).dec()
@@ -316,13 +322,15 @@ class _Runner:
             await self._report(record, outputs, missing)
 
     async def _pass_on(self, record: Record, outputs: _Outputs, said: AsyncIterator[Message]) -> bool:
-        """Publish what a stage says; False when it refused the item. What the bus raises is not the stage's fault and goes up."""
+        """Publish what a stage says; False when it refused the item. What the bus or a store raises is not the item's fault and goes up."""
         while True:
             try:
                 output = await anext(said)
             except StopAsyncIteration:
                 return True
             except WatchwordError as error:
+                if error.ends_step:
+                    raise
                 await self._report(record, outputs, error)
                 return False
             except Exception as error:

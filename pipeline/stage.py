@@ -1,7 +1,7 @@
 """What every stage of the pipeline looks like to the code that runs it."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from google.protobuf.message import Message
 
@@ -33,6 +33,15 @@ class Stage(Protocol):
 
     def close(self) -> None:
         """Release what is held outside Python's memory; called once, whether flushed or not."""
+        ...
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A stage that wants to know when its stream began."""
+
+    def began_at(self, unix_s: float) -> None:
+        """Told before its first item: the wall clock at which the stream's first packet was sent, in Unix seconds."""
         ...
 
 

@@ -16,6 +16,8 @@ ITEM_SECONDS = Histogram(
     ["step"],
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
 )
+STORE_FAILURES = Counter("watchword_store_failures", "Times that the scene memory could not be used, by what was done then.", ["then"])
+MOMENTS_EXPIRED = Counter("watchword_moments_expired", "Moments that left the scene memory because they were too old.")
 PACKETS_DAMAGED = Counter("watchword_packets_damaged", "Audio packets that could not be decoded; what is beside them is heard.")
 STREAMS_LIVE = Gauge("watchword_streams_live", "Streams that a step is working on.", ["step"])
 RECORDS_HELD = Gauge("watchword_records_held", "Records that would be read again after a crash.", ["step"])

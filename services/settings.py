@@ -11,6 +11,9 @@ from pipeline.caption.model import ADAPTERS
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
+from pipeline.memory import retention
+from pipeline.memory.address import checked
+from pipeline.memory.retention import Rule
 from pipeline.safety.judges import MODELS
 from pipeline.sample import options as sampling
 from pipeline.sample.options import DEFAULTS
@@ -57,7 +60,9 @@ class Settings:
     tls_ca: Path | None = None
     """WATCHWORD_TLS_CA: PEM file of the authority that signed other services' certificates; set to call them over TLS."""
     store: str = "watchword.db"
-    """WATCHWORD_STORE: the SQLite file of the scene memory; ":memory:" keeps nothing."""
+    """WATCHWORD_STORE: the SQLite file of the scene memory, or a postgresql:// address; ":memory:" keeps nothing."""
+    retention: tuple[Rule, ...] = ()
+    """WATCHWORD_RETENTION: how long the scene memory keeps what belongs to a stream, by the stream's name."""
     log: str = ""
     """WATCHWORD_LOG: "debug", "info", "warning" or "error"; empty means info in services and error where a person reads along."""
     model: str = "whisper-tiny.en"
@@ -130,13 +135,13 @@ def read(environ: Mapping[str, str]) -> Settings:
     problems: list[str] = []
     values: dict[str, object] = {}
 
-    def take(name: str, parse: Callable[[str], object]) -> None:
+    def take(name: str, parse: Callable[[str], object], *, secret: bool = False) -> None:
         key = f"WATCHWORD_{name.upper()}"
         if environ.get(key):
             try:
                 values[name] = parse(environ[key])
             except ValueError as error:
-                problems.append(f"{key}={environ[key]!r}: {error}")
+                problems.append(f"{key}: {error}" if secret else f"{key}={environ[key]!r}: {error}")
 
     take("kafka", _addresses)
     take("topic_prefix", _prefix)
@@ -146,7 +151,8 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("api_key", str)
     take("memory", _address)
     take("tls_ca", _file)
-    take("store", str)
+    take("store", checked, secret=True)
+    take("retention", retention.read)
     take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
     take("model", _model)
     take("model_key", str)

@@ -13,7 +13,7 @@ from tests.processes import DEMO, QUESTIONS, Event, read_events, watchword
 
 CATEGORIES = frozenset({"unit", "connected", "gpu"})
 
-pytest.register_assert_rewrite("tests.fakes", "tests.pipeline.bus_suite", "tests.pipeline.crashes")
+pytest.register_assert_rewrite("tests.fakes", "tests.pipeline.bus_suite", "tests.pipeline.store_suite", "tests.pipeline.crashes")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

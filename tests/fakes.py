@@ -12,7 +12,7 @@ from watchword.v1 import events_pb2, media_pb2, transcript_pb2
 
 from pipeline.bus import Assigned, Bus, Context, Origin, Progress, Record, Revoked, Subscription
 from pipeline.caption.model import Description, SceneView
-from pipeline.qa.store import DIMENSIONS, Vectors
+from pipeline.memory.store import DIMENSIONS, Vectors
 from pipeline.qa.words import stem, tokens
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples

@@ -11,10 +11,10 @@ from watchword.v1.answer_pb2 import Answer, Evidence, EvidenceKind
 from watchword.v1.safety_pb2 import Action, Verdict
 
 from pipeline.errors import RequestInvalid, StreamUnknown
+from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore, Span
 from pipeline.qa.evidence import SEARCHED, Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import Question, contains, read
-from pipeline.qa.store import EVERYTHING, Kind, Moment, SceneStore, Span
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.words import tokens
 
@@ -100,7 +100,7 @@ class ExtractiveAnswerer:
             return []
         most = QUOTES if question.kinds else 1
         found: list[Moment] = []
-        for kind in Kind:
+        for kind in WORDING:
             if kind in question.kinds or not question.kinds:
                 moments = await self._store.between(stream_id, kind, span=span, limit=SEARCHED)
                 found += [moment for moment in moments if contains(moment.text, question) is not False][:most]

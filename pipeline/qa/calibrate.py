@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore
 from pipeline.qa.evidence import Finder, Judged
 from pipeline.qa.model import Embedder, load
 from pipeline.qa.question import read
-from pipeline.qa.sqlite import SqliteStore
-from pipeline.qa.store import EVERYTHING, Kind, Moment, SceneStore
 from pipeline.qa.support import BIAS, SUPPORTED, WEIGHTS, Signs
 from pipeline.timeline import MediaTime
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.memory.store import Found, Kind, Moment, SceneStore, Scope, Span, Vectors
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import Question
 from pipeline.qa.retrieve import around, fuse, whole_sentence
-from pipeline.qa.store import Found, Kind, Moment, SceneStore, Span, Vectors
 from pipeline.qa.support import Candidate, Signs, points_back, score, signs, vocabulary
 
 CANDIDATES = 8
@@ -42,7 +42,7 @@ class Finder:
     async def find(self, stream_id: str, question: Question, span: Span) -> list[Judged]:
         """The moments that may answer, the best first; each sentence once."""
         vector = (await self._embedder.embed([question.text]))[0]
-        hits = await self._store.search(stream_id, question.words, vector, span=span, limit=SEARCHED)
+        hits = await self._store.search(Scope((stream_id,), span=span), question.words, vector, limit=SEARCHED)
         candidates = await self._candidates(fuse(hits, question.kinds, limit=CANDIDATES), vector, span)
         vectors = await self._vectors(vocabulary(question, candidates))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from pipeline.errors import ModelMismatch
+from pipeline.memory.store import DIMENSIONS, Vectors
 from pipeline.models import locate
-from pipeline.qa.store import DIMENSIONS, Vectors
 
 if TYPE_CHECKING:
     import tokenizers

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from pipeline.qa.store import Kind
+from pipeline.memory.store import Kind
 from pipeline.qa.words import FUNCTION_WORDS, content, stem, tokens, word_list
 
 

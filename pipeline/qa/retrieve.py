@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from pipeline.qa.store import Found, Hits, Kind, Moment, Span
+from pipeline.memory.store import Found, Hits, Kind, Moment, Span
 from pipeline.timeline import MediaTime
 
 RANK_OFFSET = 60

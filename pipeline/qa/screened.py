@@ -6,8 +6,8 @@ from google.protobuf.duration_pb2 import Duration
 from watchword.v1.answer_pb2 import Answer
 from watchword.v1.safety_pb2 import Verdict
 
+from pipeline.memory.store import EVERYTHING, Span
 from pipeline.qa.answer import WITHHELD, Answerer, check, identity
-from pipeline.qa.store import EVERYTHING, Span
 from pipeline.safety.answers import HeldBack
 from pipeline.safety.audit import Auditor, Item, Keep
 from pipeline.safety.judge import Judge

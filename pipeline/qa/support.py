@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
+from pipeline.memory.store import Moment
 from pipeline.qa.question import Question, contains
-from pipeline.qa.store import Moment
 from pipeline.qa.words import content, stem, tokens
 
 Similarity = Callable[[str, str], float]

@@ -1,57 +1,40 @@
-"""The audit log in SQLite: rows are only ever added, and each names the one before it by its hash.
+"""The audit log in a database: rows are only ever added, and each names the one before it by its hash.
 
 A row's hash is SHA-256 (HMAC-SHA-256 with a key) over the hash before it, its kind and its body, so that a changed, removed or
 inserted row breaks the chain from there on; how many rows there are, and the last hash, stand beside. Who can write the file can
 make a whole new log that is consistent, unless there is a key, or somebody has noted the head (`watchword audit verify --expect`).
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from watchword.v1.events_pb2 import AuditEvent
 from watchword.v1.safety_pb2 import AuditRecord
 
-from pipeline.errors import InternalError, MessageInvalid, RequestInvalid, SettingInvalid
-from pipeline.qa.engine import sqlite3
-
-T = TypeVar("T")
+from pipeline.errors import MessageInvalid, RequestInvalid
+from pipeline.memory.database import Database, Session
+from pipeline.memory.sqlite import SqliteDatabase
+from pipeline.timeline import MediaTime
 
 GENESIS = "0" * 64
 """What stands for the hash before the first row."""
-BUSY_TIMEOUT_S = 5.0
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS audit (
-    seq INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('verdict', 'review')),
-    id TEXT NOT NULL UNIQUE,
-    stream TEXT NOT NULL,
-    body TEXT NOT NULL,
-    previous TEXT NOT NULL,
-    hash TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS audit_by_stream ON audit (stream, seq);
-CREATE TABLE IF NOT EXISTS audit_head (only INTEGER PRIMARY KEY CHECK (only = 1), rows INTEGER NOT NULL, hash TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS audit_frames (
-    stream TEXT NOT NULL,
-    item TEXT NOT NULL,
-    keyframe TEXT NOT NULL,
-    at REAL NOT NULL,
-    jpeg BLOB NOT NULL,
-    PRIMARY KEY (stream, item, keyframe)
-) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS audit_is_not_removed BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+PAGE = 1000
+"""Rows that are read at a time."""
+COLUMNS = "seq, kind, id, stream, body, previous, hash"
+ADD = f"INSERT INTO audit ({COLUMNS}) VALUES (:seq, :kind, :id, :stream, :body, :previous, :hash)"
+ADD_FRAME = """
+INSERT INTO audit_frames (stream, item, keyframe, at_ns, jpeg) VALUES (:stream, :item, :keyframe, :at, :jpeg) ON CONFLICT DO NOTHING
 """
+LOCK_HEAD = "UPDATE audit_head SET rows = rows RETURNING rows, hash"
+"""Another process may add to the same log: what the chain goes on from is read under the lock that writes it."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +44,11 @@ class Row:
     seq: int
     """From 1, without gaps."""
     kind: str
-    """"verdict" or "review"."""
+    """"verdict", "review" or "erasure"."""
     id: str
     stream_id: str
     body: dict[str, Any]
-    """An `AuditRecord` in protobuf's JSON form, or what a person decided."""
+    """An `AuditRecord` in protobuf's JSON form, or what a person decided or had removed."""
     hash: str
 
     @property
@@ -86,27 +69,23 @@ class Report:
 
 
 class AuditLog:
-    """The log in one file; all access happens in one thread that it owns, and each call is one transaction."""
+    """The log in one database; each call is one transaction. What fails for a cause outside raises `StoreUnavailable`."""
 
-    def __init__(self, path: Path | str = ":memory:", *, key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
-        """Open the log in this file, which may be the scene memory's, and make it where there is none.
+    def __init__(self, database: Database | Path | str = ":memory:", *, key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
+        """Use the log in this database, which may be the scene memory's, or in this SQLite file, which is made where there is none.
 
         `key` signs what is added. Raises `SettingInvalid` where the file cannot be used.
         """
-        self._path = str(path)
+        own = SqliteDatabase(database) if isinstance(database, Path | str) else None
+        self._own = own
+        self._database: Database = own or database  # type: ignore[assignment]
         self._key = key
         self._clock = clock
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit-log")
-        try:
-            self._connection = self._worker.submit(_open, self._path).result()
-        except BaseException:
-            self._worker.shutdown()
-            raise
 
     async def append(self, record: AuditRecord) -> bool:
-        """Add a verdict; False where it is there already. Raises `InternalError`, as all of these do, where the file fails."""
+        """Add a verdict; False where it is there already."""
         body = MessageToDict(record, preserving_proto_field_name=True)
-        return await self._do("adding to", lambda db: self._add(db, "verdict", record.id, record.stream_id, body))
+        return await self._database.write("adding to the audit log", lambda db: self._add(db, "verdict", record.id, record.stream_id, body))
 
     async def review(self, record_id: str, decision: str, *, reviewer: str, note: str = "") -> None:
         """Add what a person decided of a verdict: "uphold" or "overturn". The latest decision counts; all are kept.
@@ -116,20 +95,35 @@ class AuditLog:
         if decision not in ("uphold", "overturn"):
             raise RequestInvalid(f"{decision!r} is no decision: uphold and overturn are")
 
-        def add(db: sqlite3.Connection) -> None:
-            found = db.execute("SELECT stream FROM audit WHERE kind = 'verdict' AND id = ?", (record_id,)).fetchone()
-            if found is None:
-                raise RequestInvalid(f"there is no verdict {record_id!r} in {self._path}; `watchword review list` tells which are")
+        def add(db: Session) -> None:
+            found = db.rows("SELECT stream FROM audit WHERE kind = 'verdict' AND id = :id", {"id": record_id})
+            if not found:
+                raise RequestInvalid(
+                    f"there is no verdict {record_id!r} in {self._database.shown}; `watchword review list` tells which are"
+                )
             decided = {"of": record_id, "decision": decision, "reviewer": reviewer, "note": note, "decided_at": round(self._clock(), 3)}
-            count = db.execute("SELECT count(*) FROM audit WHERE id GLOB ?", (f"review-{record_id}-*",)).fetchone()[0]
-            self._add(db, "review", f"review-{record_id}-{count + 1}", found[0], decided)
+            prefix = f"review-{record_id}-"
+            count = db.rows("SELECT count(*) FROM audit WHERE substr(id, 1, length(:prefix)) = :prefix", {"prefix": prefix})[0][0]
+            self._add(db, "review", f"{prefix}{count + 1}", found[0][0], decided)
 
-        await self._do("adding to", add)
+        await self._database.write("adding to the audit log", add)
+
+    def erased(self, stream_id: str, removed: Mapping[str, Any]) -> Callable[[Session, Mapping[str, int]], None]:
+        """What adds, in the transaction that removes something of a stream, that it was removed, by whom, and how much it was."""
+
+        def add(db: Session, counts: Mapping[str, int]) -> None:
+            told = {**removed, "removed": dict(counts), "erased_at": round(self._clock(), 3)}
+            digest = hashlib.sha256(json.dumps([stream_id, told], sort_keys=True).encode()).hexdigest()
+            self._add(db, "erasure", f"erasure-{digest[:16]}", stream_id, told)
+
+        return add
 
     async def rows(self, *, stream_id: str | None = None, after: int = 0, limit: int = 1000) -> list[Row]:
         """Rows in order, those of one stream where it is named, from behind the row `after`."""
-        query = "SELECT seq, kind, id, stream, body, hash FROM audit WHERE seq > ? AND (? IS NULL OR stream = ?) ORDER BY seq LIMIT ?"
-        found = await self._do("reading", lambda db: db.execute(query, (after, stream_id, stream_id, limit)).fetchall())
+        own = "AND stream = :stream" if stream_id is not None else ""
+        query = f"SELECT seq, kind, id, stream, body, hash FROM audit WHERE seq > :after {own} ORDER BY seq LIMIT :limit"
+        values = {"after": after, "stream": stream_id, "limit": limit}
+        found = await self._database.read("reading the audit log", lambda db: db.rows(query, values))
         return [Row(seq, kind, row_id, stream, json.loads(body), row_hash) for seq, kind, row_id, stream, body, row_hash in found]
 
     async def all(self, *, stream_id: str | None = None) -> AsyncIterator[Row]:
@@ -140,47 +134,52 @@ class AuditLog:
                 yield row
             after = rows[-1].seq
 
-    async def add_frame(self, stream_id: str, item_id: str, keyframe_id: str, at: float, jpeg: bytes, *, instead: str = "") -> None:
-        """Keep a keyframe beside an item, for review, and no longer the one that it is there `instead` of; neither is a row of the chain.
+    async def add_frame(self, stream_id: str, item_id: str, keyframe_id: str, at: MediaTime, jpeg: bytes, *, instead: str = "") -> None:
+        """Keep a keyframe beside an item, for review, and no longer the one that it is there `instead` of.
 
-        `at` is its media time in seconds.
+        Neither is a row of the chain, and both go when the stream is forgotten.
         """
+        of_item = {"stream": stream_id, "item": item_id}
 
-        def add(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM audit_frames WHERE stream = ? AND item = ? AND keyframe = ?", (stream_id, item_id, instead))
-            db.execute("INSERT OR REPLACE INTO audit_frames VALUES (?, ?, ?, ?, ?)", (stream_id, item_id, keyframe_id, at, jpeg))
+        def add(db: Session) -> None:
+            db.run("DELETE FROM audit_frames WHERE stream = :stream AND item = :item AND keyframe = :old", {**of_item, "old": instead})
+            db.run(ADD_FRAME, {**of_item, "keyframe": keyframe_id, "at": at.nanos, "jpeg": jpeg})
 
-        await self._do("adding to", add)
+        await self._database.write("adding to the audit log", add)
 
     async def frames(self, stream_id: str, item_id: str) -> list[tuple[str, bytes]]:
         """The keyframes beside an item in order of time: id and JPEG."""
-        query = "SELECT keyframe, jpeg FROM audit_frames WHERE stream = ? AND item = ? ORDER BY at"
-        return await self._do("reading", lambda db: [(str(row[0]), bytes(row[1])) for row in db.execute(query, (stream_id, item_id))])
+        query = "SELECT keyframe, jpeg FROM audit_frames WHERE stream = :stream AND item = :item ORDER BY at_ns, keyframe"
+        values = {"stream": stream_id, "item": item_id}
+        found = await self._database.read("reading the audit log", lambda db: db.rows(query, values))
+        return [(str(keyframe), bytes(jpeg)) for keyframe, jpeg in found]
 
     async def verify(self, *, expect: tuple[int, str] | None = None) -> Report:
         """Follow the chain from the first row to the last; `expect` are a number of rows and the hash that the last of them had."""
-        return await self._do("verifying", lambda db: self._verify(db, expect))
+        return await self._database.read("verifying the audit log", lambda db: self._verify(db, expect))
 
     async def close(self) -> None:
-        """Let go of the file."""
-        await asyncio.get_running_loop().run_in_executor(self._worker, self._connection.close)
-        self._worker.shutdown()
+        """Let go of the file; a database that was handed in stays open."""
+        if self._own is not None:
+            await self._own.close()
 
-    def _add(self, db: sqlite3.Connection, kind: str, row_id: str, stream_id: str, body: dict[str, Any]) -> bool:
-        if db.execute("SELECT 1 FROM audit WHERE id = ?", (row_id,)).fetchone():
+    def _add(self, db: Session, kind: str, row_id: str, stream_id: str, body: dict[str, Any]) -> bool:
+        db.run('INSERT INTO audit_head ("only", rows, hash) VALUES (1, 0, :genesis) ON CONFLICT DO NOTHING', {"genesis": GENESIS})
+        count, previous = db.rows(LOCK_HEAD)[0]
+        if db.rows("SELECT 1 FROM audit WHERE id = :id", {"id": row_id}):
             return False
-        count, previous = db.execute("SELECT rows, hash FROM audit_head").fetchone() or (0, GENESIS)
         text = json.dumps(body, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
         row_hash = self._hash(previous, kind, row_id, stream_id, text)
-        db.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?)", (count + 1, kind, row_id, stream_id, text, previous, row_hash))
-        db.execute("INSERT OR REPLACE INTO audit_head VALUES (1, ?, ?)", (count + 1, row_hash))
+        row = {"seq": count + 1, "kind": kind, "id": row_id, "stream": stream_id, "body": text, "previous": previous, "hash": row_hash}
+        db.run(ADD, row)
+        db.run("UPDATE audit_head SET rows = :rows, hash = :hash", {"rows": count + 1, "hash": row_hash})
         return True
 
     def _hash(self, previous: str, kind: str, row_id: str, stream_id: str, body: str) -> str:
         said = json.dumps([previous, kind, row_id, stream_id, body]).encode()
         return hmac.new(self._key, said, "sha256").hexdigest() if self._key else hashlib.sha256(said).hexdigest()
 
-    def _verify(self, db: sqlite3.Connection, expect: tuple[int, str] | None) -> Report:
+    def _verify(self, db: Session, expect: tuple[int, str] | None) -> Report:
         problems: list[str] = []
         previous, last = GENESIS, 0
         noted = GENESIS if expect is not None and expect[0] == 0 else ""
@@ -195,24 +194,12 @@ class AuditLog:
             previous, last = row_hash, seq
             if expect is not None and seq == expect[0]:
                 noted = row_hash
-        count, head = db.execute("SELECT rows, hash FROM audit_head").fetchone() or (0, GENESIS)
+        count, head = next(iter(db.rows("SELECT rows, hash FROM audit_head")), (0, GENESIS))
         if (count, head) != (last, previous):
             problems.append(f"the log ends with row {last}, and row {count} was its last: rows were removed, or put in from elsewhere")
         if expect is not None and noted != expect[1]:
             problems.append(f"row {expect[0]} is not the one that was noted: its hash is {noted or 'missing'}, not {expect[1]}")
         return Report(last, previous, tuple(problems))
-
-    async def _do(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        def transaction() -> T:
-            try:
-                with self._connection as db:
-                    # Another process may add to the same file: what the chain goes on from is read under the lock that writes it.
-                    db.execute("BEGIN IMMEDIATE")
-                    return work(db)
-            except sqlite3.Error as error:
-                raise InternalError(f"{doing} the audit log {self._path} failed: {error}; look at the disk's space") from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._worker, transaction)
 
 
 class KeepAudit:
@@ -248,21 +235,8 @@ class KeepAudit:
         """The log is shared, so it stays."""
 
 
-def _open(path: str) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    except sqlite3.Error as error:
-        raise SettingInvalid(f"the audit log {path} cannot be opened: {error}; name a file in a folder that can be written") from error
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        # An audit is written for the day on which the power fails.
-        db.execute("PRAGMA synchronous = FULL")
-        db.executescript(SCHEMA)
-    except sqlite3.Error as error:
-        db.close()
-        raise SettingInvalid(f"the audit log {path} cannot be used: {error}; use another file, or mend this one") from error
-    return db
-
-
-def _rows(db: sqlite3.Connection) -> Iterator[tuple[int, str, str, str, str, str, str]]:
-    yield from db.execute("SELECT seq, kind, id, stream, body, previous, hash FROM audit ORDER BY seq")
+def _rows(db: Session) -> Iterator[tuple[int, str, str, str, str, str, str]]:
+    after = 0
+    while found := db.rows(f"SELECT {COLUMNS} FROM audit WHERE seq > :after ORDER BY seq LIMIT {PAGE}", {"after": after}):
+        yield from found
+        after = found[-1][0]

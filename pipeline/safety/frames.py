@@ -95,7 +95,9 @@ class WithFrames:
         if not item.shows(at):
             return
         # Keyframes come in order: of those before an item the latest was to be seen.
-        await self._log.add_frame(self._stream_id, item.id, keyframe_id, at, jpeg, instead=item.before if at <= item.start else "")
+        await self._log.add_frame(
+            self._stream_id, item.id, keyframe_id, MediaTime.of(at), jpeg, instead=item.before if at <= item.start else ""
+        )
         if at <= item.start:
             item.before = keyframe_id
         else:

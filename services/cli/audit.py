@@ -12,18 +12,21 @@ from typing import Any, TypeVar
 from watchword.v1.safety_pb2 import Action, AuditRecord
 
 from pipeline.errors import RequestInvalid, SettingInvalid
+from pipeline.memory.address import shown
+from pipeline.memory.open import existing_store
 from pipeline.safety.audit import Keys
 from pipeline.safety.audit_log import AuditLog, Row
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.policy_file import SHIPPED, read
 from pipeline.timeline import MediaTime
+from services.cli import logs
 
 T = TypeVar("T")
 
 WORDS = {"uphold": "upheld", "overturn": "overturned"}
 
 
-def verify(store: Path, key: Path | None, expect: str) -> None:
+def verify(store: str, key: Path | None, expect: str) -> None:
     """Say whether the log is whole; raises `SystemExit` with 1 where it is not."""
     report = _with(store, key, lambda log: log.verify(expect=_expected(expect)))
     for problem in report.problems:
@@ -33,7 +36,7 @@ def verify(store: Path, key: Path | None, expect: str) -> None:
     print(f"{report.rows} rows, none removed or changed; the head is {report.rows}:{report.head}")
 
 
-def export(store: Path, key: Path | None, out: Path | None, stream: str, *, content: bool) -> None:
+def export(store: str, key: Path | None, out: Path | None, stream: str, *, content: bool) -> None:
     """Write every row as a JSON object a line; with `content`, what was sealed is opened."""
     keys = _keys(key)
     if content and keys is None:
@@ -51,7 +54,7 @@ def export(store: Path, key: Path | None, out: Path | None, stream: str, *, cont
     _with(store, key, write)
 
 
-def review_list(store: Path, stream: str, *, everything: bool) -> None:
+def review_list(store: str, stream: str, *, everything: bool) -> None:
     """Print verdicts, the undecided ones alone unless everything is asked for."""
 
     async def show(log: AuditLog) -> None:
@@ -66,7 +69,7 @@ def review_list(store: Path, stream: str, *, everything: bool) -> None:
     _with(store, None, show)
 
 
-def review_show(store: Path, record_id: str, out: Path | None) -> None:
+def review_show(store: str, record_id: str, out: Path | None) -> None:
     """Print all that is kept of a verdict; its keyframes go to the file `out`, and beside it where there are several."""
 
     async def find(log: AuditLog) -> tuple[Row, str, list[tuple[str, bytes]]] | None:
@@ -77,7 +80,7 @@ def review_show(store: Path, record_id: str, out: Path | None) -> None:
 
     found = _with(store, None, find)
     if found is None:
-        raise RequestInvalid(f"there is no verdict {record_id!r} in {store}")
+        raise RequestInvalid(f"there is no verdict {record_id!r} in {shown(store)}")
     row, decision, frames = found
     told = dict(row.body)
     passed = base64.b64decode(told.pop("passed_jpeg", ""))
@@ -91,13 +94,13 @@ def review_show(store: Path, record_id: str, out: Path | None) -> None:
         print(f"keyframe {keyframe}: {path}")
 
 
-def decide(store: Path, key: Path | None, record_id: str, decision: str, reviewer: str, note: str) -> None:
+def decide(store: str, key: Path | None, record_id: str, decision: str, reviewer: str, note: str) -> None:
     """Add a person's decision to the log."""
     _with(store, key, lambda log: log.review(record_id, decision, reviewer=reviewer, note=note))
     print(f"{record_id} {WORDS[decision]}")
 
 
-def review_export(store: Path, key: Path | None, out: Path | None, policies: Path | None) -> None:
+def review_export(store: str, key: Path | None, out: Path | None, policies: Path | None) -> None:
     """Write what was decided as preferences, one JSON object a line: a prompt, the answer that people chose, and the other one.
 
     The prompt is ShieldGemma's for the policy and the content. Content that was neither passed nor kept is not there, and its
@@ -183,17 +186,16 @@ def _line(row: Row, decision: str, frames: Sequence[str]) -> str:
     return "  ".join([*parts, *([WORDS[decision]] if decision else [])])
 
 
-def _with(store: Path, key: Path | None, work: Callable[[AuditLog], Awaitable[T]]) -> T:
-    if not store.is_file():
-        raise SettingInvalid(f"there is no store {store}; name its file with --store, or WATCHWORD_STORE")
+def _with(store: str, key: Path | None, work: Callable[[AuditLog], Awaitable[T]]) -> T:
+    logs.configure("error")
     keys = _keys(key)
 
     async def run() -> T:
-        log = AuditLog(store, key=keys.chain if keys is not None else b"")
+        memory = await asyncio.to_thread(existing_store, store)
         try:
-            return await work(log)
+            return await work(AuditLog(memory.database, key=keys.chain if keys is not None else b""))
         finally:
-            await log.close()
+            await memory.close()
 
     return asyncio.run(run())
 

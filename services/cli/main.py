@@ -32,7 +32,10 @@ KAFKA = Annotated[str, typer.Option(help="The broker, as host:port.", envvar="WA
 GATEWAY = Annotated[str, typer.Option(help="The gateway, as host:port.", envvar="WATCHWORD_GATEWAY")]
 EVENTS = Annotated[Path | None, typer.Option(help="Write every event to this file as one JSON object a line (docs/events.md).")]
 
-STORE = Annotated[Path, typer.Option(help="The memory's SQLite file, which holds the audit log.", envvar="WATCHWORD_STORE")]
+STORE = Annotated[
+    str,
+    typer.Option(help="The scene memory with the audit log: an SQLite file, or a postgresql:// address.", envvar="WATCHWORD_STORE"),
+]
 AUDIT_KEY = Annotated[Path | None, typer.Option("--key", help="The file of the audit key, if there is one.", envvar="WATCHWORD_AUDIT_KEY")]
 VERDICT = Annotated[str, typer.Argument(metavar="VERDICT", help="Its id, as `watchword review list` tells it.")]
 OUT_FILE = Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")]
@@ -148,6 +151,22 @@ def ask(
 
 
 @app.command()
+def forget(
+    stream: STREAM,
+    by: Annotated[str, typer.Option(help="Who has it removed; it is kept in the audit log.")],
+    start: Annotated[str, typer.Option("--from", help="Only from this media time on, as H:MM:SS or seconds.")] = "",
+    end: Annotated[str, typer.Option("--to", help="Only up to this media time.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")] = "",
+    store: STORE = "watchword.db",
+    key: AUDIT_KEY = None,
+) -> None:
+    """Remove a stream, or a stretch of it, from the scene memory for good: words, vectors, thumbnails, verdicts and summaries."""
+    from services.cli.forget import forget as forget_command
+
+    forget_command(stream, store, key, start=start, end=end, by=by, reason=reason)
+
+
+@app.command()
 def broker(
     listen: Annotated[str, typer.Option(help="Where it listens, as host:port; loopback only.")] = "127.0.0.1:9092",
 ) -> None:
@@ -178,7 +197,7 @@ def health(address: Annotated[str, typer.Argument(help="A service's host:port, o
 
 @audit_app.command("verify")
 def audit_verify(
-    store: STORE = Path("watchword.db"),
+    store: STORE = "watchword.db",
     key: AUDIT_KEY = None,
     expect: Annotated[str, typer.Option(help="A head that was printed earlier, as ROWS:HASH: it must still be part of the log.")] = "",
 ) -> None:
@@ -190,7 +209,7 @@ def audit_verify(
 
 @audit_app.command("export")
 def audit_export(
-    store: STORE = Path("watchword.db"),
+    store: STORE = "watchword.db",
     key: AUDIT_KEY = None,
     out: OUT_FILE = None,
     stream: ONE_STREAM = "",
@@ -204,7 +223,7 @@ def audit_export(
 
 @review_app.command("list")
 def review_list(
-    store: STORE = Path("watchword.db"),
+    store: STORE = "watchword.db",
     stream: ONE_STREAM = "",
     everything: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
 ) -> None:
@@ -215,7 +234,7 @@ def review_list(
 
 
 @review_app.command("show")
-def review_show(verdict: VERDICT, store: STORE = Path("watchword.db"), out: OUT_FILE = None) -> None:
+def review_show(verdict: VERDICT, store: STORE = "watchword.db", out: OUT_FILE = None) -> None:
     """Tell all that is kept of a verdict; --out writes its keyframe."""
     from services.cli.audit import review_show as command
 
@@ -223,9 +242,7 @@ def review_show(verdict: VERDICT, store: STORE = Path("watchword.db"), out: OUT_
 
 
 @review_app.command("uphold")
-def review_uphold(
-    verdict: VERDICT, reviewer: REVIEWER, store: STORE = Path("watchword.db"), key: AUDIT_KEY = None, note: NOTE = ""
-) -> None:
+def review_uphold(verdict: VERDICT, reviewer: REVIEWER, store: STORE = "watchword.db", key: AUDIT_KEY = None, note: NOTE = "") -> None:
     """Decide that a verdict was right."""
     from services.cli.audit import decide
 
@@ -233,9 +250,7 @@ def review_uphold(
 
 
 @review_app.command("overturn")
-def review_overturn(
-    verdict: VERDICT, reviewer: REVIEWER, store: STORE = Path("watchword.db"), key: AUDIT_KEY = None, note: NOTE = ""
-) -> None:
+def review_overturn(verdict: VERDICT, reviewer: REVIEWER, store: STORE = "watchword.db", key: AUDIT_KEY = None, note: NOTE = "") -> None:
     """Decide that a verdict was wrong."""
     from services.cli.audit import decide
 
@@ -244,7 +259,7 @@ def review_overturn(
 
 @review_app.command("export")
 def review_export(
-    store: STORE = Path("watchword.db"),
+    store: STORE = "watchword.db",
     key: AUDIT_KEY = None,
     out: OUT_FILE = None,
     policies: Annotated[Path | None, typer.Option(help="The policy file whose wordings are used.", envvar="WATCHWORD_POLICIES")] = None,

@@ -15,7 +15,7 @@ from pipeline.graph import BRANCHES, SERVICES, STEPS
 from pipeline.media.publish import PublishReport, publish
 from pipeline.qa.answer import Answerer
 from pipeline.runtime import run
-from pipeline.stage import Stage, StageFactory
+from pipeline.stage import Dated, Stage, StageFactory
 from services.memory.main import MemoryParts
 from services.serve import Parts
 from services.settings import Settings
@@ -136,6 +136,10 @@ class _Telling:
         async for said in self._stage.flush():
             yield said
         self._flushed.set()
+
+    def began_at(self, unix_s: float) -> None:
+        if isinstance(self._stage, Dated):
+            self._stage.began_at(unix_s)
 
     def close(self) -> None:
         self._stage.close()

@@ -3,15 +3,17 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from watchword.v1 import qa_service_pb2_grpc
+from watchword.v1 import memory_service_pb2_grpc, qa_service_pb2_grpc
 from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.bus import Bus
+from pipeline.memory.open import open_store
+from pipeline.memory.retention import Retention
+from pipeline.memory.stage import Index
+from pipeline.memory.summarise import Summariser
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer, ExtractiveAnswerer
 from pipeline.qa.screened import ScreenedAnswerer
-from pipeline.qa.sqlite import SqliteStore
-from pipeline.qa.stage import Index
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.calls import CalledAudit
@@ -20,6 +22,7 @@ from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.stage import Stage
 from services.memory.servicer import QaServicer
+from services.memory.summaries import MemoryServicer
 from services.screening import audit_keys, book_of, load_scorers
 from services.serve import Parts, face_of
 from services.settings import Settings
@@ -33,12 +36,12 @@ class MemoryParts(Parts):
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
-    """The store, the audit log and the embedder, shared by indexing, keeping and answering."""
+    """The store with the audit log and the embedder, shared by indexing, keeping, summarising and answering."""
     keys = audit_keys(settings)
     book = book_of(settings)
     embedder = await asyncio.to_thread(model.load)
-    store = await asyncio.to_thread(SqliteStore, settings.store)
-    log = await asyncio.to_thread(AuditLog, settings.store, key=keys.chain if keys is not None else b"")
+    store = await asyncio.to_thread(open_store, settings.store)
+    log = AuditLog(store.database, key=keys.chain if keys is not None else b"")
     judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
@@ -60,8 +63,17 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     async def close() -> None:
         judge.close()
         await embedder.close()
-        await store.close()
         await log.close()
+        await store.close()
 
-    face = face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer))
-    return MemoryParts([face], {"keep-audit": keep_audit, "index": make_stage}, close=close, answerer=answerer)
+    faces = [
+        face_of(qa_service_pb2_grpc, "QaService", QaServicer(answerer)),
+        face_of(memory_service_pb2_grpc, "MemoryService", MemoryServicer(store)),
+    ]
+    return MemoryParts(
+        faces,
+        {"keep-audit": keep_audit, "index": make_stage},
+        background=[Summariser(store).run, Retention(store, settings.retention).run],
+        close=close,
+        answerer=answerer,
+    )

@@ -6,8 +6,8 @@ from google.protobuf.message import Message
 from watchword.v1 import answer_pb2, qa_service_pb2, qa_service_pb2_grpc
 
 from pipeline.errors import RequestInvalid, WatchwordError
+from pipeline.memory.store import Span
 from pipeline.qa.answer import Answerer
-from pipeline.qa.store import Span
 from pipeline.timeline import MediaTime
 from services.rpc import ServicerContext, abort
 

@@ -70,6 +70,7 @@ class TestValues:
             "apiKey",
             "modelKey",
             "auditKey",
+            "database",
             "topics",
             "components",
             "components.gateway",
@@ -93,6 +94,13 @@ class TestValues:
             jsonschema.validate(changed, schema())
         changed["components"]["memory"]["replicas"] = 0
         changed["components"]["gateway"]["replicas"] = 2
+        jsonschema.validate(changed, schema())
+
+    def test_a_store_in_postgresql_may_have_several_owners(self) -> None:
+        changed = values()
+        changed["database"]["secretName"] = "watchword-database"
+        del changed["components"]["memory"]["storage"]
+        changed["components"]["memory"]["replicas"] = 3
         jsonschema.validate(changed, schema())
 
     def test_a_service_cannot_be_left_out(self) -> None:
@@ -172,6 +180,16 @@ class TestRendering:
             else:
                 assert told["WATCHWORD_LISTEN"].startswith("127.0.0.1:")
                 assert "WATCHWORD_API_KEY" not in told
+
+    def test_a_store_in_postgresql_comes_from_its_secret_and_needs_no_volume(self) -> None:
+        wanted = ("database.secretName=pg", "components.memory.storage=null", "components.memory.replicas=2")
+        objects = render(*(part for each in wanted for part in ("--set", each)))
+        memory = of_kind(objects, "Deployment")["watchword-memory"]
+        container = memory["spec"]["template"]["spec"]["containers"][0]
+        (store,) = [each for each in container["env"] if each["name"] == "WATCHWORD_STORE"]
+        assert store["valueFrom"]["secretKeyRef"] == {"name": "pg", "key": "address"}
+        assert memory["spec"]["replicas"] == 2
+        assert not of_kind(objects, "PersistentVolumeClaim")
 
     def test_the_gateway_asks_the_memory_of_its_own_release(self) -> None:
         documents = render(release="cinema")

@@ -13,12 +13,12 @@ from watchword.v1.answer_pb2 import Answer, EvidenceKind
 from watchword.v1.safety_pb2 import Action, Verdict
 
 from pipeline.errors import ModelMismatch, RequestInvalid, StreamUnknown
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.store import Kind, Moment, SceneStore, Span
 from pipeline.models import locate
 from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED, WITHHELD, ExtractiveAnswerer
 from pipeline.qa.calibrate import Result, ask_all, measure
 from pipeline.qa.model import Embedder, MiniLm, load
-from pipeline.qa.sqlite import SqliteStore
-from pipeline.qa.store import Kind, Moment, SceneStore, Span
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
 

@@ -170,7 +170,7 @@ def test_decisions_are_rows_of_the_chain(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"this is no database, but long enough to be looked at as one" * 20)
-    with pytest.raises(SettingInvalid, match="audit log"):
+    with pytest.raises(SettingInvalid, match=r"store.db cannot be used"):
         AuditLog(tmp_path / "store.db")
     with pytest.raises(SettingInvalid, match="64 hexadecimal digits"):
         Keys.read(tmp_path / "store.db")

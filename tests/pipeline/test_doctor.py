@@ -12,8 +12,8 @@ import pytest
 
 from pipeline import doctor
 from pipeline.doctor import Finding, State, examine
+from pipeline.memory.engine import sqlite3
 from pipeline.models import load_catalog, locate
-from pipeline.qa.engine import sqlite3
 
 pytestmark = pytest.mark.unit
 

@@ -45,6 +45,7 @@ def test_a_retry_can_help_where_someone_may_come_back() -> None:
         "SourceUnavailable",
         "BrokerUnavailable",
         "ServiceUnavailable",
+        "StoreUnavailable",
         "ClientSlow",
     }
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pipeline.memory.store import Found, Hits, Kind, Moment, Span
 from pipeline.qa.question import Want, contains, kinds, read
 from pipeline.qa.retrieve import around, fuse, whole_sentence
-from pipeline.qa.store import Found, Hits, Kind, Moment, Span
 from pipeline.qa.support import SUPPORTED, Candidate, points_back, score, signs, vocabulary
 from pipeline.qa.words import content, stem, tokens
 from pipeline.timeline import MediaTime

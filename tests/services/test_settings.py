@@ -8,6 +8,7 @@ import pytest
 from pipeline.caption.style import Style
 from pipeline.errors import SettingInvalid, reason_name
 from pipeline.graph import SERVICES
+from pipeline.memory.retention import Rule
 from services.captioner.styles import StyleRule
 from services.settings import PORTS, Settings, Tls, read
 from services.speech import StreamRule
@@ -61,6 +62,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_MEMORY": "memory:50052",
             "WATCHWORD_TLS_CA": str(pem),
             "WATCHWORD_STORE": ":memory:",
+            "WATCHWORD_RETENTION": "radio-*=12h",
             "WATCHWORD_LOG": "debug",
             "WATCHWORD_MODEL": f"{tmp_path}/",
             "WATCHWORD_MODEL_KEY": "hunter3",
@@ -101,6 +103,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         memory="memory:50052",
         tls_ca=pem,
         store=":memory:",
+        retention=(Rule("radio-*", 12 * 3600),),
         log="debug",
         model=f"{tmp_path}/",
         model_key="hunter3",
@@ -134,6 +137,13 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
     assert settings.address("safety") == "0.0.0.0:7000"
 
 
+def test_a_wrong_address_of_the_store_does_not_tell_its_password() -> None:
+    for address in ("postgresql://me:hunter4@here:port/x", "mysql://me:hunter4@here/x"):
+        with pytest.raises(SettingInvalid, match="WATCHWORD_STORE: ") as refused:
+            read({"WATCHWORD_STORE": address})
+        assert "hunter4" not in str(refused.value)
+
+
 def test_an_empty_value_is_none() -> None:
     names = ["TLS_CERTIFICATE" if field.name == "tls" else field.name.upper() for field in fields(Settings)]
     assert read({f"WATCHWORD_{name}": "" for name in [*names, "TLS_KEY"]}) == Settings()
@@ -143,6 +153,9 @@ def test_an_empty_value_is_none() -> None:
     ("name", "value", "cause"),
     [
         ("KAFKA", "broker", "host:port is needed"),
+        ("RETENTION", "30", "'30' is no NAME=TIME"),
+        ("STORE", "mysql://here/x", "mysql:// is not known"),
+        ("STORE", "postgresql://me@here:port/x", "postgresql://user:password@host:port/database is needed"),
         ("KAFKA", "one:9092,two", "host:port is needed"),
         ("KAFKA", ":9092", "host:port is needed"),
         ("KAFKA", "one:65536", "a whole number from 0 to 65535 is needed"),

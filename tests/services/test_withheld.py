@@ -22,10 +22,10 @@ from pipeline.caption.refine import Refine
 from pipeline.caption.stage import Caption
 from pipeline.errors import BrokerUnavailable
 from pipeline.graph import BRANCHES, STEPS
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.stage import Index
 from pipeline.qa.answer import ExtractiveAnswerer
 from pipeline.qa.screened import QUESTION_WITHHELD, ScreenedAnswerer
-from pipeline.qa.sqlite import SqliteStore
-from pipeline.qa.stage import Index
 from pipeline.runtime import run
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit

@@ -69,6 +69,15 @@ spec:
                   key: {{ .key }}
             {{- end }}
             {{- end }}
+            {{- with .root.Values.database }}
+            {{- if and .secretName (eq $.component "memory") }}
+            - name: WATCHWORD_STORE
+              valueFrom:
+                secretKeyRef:
+                  name: {{ .secretName }}
+                  key: {{ .key }}
+            {{- end }}
+            {{- end }}
           {{- if .values.exposed }}
           ports:
             - name: grpc

@@ -47,6 +47,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .values.storage (not .root.Values.database.secretName) -}}
+{{- $_ := set $settings "WATCHWORD_STORE" "/var/lib/watchword/scenes.db" -}}
+{{- end -}}
 {{- with .values.asks -}}
 {{- $_ := set $settings "WATCHWORD_MEMORY" (printf "%s-%s:%v" (include "watchword.name" $.root) . (index $.root.Values.components .).port) -}}
 {{- end -}}

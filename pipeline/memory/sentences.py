@@ -1,8 +1,8 @@
 """A stretch of speech to sentences, each with its own times, so that what is cited is short."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from pipeline.memory.store import Word
 from pipeline.qa.words import word_list
 from pipeline.timeline import MediaTime
 
@@ -13,13 +13,8 @@ FEWEST_WORDS = 4
 ABBREVIATIONS = word_list("mr. mrs. ms. dr. prof. st. mt. no. vs. etc. e.g. i.e. a.m. p.m. u.s. u.k. jr. sr. approx. fig.")
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Words with the time at which they were said."""
-
-    text: str
-    start: MediaTime
-    end: MediaTime
+Timed = Word
+"""One word or several with the time at which they were said."""
 
 
 def sentences(text: str, words: Sequence[Timed], start: MediaTime, end: MediaTime) -> list[Timed]:
@@ -39,6 +34,23 @@ def sentences(text: str, words: Sequence[Timed], start: MediaTime, end: MediaTim
         parts += [_join(part) for part in _part(timed[: len(group)])]
         timed = timed[len(group) :]
     return parts
+
+
+def parted(parts: Sequence[Timed], words: Sequence[Timed]) -> list[tuple[Timed, ...]]:
+    """The words of each sentence, in order; none at all where the words are not those of the text, as of one that was masked."""
+    bare = ["".join(part.text.split()) for part in parts]
+    heard = ["".join(word.text.split()) for word in words]
+    if "".join(bare) != "".join(heard):
+        return [() for _ in parts]
+    own: list[tuple[Timed, ...]] = []
+    at = 0
+    for text in bare:
+        first, left = at, len(text)
+        while left > 0 and at < len(heard):
+            left -= len(heard[at])
+            at += 1
+        own.append(tuple(words[first:at]))
+    return own
 
 
 def _group(written: Sequence[str]) -> list[list[str]]:

@@ -1,0 +1,1 @@
+"""How fast the scene memory takes in and answers, by how much it holds."""

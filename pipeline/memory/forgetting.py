@@ -1,0 +1,163 @@
+"""What leaves the memory: on request, as too old, or as too much; nothing that was made of it stays."""
+
+from dataclasses import dataclass
+
+from pipeline.memory.database import Session
+from pipeline.memory.filling import FURTHEST, WORK, drop_summaries, stretches
+from pipeline.memory.searching import IN_SPAN, bounds
+from pipeline.memory.store import EVERYTHING, Forgotten, Span
+
+TABLES = ("moments", "pictures", "judgements", "sources", "languages", "summary_work")
+"""What holds rows of a stream by its number; vectors go by the ids of their moments."""
+FRAMES = "DELETE FROM audit_frames WHERE stream = (SELECT stream FROM streams WHERE no = :no)"
+"""The keyframes that are kept for review go with the rest; the log's own rows stay."""
+AT_ONCE = 1000
+"""The most that one call drops as too much; more goes with the next calls."""
+FORGOTTEN = "INSERT INTO forgotten (stream, start_ns, end_ns, at) VALUES (:stream, :start, :end, :now)"
+OLDEST = """
+SELECT id, start_ns FROM moments WHERE stream = :no AND kind <> 'summary' ORDER BY start_ns, id LIMIT :many
+"""
+COUNTED = """
+UPDATE streams SET moments = moments - :moments, pictures = pictures - :pictures, dropped = dropped + :dropped WHERE no = :no
+"""
+ENDED_TOO_MANY = "SELECT no FROM streams WHERE ended = 1 ORDER BY first_seen DESC, stream DESC LIMIT 100 OFFSET :most"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept."""
+
+    moments: int
+    """Of one stream, as of `pictures`."""
+    pictures: int
+    ended: int
+    """Of streams that have ended."""
+
+
+def forget(db: Session, stream_id: str, span: Span, *, now: float) -> Forgotten | None:
+    """Remove what overlaps the span, and remember that it was; `None` where the stream is not known."""
+    # Locks the stream's row, so that nobody stores something of it meanwhile.
+    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no", {"stream": stream_id})
+    if not rows:
+        return None
+    no, edges = rows[0][0], bounds(span)
+    db.run(f"{FRAMES} AND at_ns >= :after AND at_ns < :before", {"no": no, **edges})
+    db.run(FORGOTTEN, {"stream": stream_id, "start": edges["after"], "end": edges["before"], "now": now})
+    return drop_stream(db, no) if span == EVERYTHING else _drop_span(db, no, edges)
+
+
+def drop_stream(db: Session, no: int) -> Forgotten:
+    """Remove all of a stream."""
+    of_stream = {"no": no}
+    summaries = db.rows("SELECT count(*) FROM moments WHERE stream = :no AND kind = 'summary'", of_stream)[0][0]
+    db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no)", of_stream)
+    gone = {table: db.run(f"DELETE FROM {table} WHERE stream = :no", of_stream) for table in TABLES}
+    db.run(FRAMES, of_stream)
+    db.run("DELETE FROM streams WHERE no = :no", of_stream)
+    return Forgotten(gone["moments"] - summaries, summaries, gone["pictures"], gone["judgements"])
+
+
+def _drop_span(db: Session, no: int, edges: dict[str, int]) -> Forgotten:
+    values = {"no": no, **edges}
+    start, end = db.rows(
+        f"SELECT min(m.start_ns), max(m.end_ns) FROM sources m WHERE m.stream = :no AND m.summary = 0 AND {IN_SPAN}", values
+    )[0]
+    summaries = drop_summaries(db, no, start, end) if start is not None else 0
+    # An item is known by its source: one sentence of a segment, or one line of a scene, takes what else the item said with it.
+    items = f"SELECT m.source FROM sources m WHERE m.stream = :no AND m.summary = 0 AND {IN_SPAN}"
+    languages = db.rows(
+        f"SELECT m.language, sum(m.end_ns - m.start_ns) FROM sources m WHERE m.stream = :no AND {IN_SPAN} GROUP BY m.language", values
+    )
+    for language, spoken in languages:
+        db.run(
+            "UPDATE languages SET spoken_ns = spoken_ns - :spoken WHERE stream = :no AND language = :language",
+            {"no": no, "language": language, "spoken": spoken},
+        )
+    of_items = f"stream = :no AND source IN ({items})"
+    db.run(f"DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE {of_items})", values)
+    moments = db.run(f"DELETE FROM moments WHERE {of_items}", values)
+    pictures = db.run("DELETE FROM pictures WHERE stream = :no AND at_ns >= :after AND at_ns < :before", values)
+    judgements = db.run(
+        "DELETE FROM judgements WHERE stream = :no AND start_ns < :before AND (end_ns > :after OR start_ns >= :after)", values
+    )
+    db.run(f"DELETE FROM sources WHERE stream = :no AND source IN ({items})", values)
+    db.run(COUNTED, {"no": no, "moments": moments, "pictures": pictures, "dropped": 0})
+    if start is not None:
+        mark(db, no, start, end)
+    return Forgotten(moments, summaries, pictures, judgements)
+
+
+def mark(db: Session, no: int, start: int, end: int) -> None:
+    """The summaries of these times have to be made again."""
+    db.run_many(WORK, [{"no": no, "level": level, "number": number} for level, number in sorted(stretches(start, end))])
+
+
+def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
+    """See `SqlStore.expire`."""
+    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no, ended, latest_ns", {"stream": stream_id})
+    if not rows:
+        return None
+    no, ended, latest = rows[0]
+    values = {"no": no, "before": before, "limit": limit}
+    db.run("DELETE FROM judgements WHERE stream = :no AND end_ns <= :before", values)
+    db.run(f"{FRAMES} AND at_ns <= :before", values)
+    old = (
+        "SELECT source, start_ns, end_ns FROM sources WHERE stream = :no AND summary = 0 AND end_ns <= :before ORDER BY end_ns LIMIT :limit"
+    )
+    found = db.rows(old, values)
+    if not found:
+        if ended and latest <= before:
+            drop_stream(db, no)
+        return None
+    start, end = min(row[1] for row in found), max(row[2] for row in found)
+    moments = pictures = 0
+    for source, *_ in found:
+        own = {"no": no, "source": source}
+        db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no AND source = :source)", own)
+        moments += db.run("DELETE FROM moments WHERE stream = :no AND source = :source", own)
+        pictures += db.run("DELETE FROM pictures WHERE stream = :no AND id = :source", own)
+        db.run("DELETE FROM sources WHERE stream = :no AND source = :source", own)
+    drop_summaries(db, no, start, end)
+    mark(db, no, start, end)
+    floor = "UPDATE streams SET floor_ns = :floor WHERE no = :no AND (floor_ns IS NULL OR floor_ns < :floor)"
+    db.run(floor, {"no": no, "floor": max(row[1] for row in found)})
+    db.run(COUNTED, {"no": no, "moments": moments, "pictures": pictures, "dropped": 0})
+    return moments
+
+
+def drop_oldest(db: Session, no: int, limits: Limits) -> int:
+    """Remove what a stream has too many of, its oldest; says how many moments that were."""
+    moments, pictures = db.rows("SELECT moments, pictures FROM streams WHERE no = :no", {"no": no})[0]
+    if pictures > limits.pictures:
+        _drop_pictures(db, no, min(pictures - limits.pictures, AT_ONCE))
+    return _drop_moments(db, no, min(moments - limits.moments, AT_ONCE)) if moments > limits.moments else 0
+
+
+def _drop_pictures(db: Session, no: int, many: int) -> None:
+    values = {"no": no, "many": many}
+    oldest = "(SELECT id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many)"
+    db.run(f"DELETE FROM sources WHERE stream = :no AND source IN {oldest}", values)
+    db.run(f"DELETE FROM pictures WHERE stream = :no AND id IN {oldest}", values)
+    db.run(COUNTED, {"no": no, "moments": 0, "pictures": many, "dropped": 0})
+
+
+def _drop_moments(db: Session, no: int, many: int) -> int:
+    oldest = db.rows(OLDEST, {"no": no, "many": many})
+    ids = ", ".join(str(row[0]) for row in oldest)
+    db.run(f"DELETE FROM vectors WHERE id IN ({ids})")
+    gone = db.run(f"DELETE FROM moments WHERE id IN ({ids})")
+    floor = oldest[-1][1]
+    drop_summaries(db, no, -FURTHEST, floor)
+    # What was dropped is not taken in again when the topic is read again, and needs no row to say so.
+    db.run("UPDATE streams SET floor_ns = :floor WHERE no = :no", {"no": no, "floor": floor})
+    kept = "SELECT source FROM moments WHERE stream = :no AND start_ns <= :floor"
+    shown = "SELECT id FROM pictures WHERE stream = :no AND at_ns <= :floor"
+    old = f"start_ns <= :floor AND source NOT IN ({kept}) AND source NOT IN ({shown})"
+    db.run(f"DELETE FROM sources WHERE stream = :no AND {old}", {"no": no, "floor": floor})
+    db.run(COUNTED, {"no": no, "moments": gone, "pictures": 0, "dropped": gone})
+    return gone
+
+
+def drop_ended(db: Session, limits: Limits) -> int:
+    """Remove the streams that ended first, where there are too many; says how many moments they had."""
+    return sum(drop_stream(db, no).moments for (no,) in db.rows(ENDED_TOO_MANY, {"most": limits.ended}))
