@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> Path:
         )
         await log.append(sealed)
         for keyframe, at in (("keyframe-62000", 62.0), ("keyframe-58000", 58.0)):
-            await log.add_frame("s", "segment-1", keyframe, at, keyframe.encode())
+            await log.add_frame("s", "segment-1", keyframe, MediaTime.of(at), keyframe.encode())
         await log.close()
 
     asyncio.run(run())

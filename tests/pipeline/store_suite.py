@@ -25,6 +25,7 @@ from pipeline.memory.store import (
     Span,
     Word,
 )
+from pipeline.safety.audit_log import AuditLog
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
 
@@ -464,6 +465,21 @@ class StoreSuite:
             assert [each.at for each in await store.pictures("s")] == [at(20)]
             assert ((await state(store)).moments, (await state(store)).pictures) == (2, 1)
             assert await store.forget("s", Span(at(10), at(11))) == Forgotten()
+
+        opened(test)
+
+    def test_keyframes_kept_for_review_go_with_their_stream(self, opened: Opened) -> None:
+        async def test(store: Any) -> None:
+            log = AuditLog(store.database)
+            for stream in ("s", "t"):
+                await put(store, spoken("of a stream", 1, stream=stream))
+                for second in (1, 10):
+                    await log.add_frame(stream, "segment-1000", f"keyframe-{second}", at(second), b"jpeg")
+            await store.forget("s", Span(at(9), at(11)))
+            assert await log.frames("s", "segment-1000") == [("keyframe-1", b"jpeg")]
+            await store.forget("s")
+            assert await log.frames("s", "segment-1000") == []
+            assert len(await log.frames("t", "segment-1000")) == 2
 
         opened(test)
 

@@ -410,7 +410,7 @@ FACES = {
     "sampler": ["SampleService"],
     "captioner": ["CaptionService"],
     "safety": ["SafetyService"],
-    "memory": ["QaService"],
+    "memory": ["QaService", "MemoryService"],
     "gateway": ["LiveService", "QaService"],
 }
 
