@@ -73,6 +73,7 @@ STEPS = {
         Step("screen-transcripts", "transcripts", ("cleared", "audit"), "pipeline.safety.stage:ScreenTranscripts", "safety"),
         Step("screen-keyframes", "keyframes", ("shown", "cleared", "audit"), "pipeline.safety.stage:ScreenKeyframes", "safety"),
         Step("caption", "shown", ("captions",), "pipeline.caption.stage:Caption", "captioner"),
+        Step("refine", "shown", ("captions",), "pipeline.caption.refine:Refine", "captioner"),
         Step("screen-captions", "captions", ("cleared", "audit"), "pipeline.safety.stage:ScreenCaptions", "safety"),
         Step("keep-audit", "audit", (), "pipeline.safety.audit_log:KeepAudit", "memory"),
         Step("index", "cleared", (), "pipeline.memory.stage:Index", "memory"),

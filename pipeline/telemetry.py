@@ -26,6 +26,24 @@ LAG_SECONDS = Gauge("watchword_lag_seconds", "Age of the chunk that a step took 
 WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")
 SCENES_UNDESCRIBED = Counter("watchword_scenes_undescribed", "Scenes that got no caption, by cause: withheld or empty.", ["cause"])
+CAPTION_REPLIES = Counter(
+    "watchword_caption_replies", "What models wrote of scenes, by outcome: good, mended, asked_again or empty.", ["outcome"]
+)
+CAPTION_REUSE = Counter(
+    "watchword_caption_reuse", "Features of pictures and read instructions, by whether they had to be computed.", ["what", "outcome"]
+)
+CAPTION_SHRUNK = Counter(
+    "watchword_caption_shrunk",
+    "Times memory did not suffice to describe scenes, by what was done: split, fewer_tokens or refused.",
+    ["what"],
+)
+SCENE_FIRST_TOKEN_SECONDS = Histogram(
+    "watchword_scene_first_token_seconds",
+    "From when a scene is to be described to the first token about it.",
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
+)
+SCENES_EXTENDED = Counter("watchword_scenes_extended", "Scenes that looked like the one before, whose caption was extended instead.")
+SCENES_REFINED = Counter("watchword_scenes_refined", "Scenes that a stronger captioner described again.")
 KEYFRAME_DETAILS = Counter(
     "watchword_keyframe_details", "Keyframes that a second look gave a level of detail: full, pooled or dropped.", ["level"]
 )

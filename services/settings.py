@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.caption.model import ADAPTERS
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
@@ -19,6 +20,7 @@ from pipeline.sample.options import DEFAULTS
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
+from services.captioner.styles import StyleRule, read_styles
 from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
@@ -106,9 +108,27 @@ class Settings:
     keyframe_gap: float = DEFAULTS.maximum_gap.seconds
     """WATCHWORD_KEYFRAME_GAP: the longest time between two keyframes, in seconds."""
     captioner: str = "tags"
-    """WATCHWORD_CAPTIONER: "tags" or "transformers"."""
-    captioner_model: Path | None = None
-    """WATCHWORD_CAPTIONER_MODEL: the checkpoint directory of the transformers captioner."""
+    """WATCHWORD_CAPTIONER: "tags", "transformers" or "served"."""
+    captioner_model: str = ""
+    """WATCHWORD_CAPTIONER_MODEL: the checkpoint directory of the transformers captioner, or URL#NAME of a served model."""
+    captioner_key: str = ""
+    """WATCHWORD_CAPTIONER_KEY: the key that such a server wants."""
+    refiner: str = ""
+    """WATCHWORD_REFINER: "transformers" or "served": a stronger captioner for the scenes that matter; none if empty."""
+    refiner_model: str = ""
+    """WATCHWORD_REFINER_MODEL: as WATCHWORD_CAPTIONER_MODEL."""
+    refiner_key: str = ""
+    """WATCHWORD_REFINER_KEY: as WATCHWORD_CAPTIONER_KEY."""
+    refiner_per_minute: int = 4
+    """WATCHWORD_REFINER_PER_MINUTE: how many scenes of a stream it describes in a minute of media time."""
+    caption_styles: tuple[StyleRule, ...] = ()
+    """WATCHWORD_CAPTION_STYLES: a TOML file that says for streams of a name how they are described."""
+    caption_tokens: int = 96
+    """WATCHWORD_CAPTION_TOKENS: what a model may write for a sentence."""
+    caption_extend: int | None = None
+    """WATCHWORD_CAPTION_EXTEND: how often a caption is extended over scenes that look the same; by default 4, and 0 for tags."""
+    caption_context: int = 0
+    """WATCHWORD_CAPTION_CONTEXT: how many descriptions of the scenes before a model is told."""
 
     def address(self, service: str) -> str:
         """Where the service listens."""
@@ -168,8 +188,17 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("second_look", lambda text: _one_of(text, ("true", "false")) == "true")
     take("keyframes_per_minute", lambda text: number(text, *KEYFRAMES_PER_MINUTE))
     take("keyframe_gap", lambda text: number(text, *KEYFRAME_GAP))
-    take("captioner", lambda text: _one_of(text, ("tags", "transformers")))
-    take("captioner_model", Path)
+    take("captioner", lambda text: _one_of(text, ADAPTERS))
+    take("captioner_model", _captioner_model)
+    take("captioner_key", str)
+    take("refiner", lambda text: _one_of(text, ADAPTERS[1:]))
+    take("refiner_model", _captioner_model)
+    take("refiner_key", str)
+    take("refiner_per_minute", lambda text: _whole(text, 1, 60))
+    take("caption_styles", lambda text: read_styles(Path(text)))
+    take("caption_tokens", lambda text: _whole(text, 1, 1024))
+    take("caption_extend", lambda text: _whole(text, 0, 20))
+    take("caption_context", lambda text: _whole(text, 0, 8))
     certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
     if certificate and key:
         try:
@@ -187,10 +216,11 @@ def read(environ: Mapping[str, str]) -> Settings:
         problems.append(
             "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"
         )
-    if not problems and settings.captioner == "transformers" and settings.captioner_model is None:
-        problems.append("WATCHWORD_CAPTIONER=transformers needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory")
     if not problems and settings.answerer != "extractive" and not getattr(settings, settings.answerer):
         problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, the URL#NAME of its model")
+    if not problems:
+        problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
+        problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
@@ -252,6 +282,20 @@ def _served(text: str) -> str:
     url, _, name = text.partition("#")
     if not url.startswith(("http://", "https://")) or not name:
         raise ValueError("URL#NAME of a model behind a server is needed")
+    return text
+
+
+def _captioner_problems(name: str, adapter: str, model: str) -> list[str]:
+    if adapter == "transformers" and (not model or "://" in model):
+        return [f"WATCHWORD_{name}=transformers needs WATCHWORD_{name}_MODEL, a checkpoint directory"]
+    if adapter == "served" and "://" not in model:
+        return [f"WATCHWORD_{name}=served needs WATCHWORD_{name}_MODEL, a server and its model as URL#NAME"]
+    return []
+
+
+def _captioner_model(text: str) -> str:
+    if "://" in text and not text.partition("#")[2]:
+        raise ValueError("a server's model is named as URL#NAME")
     return text
 
 

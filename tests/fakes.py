@@ -33,6 +33,8 @@ class ScriptedCaptioner:
     async def describe(self, scene: SceneView) -> Description:
         self.seen.append(scene)
         line = self._script.pop(0) if self._script else " ".join(str(shot.time.millis) for shot in scene.shots)
+        if scene.before and not isinstance(line, Exception):
+            line += f" after ({scene.before[-1]})"
         if isinstance(line, Exception):
             raise line
         return Description(line, on_screen_text=("a sign",))

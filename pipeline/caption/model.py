@@ -1,15 +1,18 @@
 """The port to whatever describes a scene, and how to get an adapter for it."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from watchword.v1.scene_pb2 import KeyframeReason
 
+from pipeline.caption.style import PLAIN, Style
 from pipeline.errors import SettingInvalid
 from pipeline.timeline import MediaTime
 
-ADAPTERS = ("tags", "transformers")
+ADAPTERS = ("tags", "transformers", "served")
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class SceneView:
-    """All that a captioner is told about a scene; the description may depend on nothing else.
-
-    What was said of earlier scenes is not told: a stage that starts again after a crash does not have it, and would
-    describe the scene differently.
-    """
+    """All that a captioner is told about a scene; the description may depend on nothing else."""
 
     start: MediaTime
     """Time of the scene's first frame."""
@@ -42,6 +41,19 @@ class SceneView:
     """Time at which the next scene starts."""
     shots: tuple[Shot, ...]
     """At least one, in order of time."""
+    style: Style = PLAIN
+    """How it is to be described; a captioner that cannot follow it does what it can."""
+    before: tuple[str, ...] = ()
+    """The descriptions of the scenes just before, the latest last; bounded, and a captioner may pass them over."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that happens in a scene."""
+
+    what: str
+    start: MediaTime
+    end: MediaTime
 
 
 @dataclass(frozen=True)
@@ -52,8 +64,28 @@ class Description:
     """One or a few sentences; empty where the model has nothing to say."""
     on_screen_text: tuple[str, ...] = ()
     """Words read in the pictures, one entry a line, in reading order."""
-    labels: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
     """What was recognised with some confidence, best first."""
+    detail: str = ""
+    """More than is told live."""
+    actions: tuple[Action, ...] = ()
+    """What happens, in order."""
+    people: int | None = None
+    """How many people can be seen at most at one time; `None` where nothing tells."""
+    camera: str = ""
+    """How the camera moves; empty where nothing tells."""
+    confidence: float | None = None
+    """How sure the model is, 0 to 1, as it says itself or by the probabilities of its words; `None` where it cannot tell."""
+    used: tuple[int, ...] | None = None
+    """The numbers of the shots that were looked at; `None` means all."""
+    revision: str = ""
+    """Which version of the model described it, where one is known."""
+    adapter: str = ""
+    """The adapter that was switched on in the model; empty for none."""
+    prompt: str = ""
+    """The version of the words it was asked with; empty where it is not asked in words."""
+    remark: str = ""
+    """What did not go as it should, such as a reply that had to be mended; for operators."""
 
 
 class Captioner(Protocol):
@@ -72,13 +104,51 @@ class Captioner(Protocol):
         ...
 
 
-def load(adapter: str = "tags", *, directory: Path | None = None, threads: int = 1, max_new_tokens: int = 96) -> Captioner:
+@runtime_checkable
+class Attentive(Protocol):
+    """A captioner that gains by seeing keyframes before their scene is complete."""
+
+    def look_ahead(self, shot: Shot) -> None:
+        """A keyframe of a scene that is still open: prepare for it if there is time. Never blocks and never fails."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A captioner that tells a description while it writes it."""
+
+    def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+        """The sentence so far, again and again, then the description, which is what `describe` returns; may be closed at any time."""
+        ...
+
+
+async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+    """What a captioner tells of a scene: as `Telling`, or the description alone."""
+    if isinstance(captioner, Telling):
+        async with aclosing(captioner.tell(scene)) as told:
+            async for each in told:
+                yield each
+    else:
+        yield await captioner.describe(scene)
+
+
+def load(
+    adapter: str = "tags",
+    *,
+    directory: Path | None = None,
+    url: str = "",
+    model: str = "",
+    key: str = "",
+    threads: int = 1,
+    max_new_tokens: int = 96,
+) -> Captioner:
     """Load a captioner, which takes seconds.
 
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
-    of the Qwen2.5-VL architecture or the name of one in the catalog, and writes at most `max_new_tokens` tokens a scene.
-    `threads` is how many threads one inference uses. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what
-    cannot be meant.
+    of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
+    OpenAI's chat API and its name of the `model`, and shows it the `key`. A model writes at most `max_new_tokens` tokens for
+    a sentence. `threads` is how many threads one inference uses. Raises `ModelMissing`, `ModelMismatch`, or
+    `SettingInvalid` for what cannot be meant.
     """
     if adapter == "tags":
         from pipeline.caption.tags import load_tags
@@ -89,9 +159,15 @@ def load(adapter: str = "tags", *, directory: Path | None = None, threads: int =
         from pipeline.caption.vlm import load_vlm
 
         if directory is None:
-            raise SettingInvalid('the captioner "transformers" needs the directory of a Qwen2.5-VL checkpoint; none was given')
+            raise SettingInvalid('the captioner "transformers" needs the directory of a checkpoint; none was given')
         return load_vlm(_checkpoint(directory), threads=threads, max_new_tokens=max_new_tokens)
-    raise SettingInvalid(f"no captioner is called {adapter!r}; there are {' and '.join(ADAPTERS)}")
+    if adapter == "served":
+        from pipeline.caption.served import ServedCaptioner
+
+        if not url or not model:
+            raise SettingInvalid('the captioner "served" needs a server and its model, as URL#NAME; none was given')
+        return ServedCaptioner(url, model=model, key=key, max_new_tokens=max_new_tokens)
+    raise SettingInvalid(f"no captioner is called {adapter!r}; there are {', '.join(ADAPTERS)}")
 
 
 def _checkpoint(named: Path) -> Path:

@@ -1,11 +1,19 @@
-"""Rotary position ids of a prompt with one video whose frames have any times (multimodal RoPE of Qwen2.5-VL).
+"""Where the tokens of a prompt with pictures are in time, height and width, whatever times its frames have.
 
-"Qwen2.5-VL Technical Report" (2025), section 2.1.3: the temporal id of a frame follows absolute time, not its index.
-Libraries compute it from one interval, which keyframes do not have; and transformers 5.23 starts the text after a video
-inside the video's temporal ids, where Qwen's own `get_rope_index` starts it after the largest id of all.
+Three ways in which models are told the time:
+
+- Qwen2.5-VL ("Qwen2.5-VL Technical Report", 2025, section 2.1.3): the temporal id of a frame follows absolute time, not its
+  index. Libraries compute it from one interval, which keyframes do not have; and transformers 5.23 starts the text after a
+  video inside the video's temporal ids, where Qwen's own `get_rope_index` starts it after the largest id of all.
+- Qwen3-VL ("Qwen3-VL Technical Report", 2025, section 2): each frame is a block of its own, and its time stands before it in text.
+- Models with one-dimensional positions, such as SmolVLM2: in text only.
+
+Times are told from the first frame on, so that a scene means the same wherever in a stream it is.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +21,137 @@ from numpy.typing import NDArray
 from pipeline.timeline import NANOS, MediaTime
 
 
-def temporal_ids(times: Sequence[MediaTime], tokens_per_second: int) -> list[int]:
-    """floor((time - first time) * tokens_per_second), exactly, for times that do not go backwards."""
-    return [(time - times[0]).nanos * tokens_per_second // NANOS for time in times]
+@dataclass(frozen=True)
+class Text:
+    """So many tokens of text."""
+
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A temporal patch of a video: one frame, or several that the vision tower joins."""
+
+    time: MediaTime
+    rows: int
+    """Rows of tokens, after spatial merging."""
+    columns: int
+
+
+@dataclass(frozen=True)
+class Video:
+    """Frames on one clock, in order of time; a still picture is a video of one frame, whose time does not matter."""
+
+    frames: tuple[Frame, ...]
+
+
+Piece = Text | Video
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the tokens of some pieces are, and where the next token is."""
+
+    ids: NDArray[np.int64] | NDArray[np.float64]
+    """[4, 1, tokens]: row 0 counts the tokens, rows 1 to 3 are the temporal, height and width ids."""
+    next: int
+    """The three ids of a token of text behind; a written token has these, and each further one by one more."""
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens there are."""
+        return int(self.ids.shape[2])
+
+
+def place(pieces: Sequence[Piece], *, tokens_per_second: float, start: int = 0, behind: int = 0, fractions: bool = False) -> Placed:
+    """Place text and videos one behind the other, as Qwen2.5-VL does; with videos of one frame each, as Qwen3-VL does.
+
+    In text the three ids are equal and go up by one. In a video they are the video's first id plus the temporal id, the row, and the
+    column of the token. What comes behind starts at the largest id so far plus one. Where a cache is continued, `start` is the first id
+    and `behind` the number of tokens that are in it. With `fractions` temporal ids are not rounded down, which only a model
+    that was trained so understands.
+    """
+    parts: list[NDArray[np.float64]] = [np.zeros((3, 0))]
+    latest = start
+    for piece in pieces:
+        ids = _text(piece.tokens) if isinstance(piece, Text) else _video(piece.frames, tokens_per_second, fractions)
+        parts.append(latest + ids)
+        latest = int(np.floor(parts[-1].max(initial=latest - 1))) + 1
+    three = np.concatenate(parts, axis=1)
+    placed = np.concatenate([behind + np.arange(three.shape[1])[None], three])[:, None]
+    return Placed(placed if fractions else placed.astype(np.int64), latest)
 
 
 def position_ids(
-    *, before: int, times: Sequence[MediaTime], rows: int, columns: int, after: int, tokens_per_second: int
+    *, before: int, times: Sequence[MediaTime], rows: int, columns: int, after: int, tokens_per_second: float
 ) -> NDArray[np.int64]:
-    """Position ids [4, 1, before + len(times) * rows * columns + after] of text, a video, and text.
+    """Position ids [4, 1, before + len(times) * rows * columns + after] of text, a video of equal frames, and text; see `place`."""
+    video = Video(tuple(Frame(time, rows, columns) for time in times))
+    return place([Text(before), video, Text(after)], tokens_per_second=tokens_per_second).ids.astype(np.int64)
 
-    Row 0 counts the tokens; rows 1 to 3 are the temporal, height and width ids. `times` are the presentation times of
-    the video's temporal patches, `rows` and `columns` the patches of each after spatial merging. In text the three ids
-    are equal and go up by one; in the video they are `before` plus the temporal id, the row, and the column; the text
-    behind starts at the largest id so far plus one.
+
+def temporal_ids(times: Sequence[MediaTime], tokens_per_second: float) -> list[int]:
+    """floor((time - first time) * tokens_per_second), exactly. Times closer than a token share an id, and so do equal ones."""
+    return [int(each // 1) for each in _steps(times, tokens_per_second)]
+
+
+def patch_times(times: Sequence[MediaTime], per_patch: int) -> list[MediaTime]:
+    """The times of the temporal patches that frames of these times make: each is its first frame's, as Qwen2.5-VL counts.
+
+    The last patch may be filled by repeating its last frame.
     """
-    temporal, height, width = np.meshgrid(temporal_ids(times, tokens_per_second), np.arange(rows), np.arange(columns), indexing="ij")
-    video = np.stack([temporal.ravel(), height.ravel(), width.ravel()]) + before
-    text_before = np.tile(np.arange(before), (3, 1))
-    text_after = np.tile(np.arange(after), (3, 1)) + video.max(initial=before - 1) + 1
-    three = np.concatenate([text_before, video, text_after], axis=1)
-    return np.concatenate([np.arange(three.shape[1])[None], three])[:, None].astype(np.int64)
+    return list(times[::per_patch])
+
+
+def middle_times(times: Sequence[MediaTime], per_patch: int) -> list[MediaTime]:
+    """The times of the temporal patches as Qwen3-VL tells them: halfway from a patch's first frame to its last."""
+    firsts = times[::per_patch]
+    lasts = [times[min(index + per_patch, len(times)) - 1] for index in range(0, len(times), per_patch)]
+    return [MediaTime((first.nanos + last.nanos) // 2) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def in_order(times: Sequence[MediaTime]) -> list[int]:
+    """Which of the times, and in which order, tell a scene: from the earliest to the latest, of equal ones the first.
+
+    A frame that comes late is put where it belongs. Two frames at one time cannot both be right; the second is left out.
+    """
+    earliest: dict[int, int] = {}
+    for index, time in enumerate(times):
+        earliest.setdefault(time.nanos, index)
+    return [earliest[nanos] for nanos in sorted(earliest)]
+
+
+def qwen3_time(time: MediaTime) -> str:
+    """What stands before a frame in the prompt of Qwen3-VL: "<3.0 seconds>", counted from the first frame."""
+    return f"<{time.seconds:.1f} seconds>"
+
+
+def clock_times(times: Sequence[MediaTime]) -> list[str]:
+    """The times from the first on as "01:07", as SmolVLM2 is told them; with tenths, or milliseconds, where two would read the same."""
+    since = [max(0, (time - times[0]).nanos) // 1_000_000 for time in times]
+    texts: list[str] = []
+    for digits, unit in ((0, 1000), (1, 100), (3, 1)):
+        fraction = [f".{millis % 1000 // unit:0{digits}}" if digits else "" for millis in since]
+        texts = [f"{millis // 60_000:02}:{millis // 1000 % 60:02}{part}" for millis, part in zip(since, fraction, strict=True)]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
+
+
+def _steps(times: Sequence[MediaTime], tokens_per_second: float) -> list[Fraction]:
+    """Times since the first in temporal ids, exactly."""
+    return [Fraction((time - times[0]).nanos, NANOS) * Fraction(tokens_per_second) for time in times]
+
+
+def _text(tokens: int) -> NDArray[np.float64]:
+    return np.tile(np.arange(tokens, dtype=np.float64), (3, 1))
+
+
+def _video(frames: Sequence[Frame], tokens_per_second: float, fractions: bool) -> NDArray[np.float64]:
+    """The ids [3, tokens] of a video's tokens, from 0 on."""
+    parts: list[NDArray[np.float64]] = [np.zeros((3, 0))]
+    for frame, step in zip(frames, _steps([frame.time for frame in frames], tokens_per_second), strict=True):
+        rows, columns = np.divmod(np.arange(frame.rows * frame.columns), frame.columns)
+        temporal = np.full(len(rows), float(step) if fractions else step // 1)
+        parts.append(np.stack([temporal.astype(np.float64), rows, columns]))
+    return np.concatenate(parts, axis=1)

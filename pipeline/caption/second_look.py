@@ -54,9 +54,13 @@ class SecondLook:
 
     async def describe(self, scene: SceneView) -> Description:
         """See `Captioner.describe`."""
-        return await self._captioner.describe(await asyncio.to_thread(self._thinned, scene))
+        thinned, kept = await asyncio.to_thread(self._thinned, scene)
+        description = await self._captioner.describe(thinned)
+        used = kept if description.used is None else tuple(kept[number] for number in description.used)
+        return replace(description, used=used if len(used) < len(scene.shots) else description.used)
 
-    def _thinned(self, scene: SceneView) -> SceneView:
+    def _thinned(self, scene: SceneView) -> tuple[SceneView, tuple[int, ...]]:
+        """The scene with what is kept of it, and the numbers of the shots that are kept."""
         needed = {number for number, shot in enumerate(scene.shots) if shot.reason == KEYFRAME_REASON_TEXT}
         full = _tokens(scene.shots[0])
         detail = second_look(
@@ -69,8 +73,8 @@ class SecondLook:
         for level in detail.levels:
             KEYFRAME_DETAILS.labels(level.value).inc()
         KEYFRAME_TOKENS_SAVED.inc(detail.tokens_of_all - detail.tokens)
-        kept = zip(scene.shots, detail.levels, strict=True)
-        return replace(scene, shots=tuple(_at(level, shot) for shot, level in kept if level is not Level.DROPPED))
+        kept = tuple(number for number, level in enumerate(detail.levels) if level is not Level.DROPPED)
+        return replace(scene, shots=tuple(_at(detail.levels[number], scene.shots[number]) for number in kept)), kept
 
 
 def _tokens(shot: Shot) -> int:

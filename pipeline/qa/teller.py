@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from watchword.v1.answer_pb2 import Evidence, EvidenceKind
 
-from pipeline.endpoint import Endpoint
 from pipeline.errors import ModelMismatch
 from pipeline.qa.answer import Turn
+from pipeline.served import Server
 from pipeline.timeline import MediaTime
 
 NOT_SHOWN_MARK = "NOT SHOWN"
@@ -63,7 +63,7 @@ class Teller(Protocol):
 class ChatTeller:
     """A chat model behind any server with OpenAI's API; with `sees`, a vision model, which gets the pictures too."""
 
-    def __init__(self, endpoint: Endpoint, model: str, *, sees: bool = False) -> None:
+    def __init__(self, endpoint: Server, model: str, *, sees: bool = False) -> None:
         self.name = model
         self._endpoint, self._model, self._sees = endpoint, model, sees
 

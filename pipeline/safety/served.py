@@ -10,12 +10,12 @@ import base64
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeline.endpoint import Endpoint
 from pipeline.errors import ModelMismatch
 from pipeline.safety import prompts
 from pipeline.safety.policy import Kind, Policy, Subject
 from pipeline.safety.scorer import may_judge
 from pipeline.safety.shieldgemma import IMAGE_POLICIES, TEXT_POLICIES
+from pipeline.served import Server
 
 TOP = 20
 """How many likeliest tokens are asked for: the most that servers tell."""
@@ -44,7 +44,7 @@ class ServedText:
     ) -> None:
         """`violation` and `otherwise` are the two answers; `covered` the policies it was trained for, `None` any."""
         self.name = name
-        self._server = Endpoint(url, key=key, what="safety model")
+        self._server = Server(url, what="safety model", key=key)
         self._model, self._prompt = model, prompt
         self._answers = violation, otherwise
         self._covered = covered
@@ -79,7 +79,7 @@ class ServedImage:
     digest = ""
 
     def __init__(self, url: str, model: str, *, key: str = "") -> None:
-        self._server = Endpoint(url, key=key, what="safety model")
+        self._server = Server(url, what="safety model", key=key)
         self._model = model
 
     def covers(self, policy: Policy, subject: Subject) -> bool:

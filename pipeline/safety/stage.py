@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from watchword.v1 import events_pb2, safety_pb2, scene_pb2, transcript_pb2
 
 from pipeline.errors import MediaUndecodable, MessageInvalid
+from pipeline.safety import described
 from pipeline.safety.audit import Auditor, Item
 from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords, Said
 from pipeline.safety.policy import Subject, passes
@@ -218,7 +219,7 @@ class ScreenKeyframes(_Screen):
 
 
 class ScreenCaptions(_Screen):
-    """Captions: the description is judged as text, and the words read in the picture line by line."""
+    """Captions: the description is judged as text, and its details and the words read in the picture line by line."""
 
     kind = "scene"
 
@@ -228,9 +229,18 @@ class ScreenCaptions(_Screen):
             raise self._unknown(item)
         caption = item.caption
         self._own(caption.stream_id, caption.id)
-        judged, lines = await self._judge.whole_lines(caption.text, caption.on_screen_text, stream_id=self._stream_id)
+        said = described.words_of(caption)
+        judged, lines = await self._judge.whole_lines(caption.text, [*caption.on_screen_text, *said], stream_id=self._stream_id)
+        shown_words: tuple[str, ...] = ()
         if passes(judged.verdict):
             cleared = events_pb2.ClearedEvent(caption=caption)
+            if len(lines) == len(caption.on_screen_text) + len(said):
+                lines, shown_words = lines[: len(caption.on_screen_text)], lines[len(caption.on_screen_text) :]
+                described.put_back(cleared.caption, shown_words)
+            else:
+                # Something must not pass: the details go, and of the text on screen what may stay by itself stays.
+                described.forget(cleared.caption)
+                _, lines = await self._judge.whole_lines(caption.text, caption.on_screen_text, stream_id=self._stream_id)
             cleared.caption.text = judged.text
             cleared.caption.on_screen_text[:] = lines
             cleared.caption.verdict.CopyFrom(judged.verdict)
@@ -241,8 +251,8 @@ class ScreenCaptions(_Screen):
             self._stream_id,
             caption.id,
             Subject.DESCRIPTION,
-            "\n".join([caption.text, *caption.on_screen_text]),
-            "\n".join([judged.text, *lines]),
+            "\n".join(filter(None, [caption.text, *caption.on_screen_text, *said])),
+            "\n".join(filter(None, [judged.text, *lines, *shown_words])),
             caption.media_start,
             caption.media_end,
             [keyframe.id for keyframe in caption.keyframes],

@@ -1,20 +1,52 @@
-"""Scene description as a call."""
+"""Scene description as calls: keyframes of a stream, one scene, or a video."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 from google.protobuf.message import Message
 from watchword.v1 import caption_service_pb2, caption_service_pb2_grpc, events_pb2
+from watchword.v1.caption_service_pb2 import (
+    CaptionVideoConfig,
+    CaptionVideoRequest,
+    CaptionVideoResponse,
+    DescribeSceneRequest,
+    DescribeSceneResponse,
+    SceneToDescribe,
+    TellSceneRequest,
+    TellSceneResponse,
+)
+from watchword.v1.media_pb2 import MediaChunk
+from watchword.v1.scene_pb2 import SceneBoundary, SceneCaption
 
-from pipeline.errors import RequestInvalid, WatchwordError
-from pipeline.stage import StageFactory
+from pipeline.bus.codec import STREAM_ID
+from pipeline.caption.messages import caption_of
+from pipeline.caption.model import Captioner, Description, SceneView, Shot, telling
+from pipeline.caption.style import Style
+from pipeline.errors import MediaUndecodable, Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError
+from pipeline.stage import Stage, StageFactory
+from pipeline.timeline import MediaTime
 from services.rpc import ServicerContext, abort, after_config, through
+from services.transcriber import incoming
+
+VIDEOS_AT_ONCE = 16
+"""Videos under way in one process: each holds a decoder and a thread."""
+MOST_KEYFRAMES = 200
+MOST_BEFORE = 8
+
+StyleOf = Callable[[str], Style]
+"""How the stream with the given id is described where nothing else is asked for."""
+MakeStage = Callable[[str, Style], Stage]
 
 
 class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
-    """One stage per call."""
+    """One stage, or one description, per call."""
 
-    def __init__(self, make_stage: StageFactory) -> None:
+    def __init__(self, captioner: Captioner, style_of: StyleOf, make_stage: MakeStage, make_sample: StageFactory) -> None:
+        self._captioner = captioner
+        self._style_of = style_of
         self._make_stage = make_stage
+        self._make_sample = make_sample
+        self._videos = 0
 
     async def Caption(
         self, request_iterator: AsyncIterator[caption_service_pb2.CaptionRequest], context: ServicerContext
@@ -22,11 +54,142 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
         """A description for each scene that closes."""
         try:
             config, requests = await after_config(request_iterator, "CaptionRequest")
-            async for said in through(self._make_stage(config.stream_id), _events(requests)):
+            stage = self._make_stage(config.stream_id, self._style(config))
+            async for said in through(stage, _events(requests)):
                 if isinstance(said, events_pb2.CaptionEvent):
                     yield caption_service_pb2.CaptionResponse(caption=said.caption)
         except WatchwordError as error:
             await abort(context, error)
+
+    async def DescribeScene(self, request: DescribeSceneRequest, context: ServicerContext) -> DescribeSceneResponse:
+        """One scene in words."""
+        try:
+            view = self._view(request.scene)
+            return DescribeSceneResponse(caption=self._caption(request.scene, await self._captioner.describe(view)))
+        except WatchwordError as error:
+            await abort(context, error)
+
+    async def TellScene(self, request: TellSceneRequest, context: ServicerContext) -> None:
+        """One scene, while its sentence is written."""
+        # Responses are written, not yielded: a call that is cancelled then ends right here, and the model is free.
+        try:
+            async with aclosing(telling(self._captioner, self._view(request.scene))) as told:
+                async for part in told:
+                    if isinstance(part, Description):
+                        await context.write(TellSceneResponse(caption=self._caption(request.scene, part)))
+                    else:
+                        await context.write(TellSceneResponse(text=part))
+        except WatchwordError as error:
+            await abort(context, error)
+
+    async def CaptionVideo(self, request_iterator: AsyncIterator[CaptionVideoRequest], context: ServicerContext) -> None:
+        """A description for each scene of a video."""
+        self._videos += 1
+        try:
+            if self._videos > VIDEOS_AT_ONCE:
+                raise Overloaded(f"{VIDEOS_AT_ONCE} videos are being described here already; try again later, or another service")
+            await self._video(request_iterator, context)
+        except WatchwordError as error:
+            await abort(context, error)
+        finally:
+            self._videos -= 1
+
+    async def _video(self, request_iterator: AsyncIterator[CaptionVideoRequest], context: ServicerContext) -> None:
+        config, requests = await after_config(request_iterator, "CaptionVideoRequest")
+        stage = self._make_stage(config.stream_id, self._style(config))
+        video = _Video(config, requests)
+        refused: list[MediaUndecodable] = []
+
+        async def seen() -> AsyncGenerator[Message, None]:
+            async with (
+                aclosing(video.events()) as events,
+                aclosing(through(self._make_sample(config.stream_id), events, refused.append)) as said,
+            ):
+                async for event in said:
+                    if isinstance(event, events_pb2.KeyframeEvent):
+                        if config.keyframes and event.HasField("keyframe"):
+                            await context.write(CaptionVideoResponse(keyframe=event.keyframe))
+                        yield event
+
+        async with aclosing(seen()) as keyframes, aclosing(through(stage, keyframes)) as said:
+            async for event in said:
+                if isinstance(event, events_pb2.CaptionEvent):
+                    await context.write(CaptionVideoResponse(caption=event.caption))
+        if video.failure is not None or refused:
+            raise video.failure or refused[0]
+
+    def _style(self, asked: caption_service_pb2.CaptionConfig | CaptionVideoConfig | SceneToDescribe) -> Style:
+        """What a call asks for, or what the settings say; raises `RequestInvalid`."""
+        if not asked.HasField("style"):
+            return self._style_of(asked.stream_id)
+        style = asked.style
+        try:
+            return Style(style.structured, style.prompt, style.voice, style.language, style.words, tuple(style.forbidden))
+        except SettingInvalid as error:
+            raise RequestInvalid(f"stream {asked.stream_id}: {error}") from error
+
+    def _view(self, scene: SceneToDescribe) -> SceneView:
+        """The scene as captioners see it; raises `RequestInvalid`."""
+        if not STREAM_ID.fullmatch(scene.stream_id):
+            raise RequestInvalid("a scene must name its stream: 1 to 200 letters, digits, '.', '_', '-' and ':'")
+        if not 1 <= len(scene.keyframes) <= MOST_KEYFRAMES or not all(keyframe.jpeg for keyframe in scene.keyframes):
+            raise RequestInvalid(f"stream {scene.stream_id}: a scene has 1 to {MOST_KEYFRAMES} keyframes, each with its picture")
+        if len(scene.before) > MOST_BEFORE:
+            raise RequestInvalid(f"stream {scene.stream_id}: at most {MOST_BEFORE} descriptions of the scenes before can be told")
+        shots = [Shot(MediaTime.from_proto(each.media_time), each.reason, each.score, each.motion, each.jpeg) for each in scene.keyframes]
+        start, end = min(shot.time for shot in shots), max(shot.time for shot in shots)
+        if scene.HasField("media_end"):
+            end = max(end, MediaTime.from_proto(scene.media_end))
+        return SceneView(start, end, tuple(shots), self._style(scene), tuple(scene.before))
+
+    def _caption(self, scene: SceneToDescribe, description: Description) -> SceneCaption:
+        times = [MediaTime.from_proto(keyframe.media_time) for keyframe in scene.keyframes]
+        start, end = min(times), max(times)
+        if scene.HasField("media_end"):
+            end = max(end, MediaTime.from_proto(scene.media_end))
+        name = scene.keyframes[0].scene_id or f"scene-{start.millis}"
+        boundary = SceneBoundary(stream_id=scene.stream_id, scene_id=name, media_start=start.to_proto(), media_end=end.to_proto())
+        return caption_of(boundary, description, scene.keyframes, model=self._captioner.name)
+
+
+class _Video:
+    """The video of a call, as the events that a stage takes."""
+
+    def __init__(self, config: CaptionVideoConfig, requests: AsyncIterator[CaptionVideoRequest]) -> None:
+        self._stream_id = config.stream_id
+        self._requests = requests
+        self.failure: SourceTruncated | None = None
+        """That the video ended before its time; what was seen until then is told first."""
+
+    async def events(self) -> AsyncGenerator[Message, None]:
+        """Chunk after chunk; raises `RequestInvalid` for a message that does not belong here, and what cannot be read at all."""
+        first = await anext(self._requests, None)
+        if first is None:
+            return
+        sent = first.WhichOneof("request") == "video"
+        source = incoming.of_container(self._stream_id, self._bytes(first), "video") if sent else self._chunks(first)
+        async with aclosing(source) as chunks:
+            try:
+                async for chunk in chunks:
+                    yield events_pb2.VideoEvent(chunk=chunk)
+            except SourceTruncated as failure:
+                self.failure = failure
+
+    async def _chunks(self, first: CaptionVideoRequest) -> AsyncGenerator[MediaChunk, None]:
+        async for request in self._all("chunk", first):
+            yield request.chunk
+
+    async def _bytes(self, first: CaptionVideoRequest) -> AsyncGenerator[bytes, None]:
+        async for request in self._all("video", first):
+            yield request.video
+
+    async def _all(self, kind: str, first: CaptionVideoRequest) -> AsyncGenerator[CaptionVideoRequest, None]:
+        request: CaptionVideoRequest | None = first
+        while request is not None:
+            if (sent := request.WhichOneof("request")) != kind:
+                raise RequestInvalid(f"stream {self._stream_id}: {sent or 'nothing'} where only {kind} may follow")
+            yield request
+            request = await anext(self._requests, None)
 
 
 async def _events(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:

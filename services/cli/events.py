@@ -199,6 +199,20 @@ def scene(caption: scene_pb2.SceneCaption) -> Event:
         "on_screen_text": list(caption.on_screen_text),
         "keyframes": [{"id": frame.id, "media_start": _seconds(frame.media_time)} | _keyframe(frame) for frame in caption.keyframes],
         "model": caption.model,
+        "revision": caption.revision,
+        "detail": caption.detail,
+        "objects": list(caption.objects),
+        "actions": [{"what": each.what, "start": _seconds(each.media_start), "end": _seconds(each.media_end)} for each in caption.actions],
+        "people": caption.people if caption.HasField("people") else None,
+        "camera": caption.camera,
+        "confidence": _short(caption.confidence) if caption.HasField("confidence") else None,
+        "made_by": {
+            "model_revision": caption.making.model_revision,
+            "adapter": caption.making.adapter,
+            "prompt_version": caption.making.prompt_version,
+            "remark": caption.making.remark,
+        },
+        "extended_by": list(caption.extended_by),
     }
 
 

@@ -38,6 +38,7 @@ class Viewer:
         self.finals: list[transcript_pb2.TranscriptSegment] = []
         """Without those that have no words: they only take back what a partial said."""
         self.scenes: list[scene_pb2.SceneCaption] = []
+        """The latest revision of each."""
         self.keyframes = 0
         self.answers: list[answer_pb2.Answer] = []
         self.errors: list[errors_pb2.ErrorEvent] = []
@@ -58,13 +59,21 @@ class Viewer:
             case "segment" if event.segment.is_final and event.segment.text:
                 self.finals.append(event.segment)
             case "caption":
-                self.scenes.append(event.caption)
+                self._see(event.caption)
             case "keyframe":
                 self.keyframes += 1
                 self._pictures(event.keyframe)
             case _:
                 pass
         self._tell(json_events.of_cleared(event, self._emitted()))
+
+    def _see(self, caption: scene_pb2.SceneCaption) -> None:
+        """Keep the latest of each scene, where it was told first."""
+        for number, known in enumerate(self.scenes):
+            if known.id == caption.id:
+                self.scenes[number] = max(known, caption, key=lambda each: each.revision)
+                return
+        self.scenes.append(caption)
 
     def error(self, error: errors_pb2.ErrorEvent) -> None:
         """Take in a failure."""

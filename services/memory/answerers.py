@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.endpoint import Endpoint
 from pipeline.memory.store import Picture, SceneStore, Span
 from pipeline.qa.answer import Answerer
 from pipeline.qa.composed import ComposedAnswerer
@@ -10,6 +9,7 @@ from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.model import Embedder
 from pipeline.qa.teller import ChatTeller
 from pipeline.qa.voice import read_voices
+from pipeline.served import Server
 from services.settings import Settings
 
 
@@ -32,4 +32,4 @@ def make_answerers(settings: Settings, store: SceneStore, embedder: Embedder) ->
 
 def _teller(address: str, key: str, what: str, *, sees: bool = False) -> ChatTeller:
     url, _, name = address.partition("#")
-    return ChatTeller(Endpoint(url, key=key, what=what), name, sees=sees)
+    return ChatTeller(Server(url, key=key, what=what), name, sees=sees)

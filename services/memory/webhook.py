@@ -16,9 +16,9 @@ from typing import Any
 import structlog
 
 from pipeline import telemetry
-from pipeline.endpoint import RETRYABLE, require_url
 from pipeline.qa.answer import evidence_of
 from pipeline.qa.standing import Alert
+from pipeline.served import RETRYABLE, checked
 from pipeline.timeline import MediaTime
 
 WAITING = 256
@@ -43,7 +43,7 @@ class Webhook:
 
     def __init__(self, target: Target, *, clock: Callable[[], float] = time.time, first_pause_s: float = FIRST_PAUSE_S) -> None:
         """Raises `SettingInvalid` for something that is no URL."""
-        self._target = Target(require_url(target.url, "webhook"), target.secret)
+        self._target = Target(checked(target.url, what="webhook"), target.secret)
         self._clock, self._first_pause_s = clock, first_pause_s
         self._waiting: asyncio.Queue[Alert] = asyncio.Queue(WAITING)
 

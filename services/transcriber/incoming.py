@@ -13,6 +13,7 @@ from watchword.v1.transcribe_service_pb2 import Pcm, SampleFormat
 from pipeline.errors import RequestInvalid, SourceInvalid, SourceTruncated, WatchwordError
 from pipeline.media.chunks import MAX_BYTES
 from pipeline.media.source import AvSource
+from pipeline.media.tracks import Kind
 from services.transcriber.sound import Sound, chunks
 
 T = TypeVar("T")
@@ -118,16 +119,16 @@ async def of_samples(stream_id: str, pcm: Pcm, audio: AsyncIterator[bytes]) -> A
         yield chunk
 
 
-async def of_container(stream_id: str, audio: AsyncIterator[bytes]) -> AsyncGenerator[MediaChunk, None]:
-    """The chunks of a file whose bytes come one after the other, each as soon as its last byte is there.
+async def of_container(stream_id: str, sent: AsyncIterator[bytes], kind: Kind = "audio") -> AsyncGenerator[MediaChunk, None]:
+    """The chunks of one track of a file whose bytes come one after the other, each as soon as its last byte is there.
 
     A thread of its own demultiplexes, and stands still until the next chunk is asked for; only then are bytes taken in.
     Raises `SourceInvalid` for what is none of `FORMATS`, `SourceTruncated`, `TrackMissing`, `CodecUnsupported`, and what
-    `audio` raises.
+    `sent` raises.
     """
-    name = f"stream {stream_id}: the audio"
+    name = f"stream {stream_id}: the {kind}"
     thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="incoming")
-    file = _Incoming(audio, asyncio.get_running_loop())
+    file = _Incoming(sent, asyncio.get_running_loop())
     sound: Sound | None = None
 
     async def do(work: Callable[[], T]) -> T:
@@ -141,7 +142,7 @@ async def of_container(stream_id: str, audio: AsyncIterator[bytes]) -> AsyncGene
         return done
 
     try:
-        sound = await do(lambda: _open(file, name))
+        sound = await do(lambda: _open(file, name, kind))
         found = chunks(sound, stream_id)
         while (chunk := await do(lambda: next(found, None))) is not None:
             yield chunk
@@ -192,7 +193,7 @@ class _Incoming:
         return b""
 
 
-def _open(file: _Incoming, name: str) -> Sound:
+def _open(file: _Incoming, name: str, kind: Kind) -> Sound:
     import av
 
     options = {
@@ -205,12 +206,12 @@ def _open(file: _Incoming, name: str) -> Sound:
     try:
         container = av.open(file, mode="r", options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES)
     except (av.FFmpegError, ValueError, OSError):
+        bare = "; for bare samples the config must say `pcm`" if kind == "audio" else ""
         raise SourceInvalid(
-            f"{name} is none of WAV, Ogg, FLAC, MP3, AAC (ADTS), WebM, Matroska and MP4 that can be read from its beginning on; "
-            "for bare samples the config must say `pcm`"
+            f"{name} is none of WAV, Ogg, FLAC, MP3, AAC (ADTS), WebM, Matroska and MP4 that can be read from its beginning on{bare}"
         ) from None
     try:
-        return Sound(AvSource(name, container, read_timeout_s=0), name)
+        return Sound(AvSource(name, container, read_timeout_s=0), name, kind)
     except BaseException:
         container.close()
         raise

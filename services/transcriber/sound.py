@@ -15,18 +15,20 @@ from pipeline.timeline import MediaTime
 
 
 class Sound:
-    """A source of which only the sound is taken; media time zero stays that of the whole."""
+    """A source of which only the sound, or only the pictures, are taken; media time zero stays that of the whole."""
 
     problem = None
     live = True
     """There is no other track that a chunk would have to wait for."""
 
-    def __init__(self, source: Source, name: str) -> None:
+    def __init__(self, source: Source, name: str, kind: Kind = "audio") -> None:
         """`name` is what the source is called in messages. Raises `TrackMissing` or `CodecUnsupported`."""
-        if "audio" not in source.tracks:
-            raise source.problem or TrackMissing(f"{name} has no audio track: there is nothing to transcribe")
+        if kind not in source.tracks:
+            wanted = "transcribe" if kind == "audio" else "describe"
+            raise source.problem or TrackMissing(f"{name} has no {kind} track: there is nothing to {wanted}")
         self._source = source
-        self.tracks: Mapping[Kind, Track] = {"audio": source.tracks["audio"]}
+        self._kind = kind
+        self.tracks: Mapping[Kind, Track] = {kind: source.tracks[kind]}
 
     @property
     def zero(self) -> Fraction | None:
@@ -35,7 +37,7 @@ class Sound:
 
     def packets(self) -> Iterator[tuple[Kind, Stamped]]:
         """As `Source.packets`."""
-        return ((kind, stamped) for kind, stamped in self._source.packets() if kind == "audio")
+        return ((kind, stamped) for kind, stamped in self._source.packets() if kind == self._kind)
 
     def close(self) -> None:
         """Let go of the source."""
@@ -43,17 +45,17 @@ class Sound:
 
 
 def chunks(sound: Source, stream_id: str) -> Iterator[MediaChunk]:
-    """The chunks of a source's sound; blocks while it reads. Raises what `Source.packets` raises, after the last chunk."""
+    """The chunks of what is taken of a source; blocks while it reads. Raises what `Source.packets` raises, after the last chunk."""
     zero = sound.zero
     for sequence, run in enumerate(Runs(sound, stream_id)):
         zero = run.start if zero is None else zero
         parameters = run.track.parameters
-        assert isinstance(parameters, AudioParameters)
         yield MediaChunk(
             stream_id=stream_id,
             epoch=1,
             sequence=sequence,
-            audio=parameters,
+            audio=parameters if isinstance(parameters, AudioParameters) else None,
+            video=None if isinstance(parameters, AudioParameters) else parameters,
             time_base=Rational(numerator=run.track.unit.numerator, denominator=run.track.unit.denominator),
             media_offset=MediaTime.of(run.shift - zero).to_proto(),
             packets=run.packets,

@@ -4,15 +4,19 @@ import asyncio
 import io
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from google.protobuf.message import Message
-from PIL import Image
+from PIL import Image, ImageDraw
 from prometheus_client import REGISTRY
 from watchword.v1.events_pb2 import CaptionEvent, KeyframeEvent
 from watchword.v1.media_pb2 import StreamEnd
-from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneBoundary, SceneCaption
+from watchword.v1.scene_pb2 import CaptionMaking, Keyframe, KeyframeReason, SceneBoundary, SceneCaption
 
+from pipeline.caption.model import Action, Description, SceneView, Shot
+from pipeline.caption.sameness import look_of, same_scene
 from pipeline.caption.stage import Caption
+from pipeline.caption.style import Style
 from pipeline.errors import InternalError, MediaUndecodable, MessageInvalid, TimeReversed, WatchwordError
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedCaptioner
@@ -207,3 +211,161 @@ def test_what_is_held_is_no_more_than_the_open_scene() -> None:
         captions(stage, item, flush=False)
         held.append(stage.held)
     assert held == [1, 2, 3, 4, 2, 0, 0, 0, 1, 2, 3, 4]
+
+
+# A scene that looks like the one before.
+
+
+def _coloured(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 36), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+RED = _coloured("red")
+
+
+def test_more_of_the_same_extends_the_last_caption() -> None:
+    stage = Caption("s", ScriptedCaptioner(), extend=2)
+    first, second, other = captions(
+        stage, keyframe(0), boundary(0, 3), keyframe(3, 3), keyframe(4, 3), boundary(3, 6), keyframe(6, 6, jpeg=RED), boundary(6, 9)
+    )
+    assert (first.id, first.text, first.revision, list(first.extended_by)) == ("scene-0", "0", 1, [])
+    assert (second.id, second.text, second.revision, list(second.extended_by)) == ("scene-0", "0", 2, ["scene-3000"])
+    assert (MediaTime.from_proto(second.media_start), MediaTime.from_proto(second.media_end)) == (MediaTime.of(0), MediaTime.of(6))
+    assert (other.id, other.revision) == ("scene-6000", 1)
+
+
+def test_a_caption_is_extended_so_often_and_no_more() -> None:
+    model = ScriptedCaptioner()
+    stage = Caption("s", model, extend=2)
+    said = captions(stage, *(item for at in range(0, 15, 3) for item in (keyframe(at, at), boundary(at, at + 3))))
+    assert [(each.id, each.revision) for each in said] == [
+        ("scene-0", 1), ("scene-0", 2), ("scene-0", 3), ("scene-9000", 1), ("scene-9000", 2),
+    ]  # fmt: skip
+    assert len(model.seen) == 2
+
+
+@pytest.mark.parametrize("reason", ["CHANGE", "TEXT", "MOTION_PEAK"])
+def test_what_happened_in_between_is_never_the_same(reason: str) -> None:
+    happened = keyframe(4, 3)
+    happened.keyframe.reason = KeyframeReason.Value(f"KEYFRAME_REASON_{reason}")
+    stage = Caption("s", ScriptedCaptioner(), extend=5)
+    assert [each.id for each in captions(stage, keyframe(0), boundary(0, 3), keyframe(3, 3), happened, boundary(3, 6))] == [
+        "scene-0", "scene-3000",
+    ]  # fmt: skip
+
+
+def test_a_line_of_text_and_a_small_figure_are_no_noise() -> None:
+    rng = np.random.default_rng(2)
+    street = Image.fromarray((rng.normal(0, 3, (252, 448, 3)) + np.linspace(40, 200, 448)[:, None]).clip(0, 255).astype(np.uint8))
+    noisy = Image.fromarray((np.asarray(street) + rng.normal(0, 3, (252, 448, 3))).clip(0, 255).astype(np.uint8))
+    figure, written = street.copy(), street.copy()
+    figure.paste("black", (200, 120, 212, 148))
+    ImageDraw.Draw(written).text((60, 200), "Doors open at nine thirty", fill="white")
+    quiet = [KeyframeReason.KEYFRAME_REASON_INTERVAL]
+    assert same_scene([look_of(street)], [look_of(noisy)], quiet)
+    assert not same_scene([look_of(street)], [look_of(figure)], quiet)
+    assert not same_scene([look_of(street)], [look_of(written)], quiet)
+    assert not same_scene([look_of(street)], [], [])
+
+
+def test_the_model_is_told_what_was_described_before_a_bounded_number_of_scenes() -> None:
+    stage = Caption("s", ScriptedCaptioner(), context=2)
+    said = captions(stage, *(item for at in range(0, 15, 3) for item in (keyframe(at, at), boundary(at, at + 3))))
+    assert [each.text for each in said] == ["0", "3000 after (0)", "6000 after (3000 after (0))", "9000", "12000 after (9000)"]
+
+
+SAME = [
+    *(item for at in range(0, 15, 3) for item in (keyframe(at, at), boundary(at, at + 3))),
+    keyframe(15, 15, jpeg=b""),
+    boundary(15, 18),
+    keyframe(18, 18, jpeg=RED),
+    keyframe(19, 18),
+    boundary(18, 21),
+    keyframe(21, 21, jpeg=RED),
+    boundary(21, 24),
+    keyframe(24, 24),
+]
+
+
+@pytest.mark.parametrize(("extend", "context"), [(2, 0), (0, 2), (1, 3)])
+@pytest.mark.parametrize("crash", range(0, len(SAME) + 1, 2))
+def test_what_depends_on_earlier_scenes_is_the_same_after_a_crash(crash: int, extend: int, context: int) -> None:
+    def fresh() -> Caption:
+        return Caption("s", ScriptedCaptioner(), extend=extend, context=context)
+
+    before = fresh()
+    said_before = captions(before, *SAME[:crash], flush=False)
+    after = fresh()
+    asyncio.run(_collect(after, SAME[crash - before.held : crash], flush=False))
+    assert after.held == before.held
+    assert [*said_before, *captions(after, *SAME[crash:])] == captions(fresh(), *SAME)
+
+
+class LookingAhead(ScriptedCaptioner):
+    """Notes what it is shown of scenes that are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead: list[Shot] = []
+
+    def look_ahead(self, shot: Shot) -> None:
+        self.ahead.append(shot)
+
+
+def test_a_captioner_may_look_at_keyframes_of_an_open_scene() -> None:
+    model = LookingAhead()
+    stage = Caption("s", model, max_keyframes=2)
+    captions(stage, keyframe(0), keyframe(1), keyframe(2), flush=False)
+    assert [shot.time for shot in model.ahead] == [MediaTime.of(0), MediaTime.of(1)]
+    assert not model.seen
+
+
+# Details.
+
+
+class DetailedCaptioner:
+    """Knows everything about a scene."""
+
+    name = "detailed"
+
+    async def describe(self, scene: SceneView) -> Description:
+        assert scene.style == Style(language="de")
+        return Description(
+            "A man waves.",
+            objects=("man", "door"),
+            detail="He stands in a door.",
+            actions=(Action("waves", MediaTime.of(1), MediaTime.of(2.5)),),
+            people=0,
+            camera="still",
+            confidence=0.5,
+            used=(1,),
+            revision="r1",
+            adapter="shop",
+            prompt="1",
+            remark="mended",
+        )
+
+
+def test_details_are_in_the_caption() -> None:
+    (caption,) = captions(Caption("s", DetailedCaptioner(), style=Style(language="de")), keyframe(0), keyframe(1), boundary(0, 3))
+    assert [each.id for each in caption.keyframes] == ["keyframe-1000"]
+    assert caption.making == CaptionMaking(model_revision="r1", adapter="shop", prompt_version="1", remark="mended")
+    (action,) = caption.actions
+    assert (action.what, MediaTime.from_proto(action.media_start), MediaTime.from_proto(action.media_end)) == (
+        "waves", MediaTime.of(1), MediaTime.of(2.5),
+    )  # fmt: skip
+    assert (caption.detail, list(caption.objects), caption.camera, caption.confidence) == (
+        "He stands in a door.",
+        ["man", "door"],
+        "still",
+        0.5,
+    )
+    assert caption.HasField("people")
+    assert caption.people == 0
+
+
+def test_what_is_not_known_is_absent() -> None:
+    (caption,) = captions(Caption("s", ScriptedCaptioner()), keyframe(0), boundary(0, 3))
+    assert not any(caption.HasField(field) for field in ("people", "confidence", "making"))

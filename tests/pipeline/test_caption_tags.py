@@ -72,7 +72,7 @@ def describe(captioner: Captioner, *shots: Shot) -> Description:
 def test_photographs_are_recognised(captioner: Captioner, name: str, said: str) -> None:
     description = describe(captioner, shot(photograph(name), 0))
     assert description.text.startswith(f"Tags: {said}")
-    assert description.labels == (said.removeprefix("probably ").removesuffix(" ("),)
+    assert description.objects == (said.removeprefix("probably ").removesuffix(" ("),)
     assert description.on_screen_text == ()
 
 
@@ -80,7 +80,7 @@ def test_photographs_are_recognised(captioner: Captioner, name: str, said: str) 
 def test_what_imagenet_has_no_class_for_is_not_guessed(captioner: Captioner, name: str) -> None:
     description = describe(captioner, shot(photograph(name), 0))
     assert description.text.startswith("Tags: nothing recognised with confidence; ")
-    assert description.labels == ()
+    assert description.objects == ()
 
 
 def test_the_words_of_a_slide_are_read_in_order(captioner: Captioner) -> None:

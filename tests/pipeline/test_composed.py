@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import pytest
 from watchword.v1.answer_pb2 import Answer, Evidence, EvidenceKind, Retrieved
 
-from pipeline.endpoint import Endpoint, require_url
 from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment, Picture, Span
@@ -18,6 +17,7 @@ from pipeline.qa.composed import ComposedAnswerer
 from pipeline.qa.conversation import Conversations, in_context
 from pipeline.qa.teller import Brief, ChatTeller, messages
 from pipeline.qa.voice import Voice, read_voices
+from pipeline.served import Patience, Server, checked
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
 
@@ -95,7 +95,7 @@ def ask(
             moment = Moment("s", f"item-{start}", kind, 0, text, MediaTime.of(start), MediaTime.of(end), "m")
             await store.put("s", moment.source_id, [moment], await embedder.embed([text]))
         async with ModelServer(handler, status=status) as server:
-            teller = ChatTeller(Endpoint(server.url, timeout_s=20), "tiny", sees=sees)
+            teller = ChatTeller(Server(server.url, what="chat model", patience=Patience(timeout_s=20)), "tiny", sees=sees)
             answerer = ComposedAnswerer("chat", store, embedder, teller, voices=voices, look=look if sees else None, deadline_s=deadline_s)
             try:
                 return [part async for part in answerer.ask("s", question, history=history)], server.asked
@@ -201,7 +201,7 @@ def test_a_server_that_does_not_answer_is_told_with_its_cause(handler, status, e
 
 def test_a_server_that_is_not_there():
     async def run() -> None:
-        async for _ in Endpoint("http://127.0.0.1:1/v1").words({"model": "m", "messages": []}):
+        async for _ in Server("http://127.0.0.1:1/v1", what="chat model").words({"model": "m", "messages": []}):
             pytest.fail("something was told")
 
     with pytest.raises(ServiceUnavailable, match=r"127\.0\.0\.1:1"):
@@ -211,7 +211,7 @@ def test_a_server_that_is_not_there():
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://user:secret@host/v1", "http://[::1"])
 def test_an_address_that_is_none_is_refused_without_telling_a_password(url):
     with pytest.raises(SettingInvalid) as caught:
-        require_url(url, "chat model")
+        checked(url, what="chat model")
     assert "secret" not in str(caught.value)
 
 

@@ -258,3 +258,23 @@ def test_a_text_without_words_or_with_too_few_has_the_segments_times():
 )
 def test_sentences_end_where_they_end(text, count):
     assert len(sentences(text, timed(text, each=0.1), at(0), at(1))) == count
+
+
+def test_what_happens_in_a_scene_is_stored_with_its_own_time() -> None:
+    described = caption("A man at a door.", "EXIT")
+    described.caption.detail = "He wears a hat."
+    described.caption.actions.add(what="He waves.", media_start=at(2).to_proto(), media_end=at(3.5).to_proto())
+    found = indexed(described)
+    assert found[Kind.DESCRIPTION] == [
+        ("scene-0", "A man at a door.", 0.0, 9.0), ("scene-0", "He wears a hat.", 0.0, 9.0), ("scene-0", "He waves.", 2.0, 3.5),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(1, 100), (100, 1), (1, 100, 2)])
+def test_of_two_descriptions_of_a_scene_the_higher_revision_is_stored(order: tuple[int, ...]) -> None:
+    told = []
+    for revision in order:
+        described = caption(f"Revision {revision}.")
+        described.caption.revision = revision
+        told.append(described)
+    assert [text for _, text, _, _ in indexed(*told)[Kind.DESCRIPTION]] == ["Revision 100."]

@@ -13,7 +13,7 @@ from skimage import data
 from watchword.v1.events_pb2 import AudioEvent, CaptionEvent, ClearedEvent, KeyframeEvent, TranscriptEvent
 from watchword.v1.media_pb2 import Gap, StreamEnd
 from watchword.v1.safety_pb2 import Action
-from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneBoundary, SceneCaption
+from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneAction, SceneBoundary, SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment, TranscriptStatistics, Word
 
 from pipeline.errors import MediaUndecodable, MessageInvalid
@@ -277,6 +277,52 @@ def test_captions_are_judged_line_by_line(text: str, lines: list[str], action: A
     assert cleared.caption.text == text_after
     assert list(cleared.caption.on_screen_text) == lines_after
     assert ("left out" in cleared.caption.verdict.cause) == (len(lines_after) < len(lines))
+
+
+def detailed(**fields: object) -> CaptionEvent:
+    event = caption("A man at a door.", "EXIT")
+    event.caption.MergeFrom(
+        SceneCaption(
+            detail="He waves.", objects=["man", "door"], camera="still", actions=[SceneAction(what="waves"), SceneAction(what="leaves")]
+        )
+    )
+    for name, value in fields.items():
+        setattr(event.caption, name, value)
+    return event
+
+
+def test_the_details_of_a_caption_pass_unchanged_when_they_may() -> None:
+    (cleared,) = process(ScreenCaptions("s", judge()), detailed())
+    assert isinstance(cleared, ClearedEvent)
+    cleared.caption.ClearField("verdict")
+    assert cleared.caption == detailed().caption
+
+
+def test_a_word_in_the_details_is_masked_where_it_stands() -> None:
+    event = detailed(detail="A fucking mess.")
+    event.caption.actions[1].what = "says fuck off"
+    (cleared,) = (each for each in process(ScreenCaptions("s", judge()), event) if isinstance(each, ClearedEvent))
+    said = cleared.caption
+    assert said.verdict.action == REDACT
+    assert (said.detail, said.camera, list(said.objects)) == ("A f****** mess.", "still", ["man", "door"])
+    assert [action.what for action in said.actions] == ["waves", "says f*** off"]
+    assert list(said.on_screen_text) == ["EXIT"]
+
+
+@pytest.mark.parametrize("where", ["detail", "camera", "objects", "actions"])
+def test_details_of_which_something_must_not_pass_are_left_out(where: str) -> None:
+    event = detailed()
+    if where in ("detail", "camera"):
+        setattr(event.caption, where, "I will kill you")
+    elif where == "objects":
+        event.caption.objects[1] = "I will kill you"
+    else:
+        event.caption.actions[0].what = "I will kill you"
+    (cleared,) = (each for each in process(ScreenCaptions("s", judge()), event) if isinstance(each, ClearedEvent))
+    said = cleared.caption
+    assert said.verdict.action == REDACT
+    assert (said.text, list(said.on_screen_text)) == ("A man at a door.", ["EXIT"])
+    assert (said.detail, said.camera, len(said.objects), len(said.actions)) == ("", "", 0, 0)
 
 
 def test_a_blocked_caption_is_withheld_with_its_span() -> None:

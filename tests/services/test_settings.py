@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.caption.style import Style
 from pipeline.errors import SettingInvalid, reason_name
 from pipeline.graph import SERVICES
 from pipeline.memory.retention import Rule
+from services.captioner.styles import StyleRule
 from services.settings import PORTS, Settings, Tls, read
 from services.speech import StreamRule
 
@@ -45,6 +47,8 @@ def test_without_any_setting_everything_stays_on_this_machine() -> None:
 def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
     streams = tmp_path / "streams.toml"
     streams.write_text('[[stream]]\nmatch = "radio-*"\nlanguage = "de"\n')
+    styles = tmp_path / "styles.toml"
+    styles.write_text('[[stream]]\nmatch = "radio-*"\nlanguage = "de"\n')
     settings = read(
         {
             "WATCHWORD_KAFKA": "one:9092,two:9092",
@@ -82,6 +86,15 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_SECOND_LOOK": "true",
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
+            "WATCHWORD_CAPTIONER_KEY": "hunter4",
+            "WATCHWORD_CAPTION_STYLES": str(styles),
+            "WATCHWORD_CAPTION_TOKENS": "48",
+            "WATCHWORD_REFINER": "served",
+            "WATCHWORD_REFINER_MODEL": "http://eye:8000/v1#eye",
+            "WATCHWORD_REFINER_KEY": "hunter5",
+            "WATCHWORD_REFINER_PER_MINUTE": "9",
+            "WATCHWORD_CAPTION_EXTEND": "2",
+            "WATCHWORD_CAPTION_CONTEXT": "3",
             "SOMETHING_ELSE": "is none of ours",
         }
     )
@@ -119,7 +132,16 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         keyframe_gap=10.0,
         second_look=True,
         captioner="transformers",
-        captioner_model=tmp_path,
+        captioner_model=str(tmp_path),
+        captioner_key="hunter4",
+        caption_styles=(StyleRule("radio-*", Style(language="de")),),
+        caption_tokens=48,
+        refiner="served",
+        refiner_model="http://eye:8000/v1#eye",
+        refiner_key="hunter5",
+        refiner_per_minute=9,
+        caption_extend=2,
+        caption_context=3,
     )
     defaults = Settings()
     same = [field.name for field in fields(Settings) if getattr(settings, field.name) == getattr(defaults, field.name)]
@@ -174,8 +196,17 @@ def test_an_empty_value_is_none() -> None:
         ("SAFETY_MODELS", "poet=x", "with one of shieldgemma, shieldgemma-2, llama-guard as its name"),
         ("SAFETY_MODELS", "shieldgemma=/nowhere", "/nowhere is no directory"),
         ("SAFETY_MODELS", "llama-guard=http://a#b,llama-guard=http://c#d", "each name can be there once"),
-        ("CAPTIONER", "poet", "one of tags, transformers is needed"),
+        ("CAPTIONER", "poet", "one of tags, transformers, served is needed"),
         ("CAPTIONER", "transformers", "needs WATCHWORD_CAPTIONER_MODEL, a checkpoint directory"),
+        ("CAPTIONER", "served", "needs WATCHWORD_CAPTIONER_MODEL, a server and its model as URL#NAME"),
+        ("CAPTIONER_MODEL", "http://eye:8000/v1", "named as URL#NAME"),
+        ("REFINER", "tags", "one of transformers, served is needed"),
+        ("REFINER", "served", "needs WATCHWORD_REFINER_MODEL"),
+        ("REFINER_PER_MINUTE", "0", "a whole number from 1 to 60 is needed"),
+        ("CAPTION_STYLES", "/nowhere/styles.toml", "/nowhere/styles.toml is no file"),
+        ("CAPTION_TOKENS", "0", "a whole number from 1 to 1024 is needed"),
+        ("CAPTION_EXTEND", "99", "a whole number from 0 to 20 is needed"),
+        ("CAPTION_CONTEXT", "-1", "a whole number from 0 to 8 is needed"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_needed(name: str, value: str, cause: str) -> None:

@@ -18,6 +18,7 @@ from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
 from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
+from pipeline.caption.refine import Refine
 from pipeline.caption.stage import Caption
 from pipeline.errors import BrokerUnavailable
 from pipeline.graph import BRANCHES, STEPS
@@ -135,6 +136,7 @@ async def everything(path: Path) -> tuple[dict[str, list[Message]], ScriptedCapt
         "screen-keyframes": lambda stream: ScreenKeyframes(stream, judge, auditor),
         "screen-captions": lambda stream: ScreenCaptions(stream, judge, auditor),
         "caption": lambda stream: Caption(stream, captioner),
+        "refine": lambda stream: Refine(stream, None),
         "index": telling(lambda stream: WithFrames(stream, Index(stream, store, embedder), log), flushed["index"]),
         "keep-audit": telling(lambda stream: KeepAudit(stream, log), flushed["keep-audit"]),
     }

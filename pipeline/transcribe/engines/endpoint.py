@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.endpoint import RETRYABLE, require_url
 from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
+from pipeline.served import FIRST_PAUSE_S, LONGEST_PAUSE_S, RETRYABLE, checked, seconds
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.audio import Samples
 from pipeline.transcribe.engines.languages import LANGUAGES
@@ -23,8 +23,6 @@ from pipeline.transcribe.words import UNSPACED, HeardWord, Hypothesis
 
 _LARGEST_ANSWER = 4 * 2**20
 """Bytes; half a minute of speech takes some 20 kB."""
-_LONGEST_PAUSE_S = 8.0
-_FIRST_PAUSE_S = 0.5
 _MARK = re.compile(r"[^\w\s]")
 
 
@@ -55,9 +53,9 @@ class OpenAiEndpoint(Threaded):
         """
         import httpx2
 
-        self._url = require_url(url, "speech endpoint")
+        url = checked(url, what="speech endpoint")
         super().__init__(model, languages, threads=together)
-        self._attempts = attempts
+        self._url, self._attempts = url, attempts
         self._client = httpx2.Client(
             timeout=timeout_s,
             headers={"Authorization": f"Bearer {api_key}"} if api_key else None,
@@ -103,7 +101,7 @@ class OpenAiEndpoint(Threaded):
                     raise ServiceUnavailable(
                         f"{self._url}: {again}, in attempt {attempt}; is the server up and not too busy?"
                     ) from again.__cause__
-                self._pause(min(_LONGEST_PAUSE_S, again.after or _FIRST_PAUSE_S * 2 ** (attempt - 1)))
+                self._pause(min(LONGEST_PAUSE_S, again.after or FIRST_PAUSE_S * 2 ** (attempt - 1)))
         raise AssertionError("an attempt answers or raises")
 
     def _attempt(self, path: str, content: bytes, fields: Mapping[str, str | list[str]]) -> Mapping[str, Any]:
@@ -117,7 +115,7 @@ class OpenAiEndpoint(Threaded):
         except httpx2.TransportError as error:
             raise _Again(f"no answer ({type(error).__name__}: {error})") from error
         if response.status_code in RETRYABLE:
-            raise _Again(f"status {response.status_code}", _seconds(response.headers.get("Retry-After")))
+            raise _Again(f"status {response.status_code}", seconds(response.headers.get("Retry-After")))
         if response.status_code in (401, 403):
             raise SettingInvalid(f"{self._url}: the server refuses the key (status {response.status_code}); set another one")
         if not response.is_success:
@@ -225,8 +223,3 @@ def _spread(text: str, start: float, end: float, p: float) -> list[tuple[str, fl
 
 def _excerpt(body: bytes) -> str:
     return repr(body[:200].decode(errors="replace"))
-
-
-def _seconds(header: str | None) -> float | None:
-    """What a server asks to wait for, if it says so in seconds."""
-    return float(header) if header and header.strip().isdigit() else None

@@ -1,0 +1,113 @@
+"""The captioner for a checkpoint directory: scenes of many streams are brought to one worker, which describes them together."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pipeline.caption import asking
+from pipeline.caption.asking import Say, Written
+from pipeline.caption.model import Description, SceneView, Shot
+from pipeline.caption.vlm.checkpoint import Precision, open_checkpoint, revision_of
+from pipeline.caption.vlm.families import Family
+from pipeline.caption.vlm.worker import Job, Limits, Worker
+from pipeline.errors import WatchwordError
+from pipeline.transcribe.batcher import LONGEST_PATIENCE, Batcher
+
+log = structlog.get_logger(__name__)
+
+STRUCTURED_TOKENS = 512
+"""What a structured reply may take, if that is more than a sentence may."""
+AHEAD = 32
+"""Keyframes of open scenes that may wait to be encoded. It is only in advance, so what is more is left."""
+
+
+class VlmCaptioner:
+    """Describes scenes by greedy decoding; the temporal positions are the keyframes' own times."""
+
+    def __init__(
+        self, name: str, family: Family, tokenizer: Any, *, max_new_tokens: int = 96, revision: str = "", limits: Limits | None = None
+    ) -> None:
+        """`max_new_tokens` is for a sentence; `revision` is what descriptions say of the version."""
+        self.name = name
+        self.worker = Worker(name, family, tokenizer, limits or Limits())
+        self._tokenizer = tokenizer
+        self._max_new_tokens = max_new_tokens
+        self._revision = revision
+        self._ahead: set[asyncio.Task[None]] = set()
+        self._batcher: Batcher[Job | Shot, None] = Batcher(
+            self.worker.run, name="caption-vlm", most=self.worker.limits.together, patience=LONGEST_PATIENCE
+        )
+
+    async def describe(self, scene: SceneView) -> Description:
+        """Describe a scene. Raises `MediaUndecodable` for a picture that cannot be read, `Overloaded` where memory does not suffice.
+
+        Scenes that wait are described together. Cancelling frees the scene's place at its next token.
+        """
+        return replace(await asking.describe(scene, self._ask), revision=self._revision)
+
+    async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+        """See `Telling`."""
+        async for each in asking.tell(scene, self._ask):
+            yield replace(each, revision=self._revision) if isinstance(each, Description) else each
+
+    def look_ahead(self, shot: Shot) -> None:
+        """See `Attentive`."""
+        if len(self._ahead) < AHEAD and not self.worker.knows(shot):
+            task = asyncio.get_running_loop().create_task(self._encode_ahead(shot))
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
+
+    def close(self) -> None:
+        """Take no more scenes; what waits is still described."""
+        self._batcher.close()
+
+    async def _encode_ahead(self, shot: Shot) -> None:
+        try:
+            await self._batcher.submit(shot, key="ahead")
+        except (WatchwordError, RuntimeError) as error:
+            # Whoever describes the scene meets the same failure, and says it of the scene.
+            log.debug("not_encoded_ahead", cause=str(error))
+
+    async def _ask(self, scene: SceneView, say: Say | None) -> Written:
+        loop = asyncio.get_running_loop()
+
+        def told(tokens: list[int]) -> None:
+            if say is not None:
+                written = tokens.copy()
+                loop.call_soon_threadsafe(lambda: say(self._text(written)))
+
+        most = max(self._max_new_tokens, STRUCTURED_TOKENS) if scene.style.structured else self._max_new_tokens
+        job = Job(scene, most, told)
+        try:
+            await self._batcher.submit(job, key="scene")
+        finally:
+            job.cancelled = True
+        left_out = len(scene.shots) - len(job.used)
+        return Written(
+            self._text(job.tokens),
+            used=job.used if left_out else None,
+            confidence=round(math.exp(job.certainty / len(job.tokens)), 3) if job.tokens else None,
+            cut_off=not job.stopped,
+            remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+        )
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def load_vlm(
+    directory: Path, *, threads: int = 1, max_new_tokens: int = 96, precision: Precision = "auto", limits: Limits | None = None
+) -> VlmCaptioner:
+    """Load a checkpoint from a directory; nothing is fetched, no code of the checkpoint runs, only safetensors are read.
+
+    `precision` is how weights are held: by default bfloat16 where the device computes in it, else float32. Raises `ModelMissing`
+    where the directory or its config or weights are not there, and `ModelMismatch` where it holds another architecture or
+    cannot be loaded.
+    """
+    family, tokenizer = open_checkpoint(directory, precision=precision, threads=threads)
+    return VlmCaptioner(directory.name, family, tokenizer, max_new_tokens=max_new_tokens, revision=revision_of(directory), limits=limits)

@@ -1,0 +1,163 @@
+"""A checkpoint directory, opened with care: nothing is fetched, none of its code runs, and what is missing is said."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.caption.vlm.families import Family, Qwen3, Qwen25, Smol
+from pipeline.errors import ModelMismatch, ModelMissing
+
+ARCHITECTURES = ("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration", "SmolVLMForConditionalGeneration")
+Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+_SAMPLE = 2**20
+
+
+def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: int = 1) -> tuple[Family, Any]:
+    """The network in its family, ready to describe, and the tokenizer.
+
+    Raises `ModelMissing` where the directory or its config or weights are not there, and `ModelMismatch` where it holds
+    another architecture, lacks tensors, or cannot be loaded.
+    """
+    architecture = check(directory)
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+    from transformers.utils.logging import disable_progress_bar
+
+    torch.set_num_threads(threads)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    local = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        loaded: Any = getattr(transformers, architecture).from_pretrained(
+            directory, use_safetensors=True, output_loading_info=True, **_weights(precision, device), **local
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **local)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelMismatch(f"{directory} cannot be loaded as a {architecture} checkpoint: {error}") from error
+    network, told = loaded
+    if told["missing_keys"]:
+        # The library would fill them with noise.
+        raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
+    if precision not in ("int8", "int4"):
+        network = network.to(device)
+    return _family(architecture, network.eval(), tokenizer, _normalisation(directory)), tokenizer
+
+
+def check(directory: Path) -> str:
+    """The architecture that the directory says it holds, and whose weights are there, all of them; raises as `open_checkpoint`."""
+    config = _json(directory / "config.json")
+    if config is None:
+        raise ModelMissing(f"{directory} holds no model: there is no config.json; name the directory of a vision language model")
+    named = config.get("architectures") or ["none"]
+    known = next((each for each in ARCHITECTURES if each in named), None)
+    if known is None:
+        raise ModelMismatch(
+            f"{directory} is a checkpoint of the architecture {', '.join(map(str, named))}; the captioner knows {', '.join(ARCHITECTURES)}"
+        )
+    if not any(directory.glob("*.safetensors")):
+        raise ModelMissing(f"{directory} holds no .safetensors weights; other formats are not read")
+    index = _json(directory / "model.safetensors.index.json")
+    if index is not None:
+        absent = sorted({str(name) for name in index.get("weight_map", {}).values() if not (directory / str(name)).is_file()})
+        if absent:
+            raise ModelMissing(f"{directory} lacks {len(absent)} of its files of weights, such as {absent[0]}: was it copied whole?")
+    for file in directory.glob("*.safetensors"):
+        _require_whole(file)
+    return known
+
+
+def revision_of(directory: Path) -> str:
+    """Twelve hexadecimal digits that change with the configuration and, as good as surely, with the weights, of which parts are read."""
+    found = hashlib.blake2b(digest_size=6)
+    for file in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
+        size = file.stat().st_size
+        found.update(f"{file.name} {size}".encode())
+        with file.open("rb") as opened:
+            for place in sorted({0, max(0, size // 2 - _SAMPLE), max(0, size - _SAMPLE)}):
+                opened.seek(place)
+                found.update(opened.read(_SAMPLE))
+    return found.hexdigest()
+
+
+def _require_whole(file: Path) -> None:
+    """Raise `ModelMismatch` where the file is shorter than its own table of contents says."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        try:
+            table = json.loads(opened.read(length)) if 0 < length <= size - 8 else None
+            ends = [int(entry["data_offsets"][1]) for name, entry in table.items() if name != "__metadata__"] if table is not None else None
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            ends = None
+    if ends is None:
+        raise ModelMismatch(f"{file} cannot be loaded: it is no file of safetensors, or it is damaged or cut off")
+    if 8 + length + max(ends, default=0) > size:
+        raise ModelMismatch(f"{file} is cut off: {size:,} of {8 + length + max(ends):,} bytes are there; copy it again")
+
+
+def _weights(precision: Precision, device: str) -> Mapping[str, Any]:
+    """How the weights are to be held: bfloat16 where the device computes in it, else float32, or quantised."""
+    import torch
+
+    if precision in ("int8", "int4"):
+        return _quantised(precision, device)
+    if precision == "auto":
+        fit = device == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+        return {"dtype": torch.bfloat16 if fit else torch.float32}
+    return {"dtype": getattr(torch, precision)}
+
+
+def _quantised(precision: str, device: str) -> Mapping[str, Any]:
+    """Weights in 8 or 4 bits through bitsandbytes; the vision tower stays as it is."""
+    import torch
+    from transformers import BitsAndBytesConfig
+    from transformers.utils.import_utils import is_bitsandbytes_available
+
+    if not is_bitsandbytes_available():
+        raise ModelMismatch(f"weights in {precision} need the package bitsandbytes, which is not installed; install it, or use bfloat16")
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_8bit=precision == "int8",
+        load_in_4bit=precision == "int4",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["visual", "vision_model", "connector", "lm_head"],
+    )
+    return {"quantization_config": config, "device_map": {"": device}, "dtype": torch.bfloat16}
+
+
+def _family(architecture: str, network: Any, tokenizer: Any, normalisation: dict[str, tuple[float, ...]]) -> Family:
+    config = network.config
+    if architecture == ARCHITECTURES[2]:
+        return Smol(network, normalisation)
+    pad, opening, closing = (
+        str(tokenizer.convert_ids_to_tokens(token))
+        for token in (config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
+    )
+    return Qwen3(network, pad, opening, closing, normalisation) if architecture == ARCHITECTURES[1] else Qwen25(network, pad, normalisation)
+
+
+def _normalisation(directory: Path) -> dict[str, tuple[float, ...]]:
+    stated = _json(directory / "preprocessor_config.json") or _json(directory / "video_preprocessor_config.json") or {}
+    try:
+        found = {key: tuple(map(float, stated[name])) for key, name in (("mean", "image_mean"), ("std", "image_std")) if stated.get(name)}
+    except (TypeError, ValueError) as error:
+        raise ModelMismatch(f"{directory}: image_mean and image_std of the preprocessor are no numbers: {error}") from error
+    if any(len(values) != 3 for values in found.values()) or min(found.get("std", (1,))) <= 0:
+        raise ModelMismatch(f"{directory}: image_mean and image_std of the preprocessor are three numbers each, the latter above 0")
+    return found
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    """What a file says; `None` where there is none."""
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelMismatch(f"{file} is not a model's configuration: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelMismatch(f"{file} is not a model's configuration: it holds no JSON object")
+    return found

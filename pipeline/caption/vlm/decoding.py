@@ -1,0 +1,189 @@
+"""The tokens of many scenes, written together and greedily: one prompt's reading, then one token of each a step.
+
+Prompts of different lengths are filled up on the left, where nothing looks. Positions are those of each prompt, for its
+reading and for each written token. A scene that is finished, or that nobody waits for any more, leaves the batch at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.caption.positions import Placed
+from pipeline.caption.vlm.families import Family, Features
+from pipeline.caption.vlm.prompt import Tokens
+from pipeline.timeline import MediaTime
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+ATTENTION_ON_CPU = 3.4
+"""How much longer an operation of attention takes than one of a product of matrices, in bfloat16 on one core (docs/log.md)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """A beginning that has been read: what the network keeps of it."""
+
+    layers: tuple[tuple["Tensor", "Tensor"], ...]
+    """Keys and values of each layer, [1, heads, tokens, width]."""
+    placed: Placed
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return sum(each.nbytes for layer in self.layers for each in layer)
+
+
+@dataclass(eq=False)
+class Row:
+    """A scene in a batch."""
+
+    parts: Sequence[Tokens | Features]
+    """What is read, behind the prefix."""
+    times: Sequence[MediaTime]
+    """Of the pictures among the parts."""
+    take: Callable[[int, float], bool]
+    """Told each written token and the logarithm of its probability; whether another one is wanted."""
+    prefix: Prefix | None = None
+    keep: int = 0
+    """So many tokens at the beginning are to be kept as `kept`, which only a row by itself can."""
+    kept: Prefix | None = field(default=None, init=False)
+    written: int = field(default=0, init=False)
+    placed: Placed = field(init=False)
+
+
+class Decoder:
+    """Reads and writes with one network; blocks, and belongs to one thread."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._network = family.network
+        self._text_config = self._network.config.get_text_config(decoder=True)
+
+    def read(self, tokens: Tokens) -> Prefix:
+        """Read a beginning of text once, to go on from it many times."""
+        import torch
+
+        placed = self._family.place([len(tokens)], (), start=0, behind=0)
+        cache = self._cache([None])
+        ids = torch.from_numpy(placed.ids).to(self._network.device)
+        self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
+        return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), placed)
+
+    def worth_going_on(self, known: int, rest: int) -> bool:
+        """Whether going on from so many tokens costs less than reading them again with the rest, for a row by itself.
+
+        In one go attention is causal, and half of it is left out; going on it needs a mask, and all of it is done.
+        """
+        config = self._text_config
+        heads, layers, width = config.num_attention_heads, config.num_hidden_layers, config.hidden_size
+        each = getattr(config, "head_dim", None) or width // heads
+        token = 2 * layers * (2 * width * each * (heads + config.num_key_value_heads) + 3 * width * config.intermediate_size)
+        pair = 4 * layers * heads * each * (ATTENTION_ON_CPU if self._network.device.type == "cpu" else 1)
+        whole = known + rest
+        return bool(rest * token + rest * whole * pair < whole * token + whole**2 / 2 * pair)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Read the prompts of the rows and write until each row has enough."""
+        import torch
+
+        behind = max(0 if row.prefix is None else row.prefix.placed.tokens for row in rows)
+        cache = self._cache([row.prefix for row in rows], behind)
+        embeddings, ids, seen, of_pictures, levels = self._prompts(rows)
+        shown: Tensor | None = of_pictures
+        known = torch.stack([self._padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
+        mask = torch.cat([known, seen], dim=1).to(self._network.device, torch.long)
+        writing = list(rows)
+        while True:
+            hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
+            if (first := rows[0]).keep and first.kept is None:
+                first.kept = self._kept(cache, first.keep)
+            tokens, certainties = self._choose(hidden[:, -1])
+            staying = [number for number, row in enumerate(writing) if row.take(tokens[number], certainties[number])]
+            if not staying:
+                return
+            if len(staying) < len(writing):
+                kept = torch.tensor(staying, device=self._network.device)
+                cache.batch_select_indices(kept)
+                mask, writing = mask[kept], [writing[number] for number in staying]
+            embeddings = self._embed([tokens[number] for number in staying])[:, None]
+            ids = torch.tensor([self._next(row) for row in writing], device=self._network.device).T[:, :, None]
+            mask = torch.cat([mask, mask.new_ones(len(writing), 1)], dim=1)
+            shown, levels = None, []
+
+    def _kept(self, cache: Any, tokens: int) -> Prefix:
+        layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
+        return Prefix(layers, self._family.place([tokens], (), start=0, behind=0))
+
+    def _next(self, row: Row) -> list[int]:
+        """The position of the row's next written token."""
+        behind = row.prefix.placed.tokens if row.prefix else 0
+        row.written += 1
+        return [behind + row.placed.tokens + row.written - 1, *[row.placed.next + row.written - 1] * 3]
+
+    def _prompts(self, rows: Sequence[Row]) -> "tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]":
+        """The rows' prompts, filled up on the left: embeddings, positions, what is there, what is of pictures, what is added to these."""
+        import torch
+
+        for row in rows:
+            counts = [part if isinstance(part, Features) else len(part) for part in row.parts]
+            start, behind = (row.prefix.placed.next, row.prefix.placed.tokens) if row.prefix else (0, 0)
+            row.placed = self._family.place(counts, row.times, start=start, behind=behind)
+        length = max(row.placed.tokens for row in rows)
+        embeddings = torch.stack([self._padded(self._read_in(row), length) for row in rows])
+        ids = np.stack([np.pad(row.placed.ids[:, 0], ((0, 0), (length - row.placed.tokens, 0))) for row in rows], axis=1)
+        seen = torch.stack([self._padded(torch.ones(row.placed.tokens), length) for row in rows])
+        shown = torch.stack([self._padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
+        pictures = [part for row in rows for part in row.parts if isinstance(part, Features)]
+        levels = [torch.cat(each) for each in zip(*(picture.levels for picture in pictures), strict=True)]
+        device = self._network.device
+        return embeddings, torch.from_numpy(ids).to(device), seen, shown.to(device, torch.bool), levels
+
+    def _read_in(self, row: Row) -> "Tensor":
+        import torch
+
+        return torch.cat([part.tokens.to(self._network.dtype) if isinstance(part, Features) else self._embed(part) for part in row.parts])
+
+    def _embed(self, tokens: Sequence[int]) -> "Tensor":
+        import torch
+
+        embedded: Tensor = self._network.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=self._network.device))
+        return embedded
+
+    def _choose(self, hidden: "Tensor") -> tuple[list[int], list[float]]:
+        logits = self._network.lm_head(hidden).float()
+        best, tokens = logits.log_softmax(dim=-1).max(dim=-1)
+        return tokens.tolist(), best.tolist()
+
+    def _cache(self, prefixes: Sequence[Prefix | None], length: int = 0) -> Any:
+        """A cache in which each row has its prefix, on the right of `length` places."""
+        import torch
+        from transformers import DynamicCache
+
+        known = next((prefix for prefix in prefixes if prefix is not None), None)
+        if known is None:
+            return DynamicCache(config=self._text_config)
+        layers = []
+        for number, (keys, _) in enumerate(known.layers):
+            nothing = keys[:, :, :0]
+            rows = [(nothing, nothing) if prefix is None else prefix.layers[number] for prefix in prefixes]
+            layers.append(tuple(torch.cat([self._padded(row[side], length, axis=2) for row in rows]) for side in (0, 1)))
+        return DynamicCache(layers, config=self._text_config)
+
+    @staticmethod
+    def _padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":
+        """The values with zeros before them along an axis, up to a length."""
+        import torch
+
+        missing = list(values.shape)
+        missing[axis] = length - values.shape[axis]
+        return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
+
+
+def _of_picture(part: Tokens | Features) -> "Tensor":
+    import torch
+
+    return torch.ones(part.count) if isinstance(part, Features) else torch.zeros(len(part))

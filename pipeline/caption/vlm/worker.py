@@ -1,0 +1,213 @@
+"""The worker's side of describing scenes: what is shown to the network, what need not be computed again, what is written.
+
+Pictures are encoded one by one and their features kept, so that a picture seen ahead, a scene that grows, and a second question cost
+no encoding. The instruction, which stands before the pictures, is read once for all scenes of a style.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.caption.model import SceneView, Shot
+from pipeline.caption.pictures import decode
+from pipeline.caption.positions import in_order
+from pipeline.caption.selection import choose
+from pipeline.caption.style import instruction, question
+from pipeline.caption.vlm import prompt
+from pipeline.caption.vlm.decoding import Decoder, Prefix, Row
+from pipeline.caption.vlm.families import Family, Features
+from pipeline.caption.vlm.memory import with_less
+from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS, affordable
+from pipeline.caption.vlm.reuse import Shelf, digest
+from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
+from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
+
+MOST_SHOTS = 16
+LEAST_SCENE_TOKENS = 64
+"""With less of pictures there is nothing to describe."""
+LEAST_PREFIX = 64
+"""Tokens of an instruction from which it may be worth keeping."""
+FULL_SIZE = (448, 448)
+"""Of a picture; larger ones are made smaller."""
+
+Key = tuple[bytes, int]
+"""A picture and the most pixels that it is shown with."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is done at once and kept."""
+
+    together: int = 8
+    """Scenes in a batch."""
+    scene_tokens: int = 4096
+    """What the pictures of a scene may take: 16 of 448x448 pixels at 28 pixels a token."""
+    feature_bytes: int = 256 * 2**20
+    """Of pictures that were encoded; 0 keeps none."""
+    prefix_bytes: int = 64 * 2**20
+    """Of instructions that were read; 0 keeps none."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A scene that is being described; belongs to the worker while it is worked on."""
+
+    scene: SceneView
+    most: int
+    """Tokens that may be written."""
+    told: Callable[[list[int]], None]
+    """Given all tokens so far, on the worker's thread."""
+    cancelled: bool = False
+    """Set from any thread: nobody waits for it any more."""
+    used: tuple[int, ...] = ()
+    """Which of the scene's shots are shown, in order of time."""
+    keys: tuple[Key, ...] = ()
+    tokens: list[int] = field(default_factory=list)
+    stopped: bool = False
+    """Whether the last token said that it is the last."""
+    certainty: float = 0.0
+    """Sum of the logarithms of the tokens' probabilities."""
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Worker:
+    """Works for one network; everything but `knows` is called on one thread."""
+
+    def __init__(self, name: str, family: Family, tokenizer: Any, limits: Limits) -> None:
+        self.limits = limits
+        self.features: Shelf[Features] = Shelf("features", limits.feature_bytes)
+        self.prefixes: Shelf[Prefix] = Shelf("prefix", limits.prefix_bytes)
+        self._name = name
+        self._family = family
+        self._tokenizer = tokenizer
+        self._stops = frozenset(_stops(family.network, tokenizer))
+        self._decoder = Decoder(family)
+
+    def knows(self, shot: Shot) -> bool:
+        """Whether a shot is encoded already; from any thread."""
+        return self.features.holds((digest(shot.jpeg), MAX_FRAME_PIXELS))
+
+    def run(self, items: Sequence[Job | Shot]) -> Sequence[Exception | None]:
+        """Describe scenes, or encode shots ahead, and tell of each whether it failed."""
+        import torch
+
+        with torch.inference_mode():
+            if ahead := {(digest(item.jpeg), MAX_FRAME_PIXELS): item for item in items if isinstance(item, Shot)}:
+                self._encoded(ahead)
+                return [None] * len(items)
+            jobs = [item for item in items if isinstance(item, Job)]
+            least = min(LEAST_SCENE_TOKENS, self.limits.scene_tokens)
+            return with_less(jobs, self._describe, self.limits.scene_tokens, least=least, make_room=self._make_room)
+
+    def _describe(self, jobs: Sequence[Job], budget: int) -> Sequence[Exception | None]:
+        wanted: dict[Key, Shot] = {}
+        for job in jobs:
+            job.used, most_pixels = self._shown(job.scene.shots, budget)
+            job.keys = tuple((digest(job.scene.shots[number].jpeg), most_pixels) for number in job.used)
+            job.tokens, job.stopped, job.certainty = [], False, 0.0
+            if not job.cancelled:
+                wanted |= {key: job.scene.shots[number] for key, number in zip(job.keys, job.used, strict=True)}
+        features = self._encoded(wanted)
+        failures: list[Exception | None] = []
+        rows = []
+        for job in jobs:
+            failure: WatchwordError | None = next((found for key in job.keys if isinstance(found := features.get(key), Exception)), None)
+            if failure is None and not job.cancelled:
+                try:
+                    rows.append(self._row(job, [features[key] for key in job.keys], alone=len(jobs) == 1))  # type: ignore[misc]
+                except WatchwordError as error:
+                    failure = error
+            failures.append(failure)
+        if rows:
+            self._decoder.write(rows)
+            if (kept := rows[0].kept) is not None:
+                self.prefixes.put(rows[0].parts[0], kept, kept.nbytes)
+        return failures
+
+    def _shown(self, shots: Sequence[Shot], budget: int) -> tuple[tuple[int, ...], int]:
+        """Which shots of a scene are shown, in order of time, and with how many pixels at most."""
+        ordered = [(number, shots[number]) for number in in_order([shot.time for shot in shots])]
+        full = self._family.tokens_each(FULL_SIZE, MAX_FRAME_PIXELS)
+        kept, tokens = affordable(min(len(ordered), MOST_SHOTS), full, budget)
+        chosen = {id(shot) for shot in choose([shot for _, shot in ordered], kept)}
+        return tuple(number for number, shot in ordered if id(shot) in chosen), MAX_FRAME_PIXELS * tokens // full
+
+    def _encoded(self, wanted: Mapping[Key, Shot]) -> Mapping[Key, Features | MediaUndecodable]:
+        """The features of shots, computed where they are not known; or why a picture cannot be read."""
+        found: dict[Key, Features | MediaUndecodable] = {}
+        pictures: dict[int, dict[Key, Any]] = {}
+        for key, shot in wanted.items():
+            known = self.features.get(key)
+            if known is not None:
+                found[key] = known
+                continue
+            try:
+                pictures.setdefault(key[1], {})[key] = decode(shot.jpeg, what=f"keyframe at {shot.time.clock()}")
+            except MediaUndecodable as error:
+                found[key] = error
+        for most_pixels, group in pictures.items():
+            for key, features in zip(group, self._family.encode(list(group.values()), most_pixels), strict=True):
+                found[key] = features
+                self.features.put(key, features, features.nbytes)
+        return found
+
+    def _row(self, job: Job, features: Sequence[Features], *, alone: bool) -> Row:
+        """The scene as the decoder takes it; by itself it is read in one go, of which the instruction is kept."""
+        style = job.scene.style
+        times = [job.scene.shots[number].time for number in job.used]
+        written = prompt.write(
+            self._family,
+            self._tokenizer,
+            name=self._name,
+            instruction=instruction(style),
+            times=times,
+            question=question(style, job.scene.before),
+        )
+        parts = [features[part] if isinstance(part, int) else part for part in written.parts]
+
+        def take(token: int, certainty: float) -> bool:
+            return self._take(job, token, certainty)
+
+        fixed = written.fixed
+        if len(fixed) < LEAST_PREFIX:
+            return Row([fixed, *parts] if fixed else parts, times, take)
+        prefix = self.prefixes.get(fixed)
+        rest = sum(part.count if isinstance(part, Features) else len(part) for part in parts)
+        if alone and (prefix is None or not self._decoder.worth_going_on(len(fixed), rest)):
+            return Row([fixed, *parts], times, take, keep=len(fixed) if prefix is None else 0)
+        if prefix is None:
+            prefix = self._decoder.read(fixed)
+            self.prefixes.put(fixed, prefix, prefix.nbytes)
+        return Row(parts, times, take, prefix)
+
+    def _take(self, job: Job, token: int, certainty: float) -> bool:
+        """Note a token of a scene; whether another one is wanted."""
+        if job.cancelled:
+            return False
+        if not job.tokens:
+            SCENE_FIRST_TOKEN_SECONDS.observe(time.perf_counter() - job.since)
+        job.tokens.append(token)
+        job.certainty += certainty
+        job.stopped = token in self._stops
+        job.told(job.tokens)
+        return not job.stopped and len(job.tokens) < job.most
+
+    def _make_room(self) -> None:
+        import torch
+
+        self.features.clear()
+        self.prefixes.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _stops(network: Any, tokenizer: Any) -> list[int]:
+    """The tokens that end a description; raises `ModelMismatch` where there is none, because nothing would end one."""
+    stated = network.generation_config.eos_token_id
+    stops = [each for each in (*(stated if isinstance(stated, list) else [stated]), tokenizer.eos_token_id) if each is not None]
+    if not stops:
+        raise ModelMismatch("the checkpoint names no token that ends a text (eos_token_id)")
+    return stops

@@ -1,0 +1,26 @@
+"""The words of a description beside its sentence: taken out to be judged, and put back as far as they may be shown."""
+
+from collections.abc import Sequence
+
+from watchword.v1.scene_pb2 import SceneCaption
+
+
+def words_of(caption: SceneCaption) -> list[str]:
+    """Everything that a caption says in words, but its sentence and the text on screen; `put_back` knows the order."""
+    return [*filter(None, (caption.detail, caption.camera)), *caption.objects, *(action.what for action in caption.actions)]
+
+
+def put_back(caption: SceneCaption, words: Sequence[str]) -> None:
+    """Replace the words, of which there must be as many."""
+    following = iter(words)
+    caption.detail = next(following) if caption.detail else ""
+    caption.camera = next(following) if caption.camera else ""
+    caption.objects[:] = [next(following) for _ in caption.objects]
+    for action in caption.actions:
+        action.what = next(following)
+
+
+def forget(caption: SceneCaption) -> None:
+    """Leave the words out."""
+    del caption.objects[:], caption.actions[:]
+    caption.detail = caption.camera = ""
