@@ -133,10 +133,11 @@ class Server:
         It is asked once: what was passed on cannot be taken back.
         """
         self._require_rested()
-        begun, answered = self._clock(), False
+        begun, answered, spoke = self._clock(), False, False
         try:
             async with self._places_of_loop(), aclosing(events(self._sent("chat/completions", {**body, "stream": True}))) as told:
                 async for line in told:
+                    spoke = True
                     if line == "[DONE]":
                         answered = True
                         return
@@ -147,6 +148,8 @@ class Server:
                     piece = self._piece(self._object(line.encode()))
                     if piece:
                         yield piece
+            if not spoke:
+                raise ModelMismatch(f"{self.url} streams no server-sent events")
             raise _Again("its answer ended in the middle")
         except _Again as again:
             raise ServiceUnavailable(f"{self.url}: {again}; is the server up and not too busy?") from again.__cause__

@@ -180,5 +180,5 @@ class _Malicious:
 
 
 def test_an_unknown_adapter_is_a_wrong_setting() -> None:
-    with pytest.raises(SettingInvalid, match="tags and transformers"):
+    with pytest.raises(SettingInvalid, match="tags, transformers, served"):
         load("oracle")

@@ -185,8 +185,8 @@ def test_an_answer_that_breaks_off_is_marked_as_partial():
     [
         (lambda _: [30.0], 200, ServiceUnavailable, "within 1 s"),
         (lambda _: [b"<html>busy</html>\n"], 200, ModelMismatch, "no server-sent events"),
-        (lambda _: [b"data: [1,2]\n\n"], 200, ModelMismatch, "no JSON objects"),
-        (lambda _: [b"data: " + b"x" * 1_500_000], 200, ModelMismatch, "without end"),
+        (lambda _: [b"data: [1,2]\n\n"], 200, ModelMismatch, "no JSON object"),
+        (lambda _: [b"data: " + b"x" * 6_000_000], 200, ModelMismatch, "more than 5,000,000 bytes"),
         (lambda _: [b'data: {"error": "out of memory"}\n\n'], 200, ServiceUnavailable, "out of memory"),
         (lambda _: [b'data: {"choices": [5]}\n\n'], 200, ModelMismatch, "no part of a chat"),
         (lambda _: [], 503, ServiceUnavailable, "status 503"),

@@ -39,13 +39,13 @@ def test_it_stays_until_there_is_too_much() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("a b. c d e f g h i j", 1.0),
-        ("a b c d e. f g h i j", 2.5),
-        ("a b c d, e. f g h i j", 2.5),
+        ("a left. c d e f g h i j", 1.0),
+        ("a b c d left. f g h i j", 2.5),
+        ("a b c d, left. f g h i j", 2.5),
         ("a b c d, e f g h i j", 2.0),
-        ("a b. c d, e f g h i j", 1.0),
-        ("a b c. d e. f g h i j", 2.5),
-        ("a b c d e f g h. i j", 3.0),
+        ("a left. c d, e f g h i j", 1.0),
+        ("a b left. d left. f g h i j", 2.5),
+        ("a b c d e f g left. i j", 3.0),
     ],
     ids=[
         "sentence-at-the-very-edge",
