@@ -345,14 +345,16 @@ class Transcribe:
         segment.stepped = segment.tried = end
         must = end - segment.start >= self._rules.longest
         on_trial = self._rules.on_trial and not must
-        for hear in (self._hearing.on_trial, self._hearing.carefully) if on_trial else (self._hearing.carefully,):
+        for trial in (True, False) if on_trial else (False,):
+            hear = self._hearing.on_trial if trial else self._hearing.carefully
             begun = time.monotonic()
             try:
                 admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
             except WatchwordError as error:
                 self._fail(error, "closing")
                 return
-            self._spent(time.monotonic() - begun, quickly=False)
+            # With wide steps there are hardly any other quick hearings, and the pace would never learn that there is time again.
+            self._spent(time.monotonic() - begun, quickly=trial)
             words = admitted.words
             covered = continuation(segment.standing.stable, words)
             count = closing.place(words, covered, start=media_time(segment.start), now=media_time(end), must=must)

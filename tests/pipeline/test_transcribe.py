@@ -422,6 +422,25 @@ def test_where_times_are_rounded_a_crash_still_changes_no_word_and_no_id() -> No
         assert [(final.id, final.text) for final in finals(before + after)] == [(final.id, final.text) for final in uncrashed]
 
 
+def test_one_slow_hearing_makes_partials_seldom_for_a_moment_only() -> None:
+    script = spoken((0, " ".join(f"w{n}" for n in range(400))))
+    chunks = packets(sound(script, 60), codec="pcm_s16le")
+
+    async def partials(*, slow: bool) -> int:
+        transcribe = Transcribe("s", ScriptedTranscriber(script), LoudnessDetector())
+        count = 0
+        for number, item in enumerate(events(chunks)):
+            if slow and number == len(chunks) // 4:
+                transcribe._pace.heard(1.9, quickly=True)
+            async for output in transcribe.process(item):
+                later = number > len(chunks) // 2
+                count += later and isinstance(output, TranscriptEvent) and output.HasField("segment") and not output.segment.is_final
+        return count
+
+    usual = asyncio.run(partials(slow=False))
+    assert asyncio.run(partials(slow=True)) >= 0.9 * usual > 10
+
+
 def test_the_place_of_a_final_does_not_depend_on_the_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader tells repetitions by their place among what an item says, and after a crash partials may be fewer."""
     script = spoken((0, " ".join(f"w{n}" for n in range(200))))
