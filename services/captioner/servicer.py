@@ -15,18 +15,17 @@ from watchword.v1.caption_service_pb2 import (
     TellSceneRequest,
     TellSceneResponse,
 )
-from watchword.v1.media_pb2 import MediaChunk
 from watchword.v1.scene_pb2 import SceneBoundary, SceneCaption
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.caption.messages import caption_of
 from pipeline.caption.model import Captioner, Description, SceneView, Shot, telling
 from pipeline.caption.style import Style
-from pipeline.errors import MediaUndecodable, Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError
+from pipeline.errors import RequestInvalid, SettingInvalid, WatchwordError
 from pipeline.stage import Stage, StageFactory
 from pipeline.timeline import MediaTime
+from services.incoming.call import Places, Refused, Sent
 from services.rpc import ServicerContext, abort, after_config, through
-from services.transcriber import incoming
 
 VIDEOS_AT_ONCE = 16
 """Videos under way in one process: each holds a decoder and a thread."""
@@ -46,7 +45,7 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
         self._style_of = style_of
         self._make_stage = make_stage
         self._make_sample = make_sample
-        self._videos = 0
+        self._videos = Places(VIDEOS_AT_ONCE, "videos are being described")
 
     async def Caption(
         self, request_iterator: AsyncIterator[caption_service_pb2.CaptionRequest], context: ServicerContext
@@ -84,26 +83,26 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
 
     async def CaptionVideo(self, request_iterator: AsyncIterator[CaptionVideoRequest], context: ServicerContext) -> None:
         """A description for each scene of a video."""
-        self._videos += 1
         try:
-            if self._videos > VIDEOS_AT_ONCE:
-                raise Overloaded(f"{VIDEOS_AT_ONCE} videos are being described here already; try again later, or another service")
-            await self._video(request_iterator, context)
+            with self._videos.one():
+                await self._video(request_iterator, context)
         except WatchwordError as error:
             await abort(context, error)
-        finally:
-            self._videos -= 1
 
     async def _video(self, request_iterator: AsyncIterator[CaptionVideoRequest], context: ServicerContext) -> None:
         config, requests = await after_config(request_iterator, "CaptionVideoRequest")
         stage = self._make_stage(config.stream_id, self._style(config))
-        video = _Video(config, requests)
-        refused: list[MediaUndecodable] = []
+        video, refused = Sent(config.stream_id, requests, "video"), Refused("sample")
+
+        async def events() -> AsyncGenerator[Message, None]:
+            async with aclosing(video.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield events_pb2.VideoEvent(chunk=chunk)
 
         async def seen() -> AsyncGenerator[Message, None]:
             async with (
-                aclosing(video.events()) as events,
-                aclosing(through(self._make_sample(config.stream_id), events, refused.append)) as said,
+                aclosing(events()) as sent,
+                aclosing(through(self._make_sample(config.stream_id), sent, refused.note)) as said,
             ):
                 async for event in said:
                     if isinstance(event, events_pb2.KeyframeEvent):
@@ -115,8 +114,8 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
             async for event in said:
                 if isinstance(event, events_pb2.CaptionEvent):
                     await context.write(CaptionVideoResponse(caption=event.caption))
-        if video.failure is not None or refused:
-            raise video.failure or refused[0]
+        if failure := video.failure or refused.first:
+            raise failure
 
     def _style(self, asked: caption_service_pb2.CaptionConfig | CaptionVideoConfig | SceneToDescribe) -> Style:
         """What a call asks for, or what the settings say; raises `RequestInvalid`."""
@@ -150,46 +149,6 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
         name = scene.keyframes[0].scene_id or f"scene-{start.millis}"
         boundary = SceneBoundary(stream_id=scene.stream_id, scene_id=name, media_start=start.to_proto(), media_end=end.to_proto())
         return caption_of(boundary, description, scene.keyframes, model=self._captioner.name)
-
-
-class _Video:
-    """The video of a call, as the events that a stage takes."""
-
-    def __init__(self, config: CaptionVideoConfig, requests: AsyncIterator[CaptionVideoRequest]) -> None:
-        self._stream_id = config.stream_id
-        self._requests = requests
-        self.failure: SourceTruncated | None = None
-        """That the video ended before its time; what was seen until then is told first."""
-
-    async def events(self) -> AsyncGenerator[Message, None]:
-        """Chunk after chunk; raises `RequestInvalid` for a message that does not belong here, and what cannot be read at all."""
-        first = await anext(self._requests, None)
-        if first is None:
-            return
-        sent = first.WhichOneof("request") == "video"
-        source = incoming.of_container(self._stream_id, self._bytes(first), "video") if sent else self._chunks(first)
-        async with aclosing(source) as chunks:
-            try:
-                async for chunk in chunks:
-                    yield events_pb2.VideoEvent(chunk=chunk)
-            except SourceTruncated as failure:
-                self.failure = failure
-
-    async def _chunks(self, first: CaptionVideoRequest) -> AsyncGenerator[MediaChunk, None]:
-        async for request in self._all("chunk", first):
-            yield request.chunk
-
-    async def _bytes(self, first: CaptionVideoRequest) -> AsyncGenerator[bytes, None]:
-        async for request in self._all("video", first):
-            yield request.video
-
-    async def _all(self, kind: str, first: CaptionVideoRequest) -> AsyncGenerator[CaptionVideoRequest, None]:
-        request: CaptionVideoRequest | None = first
-        while request is not None:
-            if (sent := request.WhichOneof("request")) != kind:
-                raise RequestInvalid(f"stream {self._stream_id}: {sent or 'nothing'} where only {kind} may follow")
-            yield request
-            request = await anext(self._requests, None)
 
 
 async def _events(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:

@@ -33,9 +33,9 @@ from services.cli.documents import FORMATS, Heard, documents, printed
 from services.cli.progress import Progress, Reached
 from services.cli.run import INCOMPLETE, id_of
 from services.cli.session import require_folder
+from services.incoming.sound import Sound, chunks, length
 from services.settings import Settings, read
 from services.speech import Asked
-from services.transcriber.sound import Sound, chunks, length
 from services.transcriber.stages import Stages
 
 FAILED = 1

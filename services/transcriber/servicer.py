@@ -6,16 +6,14 @@ from dataclasses import replace
 
 from google.protobuf.message import Message
 from watchword.v1 import events_pb2, transcribe_service_pb2, transcribe_service_pb2_grpc
-from watchword.v1.media_pb2 import MediaChunk
 from watchword.v1.transcribe_service_pb2 import StreamingTranscribeConfig, StreamingTranscribeRequest, StreamingTranscribeResponse
 
-from pipeline import telemetry
-from pipeline.errors import MediaUndecodable, Overloaded, RequestInvalid, SettingInvalid, SourceTruncated, WatchwordError, reason_name
+from pipeline.errors import RequestInvalid, SettingInvalid, WatchwordError
 from pipeline.stage import Stage
 from pipeline.transcribe.options import Options
 from services import speech
+from services.incoming.call import Places, Refused, Sent
 from services.rpc import ServicerContext, abort, after_config, through
-from services.transcriber import incoming
 
 CALLS_AT_ONCE = 64
 """Streaming calls under way in one process: each holds a decoder, and one that sends a file a thread."""
@@ -30,11 +28,11 @@ Require = Callable[[Options], None]
 class TranscribeServicer(transcribe_service_pb2_grpc.TranscribeServiceServicer):
     """One stage per call."""
 
-    def __init__(self, options_of: OptionsOf, make_stage: MakeStage, require: Require) -> None:
+    def __init__(self, options_of: OptionsOf, make_stage: MakeStage, require: Require, *, calls_at_once: int = CALLS_AT_ONCE) -> None:
         self._options_of = options_of
         self._make_stage = make_stage
         self._require = require
-        self._calls = 0
+        self._calls = Places(calls_at_once, "streams are being transcribed")
 
     async def Transcribe(
         self, request_iterator: AsyncIterator[transcribe_service_pb2.TranscribeRequest], context: ServicerContext
@@ -52,22 +50,24 @@ class TranscribeServicer(transcribe_service_pb2_grpc.TranscribeServiceServicer):
     async def StreamingTranscribe(self, request_iterator: AsyncIterator[StreamingTranscribeRequest], context: ServicerContext) -> None:
         """Captions of whatever audio is sent."""
         # Responses are written, not yielded: a call that is cancelled then ends right here, and what it holds is let go.
-        self._calls += 1
         try:
-            if self._calls > CALLS_AT_ONCE:
-                raise Overloaded(f"{CALLS_AT_ONCE} streams are being transcribed here already; try again later, or another service")
-            await self._stream(request_iterator, context)
+            with self._calls.one():
+                await self._stream(request_iterator, context)
         except WatchwordError as error:
             await abort(context, error)
-        finally:
-            self._calls -= 1
 
     async def _stream(self, request_iterator: AsyncIterator[StreamingTranscribeRequest], context: ServicerContext) -> None:
         config, requests = await after_config(request_iterator, "StreamingTranscribeRequest")
         stage = self._make_stage(config.stream_id, self._asked(config))
-        audio = _Audio(config, requests)
-        refused = _Refused()
-        async with aclosing(audio.events()) as events, aclosing(through(stage, events, refused.note)) as said:
+        audio = Sent(config.stream_id, requests, "audio", pcm=config.pcm if config.HasField("pcm") else None)
+        refused = Refused("transcribe")
+
+        async def events() -> AsyncGenerator[Message, None]:
+            async with aclosing(audio.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield events_pb2.AudioEvent(chunk=chunk)
+
+        async with aclosing(events()) as sent, aclosing(through(stage, sent, refused.note)) as said:
             async for event in said:
                 if response := _response(event, config.interim_results):
                     await context.write(response)
@@ -84,66 +84,6 @@ class TranscribeServicer(transcribe_service_pb2_grpc.TranscribeServiceServicer):
         except SettingInvalid as error:
             raise RequestInvalid(f"stream {config.stream_id}: {error}") from error
         return options
-
-
-class _Refused:
-    """What of a call's audio could not be decoded: counted, and the first is told when all is heard."""
-
-    def __init__(self) -> None:
-        self.first: MediaUndecodable | None = None
-
-    def note(self, error: MediaUndecodable) -> None:
-        """Count it."""
-        telemetry.ERRORS.labels("transcribe", reason_name(error.reason)).inc()
-        self.first = self.first or error
-
-
-class _Audio:
-    """The audio of a call, as the events that a stage takes."""
-
-    def __init__(self, config: StreamingTranscribeConfig, requests: AsyncIterator[StreamingTranscribeRequest]) -> None:
-        self._stream_id = config.stream_id
-        self._pcm = config.pcm if config.HasField("pcm") else None
-        self._requests = requests
-        self.failure: SourceTruncated | None = None
-        """That the audio ended before its time; what was heard until then is told first."""
-
-    async def events(self) -> AsyncGenerator[Message, None]:
-        """Chunk after chunk; raises `RequestInvalid` for a message that does not belong here, and what cannot be heard at all."""
-        first = await anext(self._requests, None)
-        if first is None:
-            return
-        async with aclosing(self._chunks(first)) as chunks:
-            try:
-                async for chunk in chunks:
-                    yield events_pb2.AudioEvent(chunk=chunk)
-            except SourceTruncated as failure:
-                self.failure = failure
-
-    def _chunks(self, first: StreamingTranscribeRequest) -> AsyncGenerator[MediaChunk, None]:
-        if first.WhichOneof("request") != "audio":
-            return self._sent_chunks(first)
-        if self._pcm is not None:
-            return incoming.of_samples(self._stream_id, self._pcm, self._sent_bytes(first))
-        return incoming.of_container(self._stream_id, self._sent_bytes(first))
-
-    async def _sent_chunks(self, first: StreamingTranscribeRequest) -> AsyncGenerator[MediaChunk, None]:
-        if self._pcm is not None:
-            raise RequestInvalid(f"stream {self._stream_id}: the config says `pcm`, so only bytes may follow it")
-        async for request in self._all("chunk", first):
-            yield request.chunk
-
-    async def _sent_bytes(self, first: StreamingTranscribeRequest) -> AsyncGenerator[bytes, None]:
-        async for request in self._all("audio", first):
-            yield request.audio
-
-    async def _all(self, kind: str, first: StreamingTranscribeRequest) -> AsyncGenerator[StreamingTranscribeRequest, None]:
-        request: StreamingTranscribeRequest | None = first
-        while request is not None:
-            if (sent := request.WhichOneof("request")) != kind:
-                raise RequestInvalid(f"stream {self._stream_id}: {sent or 'nothing'} where only {kind} may follow")
-            yield request
-            request = await anext(self._requests, None)
 
 
 def _response(event: Message, interim_results: bool) -> StreamingTranscribeResponse | None:

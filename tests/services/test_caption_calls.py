@@ -24,10 +24,10 @@ from watchword.v1.scene_pb2 import Keyframe, SceneCaption
 from pipeline.bus.memory import MemoryBus
 from pipeline.media.source import open_source
 from pipeline.timeline import MediaTime
+from services.incoming.sound import Sound, chunks
 from services.rpc import MESSAGE_OPTIONS, reason_of
 from services.serve import start_server
 from services.settings import Settings
-from services.transcriber.sound import Sound, chunks
 from tests import synthetic, tiny_vlm
 from tests.tiny_vlm import shot
 

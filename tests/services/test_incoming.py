@@ -14,8 +14,8 @@ from watchword.v1.transcribe_service_pb2 import Pcm, SampleFormat
 from pipeline.errors import RequestInvalid, SourceError, SourceInvalid, SourceTruncated, TrackMissing
 from pipeline.media.chunks import MAX_BYTES, media_end, media_start, validate
 from pipeline.media.source import open_source
-from services.transcriber.incoming import Samples, of_container, of_samples
-from services.transcriber.sound import Sound, chunks, length
+from services.incoming.pieces import Samples, of_container, of_samples
+from services.incoming.sound import Sound, chunks, length
 from tests import synthetic
 from tests.processes import DEMO
 from tests.synthetic import Spec, clip

@@ -38,11 +38,11 @@ from pipeline.errors import SettingInvalid
 from pipeline.media.chunks import media_start
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import Options
+from services.incoming.pieces import Samples
 from services.rpc import MESSAGE_OPTIONS, reason_of
 from services.serve import Face, face_of, start_server
 from services.settings import Settings
-from services.transcriber import main, servicer
-from services.transcriber.incoming import Samples
+from services.transcriber import main
 from services.transcriber.servicer import TranscribeServicer
 from tests import synthetic
 from tests.processes import DEMO
@@ -81,6 +81,10 @@ class Echo:
 
     def close(self) -> None:
         self.closed.set()
+
+
+CALLS = 8
+"""So many at once, and one more is too many."""
 
 
 class Server:
@@ -122,7 +126,7 @@ class Server:
         def options_of(stream_id: str) -> Options:
             return Options(language="de", glossary=("Watchword",))
 
-        echo = TranscribeServicer(options_of, make, require)
+        echo = TranscribeServicer(options_of, make, require, calls_at_once=CALLS)
         await self.serve([face_of(transcribe_service_pb2_grpc, "TranscribeService", echo)])
 
     def close(self) -> None:
@@ -524,14 +528,14 @@ class TestCalls:
         echo.run(leave())
         assert [segment.text for segment in echo.transcribe([config()])] == ["0"], "the service goes on"
 
-    def test_too_many_calls_are_told_so(self, echo: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(servicer, "CALLS_AT_ONCE", 1)
-
+    def test_too_many_calls_are_told_so(self, echo: Server) -> None:
         async def crowd() -> None:
-            first = echo.stub.StreamingTranscribe()
-            await first.write(config(pcm=PCM, interim_results=True))
-            await first.write(StreamingTranscribeRequest(audio=SILENCE))
-            assert (await first.read()).segment.text == "1"
+            calls = [echo.stub.StreamingTranscribe() for _ in range(CALLS)]
+            for call in calls:
+                await call.write(config(pcm=PCM, interim_results=True))
+                await call.write(StreamingTranscribeRequest(audio=SILENCE))
+                assert (await call.read()).segment.text == "1"
+            first, *others = calls
             with pytest.raises(grpc.aio.AioRpcError) as failed:
                 await echo.call([config()])
             assert (failed.value.code(), reason_of(failed.value)) == (EXHAUSTED, "OVERLOADED")
@@ -539,6 +543,8 @@ class TestCalls:
             while (response := await first.read()) is not grpc.aio.EOF:
                 last = response
             assert last.stats.words == 10
+            for call in others:
+                call.cancel()
 
         echo.run(crowd())
         assert [segment.text for segment in echo.transcribe([config()])] == ["0"], "then there is room again"

@@ -14,7 +14,7 @@ from pipeline.errors import RequestInvalid, SourceInvalid, SourceTruncated, Watc
 from pipeline.media.chunks import MAX_BYTES
 from pipeline.media.source import AvSource
 from pipeline.media.tracks import Kind
-from services.transcriber.sound import Sound, chunks
+from services.incoming.sound import Sound, chunks
 
 T = TypeVar("T")
 
