@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from unicodedata import east_asian_width
 
 from pipeline.timeline import NANOS, MediaTime
-from pipeline.transcribe.words import closes_sentence
+from pipeline.transcribe.words import CLOSING, closes_sentence, written
 
 LINE = 42
 """Characters in a line, at most, unless a single word is longer; a wide one, as of Chinese, counts twice."""
@@ -44,7 +44,6 @@ _LINE = 0.6
 """What a break between lines costs, as a share of one between cues."""
 
 _CLAUSES = (",", ";", ":", "–", "—", "、", "，", "；", "：")
-_CLOSING = "\"'”’)]」』）》】"
 _LEANS = frozenset(
     "a an the of to in on at by for from with into onto over under about as than and or but nor if that which who whose because "  # noqa: SIM905
     "my your his her its our their this these those no not very so is are was were be been am has have had do does did will would can "
@@ -78,12 +77,7 @@ def cues(words: Sequence[Timed]) -> list[Sequence[Timed]]:
 def lines(words: Sequence[Timed]) -> tuple[str, ...]:
     """A cue's words in one line, or in two if they need it; a word that is longer than a line, and what fits nowhere, in one."""
     at = _Run(words).line_break(0, len(words))
-    return (joined(words[:at]), joined(words[at:])) if at else (joined(words),)
-
-
-def joined(words: Sequence[Timed]) -> str:
-    """The words as text."""
-    return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
+    return (written(words[:at]), written(words[at:])) if at else (written(words),)
 
 
 def width(text: str) -> int:
@@ -179,7 +173,7 @@ def _break_cost(last: Timed, following: Timed) -> float:
     """What it costs to break between two words."""
     if closes_sentence(last.text, following.text):
         return 0.0
-    bare = last.text.rstrip(_CLOSING)
+    bare = last.text.rstrip(CLOSING)
     clause = bare.endswith(_CLAUSES)
     cost = _CLAUSE if clause else _UNFINISHED
     rest_s = min(max((following.start - last.end).seconds, 0.0), _REST_S)

@@ -12,8 +12,9 @@ from itertools import groupby, pairwise
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline import line_breaks
-from pipeline.line_breaks import LONGEST, READ_PER_S, SHORTEST, Timed, joined, width
+from pipeline.line_breaks import LONGEST, READ_PER_S, SHORTEST, Timed, width
 from pipeline.timeline import NANOS, MediaTime
+from pipeline.transcribe.words import written
 
 LINGERING = MediaTime(NANOS // 2)
 """How long a cue stays after its last word, and longer if it cannot be read so fast, where nothing follows at once."""
@@ -71,7 +72,7 @@ def _timed(segment: TranscriptSegment) -> list[Timed]:
     known = [
         Timed(word.text, MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end), word.glued) for word in segment.words
     ]
-    if any(word.glued for word in known) and joined(known) == segment.text:
+    if any(word.glued for word in known) and written(known) == segment.text:
         return known
     texts = segment.text.split()
     times = [(MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end)) for word in segment.words]

@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -21,7 +20,6 @@ from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.errors import MessageInvalid, RequestInvalid
 from pipeline.memory.database import Database, Session
-from pipeline.memory.sqlite import SqliteDatabase
 from pipeline.timeline import MediaTime
 
 GENESIS = "0" * 64
@@ -71,21 +69,16 @@ class Report:
 class AuditLog:
     """The log in one database; each call is one transaction. What fails for a cause outside raises `StoreUnavailable`."""
 
-    def __init__(self, database: Database | Path | str = ":memory:", *, key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
-        """Use the log in this database, which may be the scene memory's, or in this SQLite file, which is made where there is none.
-
-        `key` signs what is added. Raises `SettingInvalid` where the file cannot be used.
-        """
-        own = SqliteDatabase(database) if isinstance(database, Path | str) else None
-        self._own = own
-        self._database: Database = own or database  # type: ignore[assignment]
+    def __init__(self, database: Database, *, key: bytes = b"", clock: Callable[[], float] = time.time) -> None:
+        """`key` signs what is added."""
+        self.database = database
         self._key = key
         self._clock = clock
 
     async def append(self, record: AuditRecord) -> bool:
         """Add a verdict; False where it is there already."""
         body = MessageToDict(record, preserving_proto_field_name=True)
-        return await self._database.write("adding to the audit log", lambda db: self._add(db, "verdict", record.id, record.stream_id, body))
+        return await self.database.write("adding to the audit log", lambda db: self._add(db, "verdict", record.id, record.stream_id, body))
 
     async def review(self, record_id: str, decision: str, *, reviewer: str, note: str = "") -> None:
         """Add what a person decided of a verdict: "uphold" or "overturn". The latest decision counts; all are kept.
@@ -98,15 +91,13 @@ class AuditLog:
         def add(db: Session) -> None:
             found = db.rows("SELECT stream FROM audit WHERE kind = 'verdict' AND id = :id", {"id": record_id})
             if not found:
-                raise RequestInvalid(
-                    f"there is no verdict {record_id!r} in {self._database.shown}; `watchword review list` tells which are"
-                )
+                raise RequestInvalid(f"there is no verdict {record_id!r} in {self.database.shown}; `watchword review list` tells which are")
             decided = {"of": record_id, "decision": decision, "reviewer": reviewer, "note": note, "decided_at": round(self._clock(), 3)}
             prefix = f"review-{record_id}-"
             count = db.rows("SELECT count(*) FROM audit WHERE substr(id, 1, length(:prefix)) = :prefix", {"prefix": prefix})[0][0]
             self._add(db, "review", f"{prefix}{count + 1}", found[0][0], decided)
 
-        await self._database.write("adding to the audit log", add)
+        await self.database.write("adding to the audit log", add)
 
     def erased(self, stream_id: str, removed: Mapping[str, Any]) -> Callable[[Session, Mapping[str, int]], None]:
         """What adds, in the transaction that removes something of a stream, that it was removed, by whom, and how much it was."""
@@ -123,7 +114,7 @@ class AuditLog:
         own = "AND stream = :stream" if stream_id is not None else ""
         query = f"SELECT seq, kind, id, stream, body, hash FROM audit WHERE seq > :after {own} ORDER BY seq LIMIT :limit"
         values = {"after": after, "stream": stream_id, "limit": limit}
-        found = await self._database.read("reading the audit log", lambda db: db.rows(query, values))
+        found = await self.database.read("reading the audit log", lambda db: db.rows(query, values))
         return [Row(seq, kind, row_id, stream, json.loads(body), row_hash) for seq, kind, row_id, stream, body, row_hash in found]
 
     async def all(self, *, stream_id: str | None = None) -> AsyncIterator[Row]:
@@ -145,23 +136,18 @@ class AuditLog:
             db.run("DELETE FROM audit_frames WHERE stream = :stream AND item = :item AND keyframe = :old", {**of_item, "old": instead})
             db.run(ADD_FRAME, {**of_item, "keyframe": keyframe_id, "at": at.nanos, "jpeg": jpeg})
 
-        await self._database.write("adding to the audit log", add)
+        await self.database.write("adding to the audit log", add)
 
     async def frames(self, stream_id: str, item_id: str) -> list[tuple[str, bytes]]:
         """The keyframes beside an item in order of time: id and JPEG."""
         query = "SELECT keyframe, jpeg FROM audit_frames WHERE stream = :stream AND item = :item ORDER BY at_ns, keyframe"
         values = {"stream": stream_id, "item": item_id}
-        found = await self._database.read("reading the audit log", lambda db: db.rows(query, values))
+        found = await self.database.read("reading the audit log", lambda db: db.rows(query, values))
         return [(str(keyframe), bytes(jpeg)) for keyframe, jpeg in found]
 
     async def verify(self, *, expect: tuple[int, str] | None = None) -> Report:
         """Follow the chain from the first row to the last; `expect` are a number of rows and the hash that the last of them had."""
-        return await self._database.read("verifying the audit log", lambda db: self._verify(db, expect))
-
-    async def close(self) -> None:
-        """Let go of the file; a database that was handed in stays open."""
-        if self._own is not None:
-            await self._own.close()
+        return await self.database.read("verifying the audit log", lambda db: self._verify(db, expect))
 
     def _add(self, db: Session, kind: str, row_id: str, stream_id: str, body: dict[str, Any]) -> bool:
         db.run('INSERT INTO audit_head ("only", rows, hash) VALUES (1, 0, :genesis) ON CONFLICT DO NOTHING', {"genesis": GENESIS})

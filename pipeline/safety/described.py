@@ -10,17 +10,15 @@ def words_of(caption: SceneCaption) -> list[str]:
     return [*filter(None, (caption.detail, caption.camera)), *caption.objects, *(action.what for action in caption.actions)]
 
 
-def put_back(caption: SceneCaption, words: Sequence[str]) -> None:
-    """Replace the words, of which there must be as many."""
-    following = iter(words)
+def put_back(caption: SceneCaption, words: Sequence[str | None]) -> None:
+    """Replace the words, of which there must be as many; where one must not be shown (`None`) all are left out."""
+    if None in words:
+        del caption.objects[:], caption.actions[:]
+        caption.detail = caption.camera = ""
+        return
+    following = iter([word for word in words if word is not None])
     caption.detail = next(following) if caption.detail else ""
     caption.camera = next(following) if caption.camera else ""
     caption.objects[:] = [next(following) for _ in caption.objects]
     for action in caption.actions:
         action.what = next(following)
-
-
-def forget(caption: SceneCaption) -> None:
-    """Leave the words out."""
-    del caption.objects[:], caption.actions[:]
-    caption.detail = caption.camera = ""

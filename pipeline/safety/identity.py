@@ -118,8 +118,6 @@ _BY_NAME: dict[str, tuple[int, Callable[[str], bool]]] = {
     "aadhaar": (12, _aadhaar),
     "cpf": (11, _cpf),
 }
-FORMS = [form.pattern for form, _ in _FORMS] + [_ASKED.pattern]
-"""What these rules consist of, for their hash."""
 
 
 def spans(text: str) -> Iterator[tuple[int, int]]:

@@ -47,8 +47,6 @@ _PHRASINGS = (
     rf"{_BEGIN}(?:ignora|olvida|ignore) (?:(?:todas|las|tus|sus|estas|anteriores) ){{0,4}}(?:instrucciones|reglas|ordenes)\b",
     "忽略(?:之前|以上|所有|前面|上面|先前)[^。！？]{0,8}(?:指令|指示|规则|提示)|(?:以前|これまで|上記)の(?:指示|命令|ルール)を(?:すべて)?(?:無視|忘れ)",
 )
-SOURCES = _PHRASINGS
-"""What these rules consist of, for their hash."""
 _PATTERN = re.compile("|".join(f"(?:{phrasing if phrasing.isascii() else fold(phrasing).text})" for phrasing in _PHRASINGS))
 
 

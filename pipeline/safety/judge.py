@@ -5,15 +5,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 
 from watchword.v1 import safety_pb2
 from watchword.v1.safety_pb2 import Action, Verdict
 
 from pipeline import telemetry
 from pipeline.errors import MessageInvalid
-from pipeline.safety import injection, linear, personal, pictures, words
+from pipeline.safety import identity, injection, linear, normalise, personal, pictures, spoken, words
 from pipeline.safety.book import Book, shipped
-from pipeline.safety.judges import RULES
+from pipeline.safety.judges import rules as rules_known
 from pipeline.safety.model import ImageClassifier
 from pipeline.safety.normalise import fold
 from pipeline.safety.policy import Policy, PolicySet, Subject, decide, highest, passes, strictest
@@ -142,24 +143,16 @@ class Judge:
         held = self._book.of(stream_id)
         return self._transcript(text, parts, glued, said, held, await self._ask(text, held, Subject.SPEECH))
 
-    def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
-        """Judge a text with lines that belong to it, as a description with words read in the picture, by rules.
+    async def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str | None, ...]]:
+        """Judge a text with lines that belong to it, as a description with words read in the picture; models hear the lines as one text.
 
-        A line that must not pass is left out, and all are when only together they break a policy; the text's verdict
-        then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
+        What may pass of each line, `None` for one that must not; all are `None` where only together they break a policy. The
+        text's verdict then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
         """
-        return self._lines(text, lines, self._book.of(stream_id), NOTHING, NOTHING)
-
-    async def whole_lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str, ...]]:
-        """As `lines`, and by models where they are configured; these hear the lines as one text."""
         held = self._book.of(stream_id)
         of_text = await self._ask(text, held, Subject.DESCRIPTION)
         of_lines = await self._ask("\n".join(lines), held, Subject.DESCRIPTION) if lines else NOTHING
         return self._lines(text, lines, held, of_text, of_lines)
-
-    async def image(self, jpeg: bytes, *, stream_id: str = "") -> Verdict:
-        """Judge a JPEG; raises `MediaUndecodable` where there is no picture to judge."""
-        return (await self.picture(jpeg, stream_id=stream_id)).verdict
 
     async def picture(self, jpeg: bytes, *, stream_id: str = "") -> JudgedPicture:
         """Judge a JPEG and say what of it may pass; raises `MediaUndecodable` where there is no picture to judge."""
@@ -228,23 +221,25 @@ class Judge:
             tuple(touched),
         )
 
-    def _lines(self, text: str, lines: Sequence[str], held: PolicySet, of_text: Scored, of_lines: Scored) -> tuple[Judged, tuple[str, ...]]:
+    def _lines(
+        self, text: str, lines: Sequence[str], held: PolicySet, of_text: Scored, of_lines: Scored
+    ) -> tuple[Judged, tuple[str | None, ...]]:
         subject = Subject.DESCRIPTION
         judged = self._text(text, held, subject, of_text)
         if not passes(judged.verdict):
-            return judged, ()
+            return judged, (None,) * len(lines)
         each = [self._text(line, held, subject, NOTHING) for line in lines]
-        kept = tuple(line.text for line in each if passes(line.verdict))
+        kept = tuple(line.text if passes(line.verdict) else None for line in each)
         together = self._text(" ".join(lines), held, subject, of_lines).verdict
-        if lines and not passes(together) and len(kept) == len(lines):
-            kept = ()
+        if not passes(together) and None not in kept:
+            kept = (None,) * len(lines)
         parts = [judged.verdict, *(line.verdict for line in each), together]
         scores = highest({score.policy: score.probability for score in part.scores} for part in parts)
         failed = of_text.failed | of_lines.failed
         models = {**of_text.models, **of_lines.models}
         verdict = self._verdict(held, subject, scores, models, failed)
         verdict.redactions.extend(judged.verdict.redactions)
-        if not passes(verdict) or (len(kept) < len(lines) and passes(verdict)):
+        if not passes(verdict) or None in kept:
             verdict.action = strictest([Action.ACTION_REDACT, verdict.action]) if passes(verdict) else Action.ACTION_REDACT
             verdict.cause = f"on-screen text left out: {verdict.cause}"
         return Judged(judged.text, verdict), kept
@@ -326,7 +321,7 @@ def _find(text: str, held: PolicySet, subject: Subject, said: Said = NOTHING_ELS
         raise MessageInvalid(
             f"a text of {len(text):,} characters is over the limit of {MAX_CHARACTERS:,}; it was not judged and does not pass"
         )
-    wanted = {rule for policy in held.applying(subject).values() for rule in policy.judges()} & RULES
+    wanted = {rule for policy in held.applying(subject).values() for rule in policy.judges()} & rules_known()
     if not wanted:
         return _Found()
     whole = said.before + text
@@ -423,7 +418,7 @@ def _line(parts: Sequence[str], glued: Sequence[bool]) -> tuple[str, list[int]]:
 def _rules_digest() -> str:
     """One hash of everything that the rules consist of."""
     digest = hashlib.sha256()
-    for path in (*words.RULES, linear.WEIGHTS):
+    code = (injection, identity, linear, normalise, personal, spoken, words)
+    for path in (*words.RULES, linear.WEIGHTS, *(Path(str(module.__file__)) for module in code)):
         digest.update(path.read_bytes())
-    digest.update("\n".join([*personal.SOURCES, *injection.SOURCES]).encode())
     return digest.hexdigest()

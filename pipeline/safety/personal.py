@@ -86,7 +86,7 @@ _CARD_CUE = re.compile(
 _AT_SIGN = re.compile(rf"{_BRACKETED_AT}|\b{_AT}\b")
 _CARD_LEAST, _CARD_MOST = 12, 19
 _CUE = re.compile(
-    r"\b(?:call|phone|telephone|tel|mobile|cell|cellphone|fax|whatsapp|text|dial|ring|reach|number|hotline|numero|telefon\w*|telefono|telephone"
+    r"\b(?:call|phone|tel|mobile|cell|cellphone|fax|whatsapp|text|dial|ring|reach|number|hotline|numero|telefon\w*|telefono|telephone"
     r"|nummer|anruf\w*|ruf|rufe|rufen|handy\w*|portable|movil|celular|telefone|cellulare|mobil\w*|nr|номер|телефон\w*|telefonszam|numer|cislo)\b|电话|手机|電話|携帯|전화"
 )
 _CUE_WITHIN = 60
@@ -113,8 +113,6 @@ IBAN_LENGTHS = {
     "SE": 24, "SI": 19, "SK": 24, "SM": 27, "ST": 25, "SV": 28, "TL": 23, "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
 }  # fmt: skip
 """Characters of an IBAN by country, from the registry of ISO 13616."""
-SOURCES = [pattern.pattern for pattern in (_EMAIL, _EMAIL_SAID, _IPV4, _IPV6, _IBAN, _NUMBER, _DATE, _CUE)] + identity.FORMS
-"""What these rules consist of, for their hash."""
 
 
 def find(text: str) -> list[Match]:

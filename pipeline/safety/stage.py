@@ -230,19 +230,13 @@ class ScreenCaptions(_Screen):
         caption = item.caption
         self._own(caption.stream_id, caption.id)
         said = described.words_of(caption)
-        judged, lines = await self._judge.whole_lines(caption.text, [*caption.on_screen_text, *said], stream_id=self._stream_id)
-        shown_words: tuple[str, ...] = ()
+        judged, lines = await self._judge.lines(caption.text, [*caption.on_screen_text, *said], stream_id=self._stream_id)
+        read, told = lines[: len(caption.on_screen_text)], lines[len(caption.on_screen_text) :]
         if passes(judged.verdict):
             cleared = events_pb2.ClearedEvent(caption=caption)
-            if len(lines) == len(caption.on_screen_text) + len(said):
-                lines, shown_words = lines[: len(caption.on_screen_text)], lines[len(caption.on_screen_text) :]
-                described.put_back(cleared.caption, shown_words)
-            else:
-                # Something must not pass: the details go, and of the text on screen what may stay by itself stays.
-                described.forget(cleared.caption)
-                _, lines = await self._judge.whole_lines(caption.text, caption.on_screen_text, stream_id=self._stream_id)
+            described.put_back(cleared.caption, told)
             cleared.caption.text = judged.text
-            cleared.caption.on_screen_text[:] = lines
+            cleared.caption.on_screen_text[:] = filter(None, read)
             cleared.caption.verdict.CopyFrom(judged.verdict)
             yield cleared
         else:
@@ -252,7 +246,7 @@ class ScreenCaptions(_Screen):
             caption.id,
             Subject.DESCRIPTION,
             "\n".join(filter(None, [caption.text, *caption.on_screen_text, *said])),
-            "\n".join(filter(None, [judged.text, *lines, *shown_words])),
+            "\n".join(filter(None, [judged.text, *read, *told])),
             caption.media_start,
             caption.media_end,
             [keyframe.id for keyframe in caption.keyframes],

@@ -125,14 +125,6 @@ def find_folded(text: str, folded: Folded, *, language: str = "") -> list[Match]
     return sorted(matches, key=lambda match: (match.start, match.end, match.policy))
 
 
-def score(matches: Iterable[Match]) -> dict[str, float]:
-    """The probability of a violation for each policy that the rules cover; 0 where nothing was found."""
-    scores = dict.fromkeys(policies(), 0.0)
-    for match in matches:
-        scores[match.policy] = max(scores[match.policy], match.probability)
-    return scores
-
-
 def mask(text: str, spans: Iterable[tuple[int, int]], *, whole: Iterable[tuple[int, int]] = ()) -> str:
     """The text with each span masked as broadcasters do ("f***"): its first character stays, spaces and hyphens too.
 

@@ -2,7 +2,7 @@
 
 A model that hears new audio alone, without the words before it, is at a loss: cutting at every pause cost 3.7 points of
 word error rate. So 5 to 8 s of audio whose words are forced on it are heard again, and the text before that is a prompt: with 2 to 4 s
-it erred a point more, with 8 to 12 s as much, and cost a sixth more (docs/log.md).
+what was promised erred two points more; with 8 to 12 s about as much, for a sixth more (docs/log.md).
 """
 
 from collections.abc import Sequence

@@ -57,8 +57,7 @@ class Hearing:
         """Nothing was said before."""
         self._said: tuple[HeardWord, ...] = ()
         self._quick_from: MediaTime | None = None
-        self._trial_from: MediaTime | None = None
-        self._final_from: MediaTime | None = None
+        self._whole_from: MediaTime | None = None
         self._prompted = True
 
     def keep(self, words: Sequence[HeardWord]) -> None:
@@ -70,8 +69,7 @@ class Hearing:
         """The sample from which audio may be heard again; `None` if only what is open is."""
         begins = [
             context.beginning(self._said, self._quick_from, self._reach),
-            context.beginning(self._said, self._trial_from, self._reach),
-            context.beginning(self._said, self._final_from, self._reach),
+            context.beginning(self._said, self._whole_from, self._reach),
         ]
         return min((sample_at(begin - _BEFORE) for begin in begins if begin is not None), default=None)
 
@@ -102,42 +100,21 @@ class Hearing:
             hypothesis = replace(hypothesis, words=hypothesis.words[continuation(stable, hypothesis.words) :])
         return _admitted(hypothesis, _known_to(prefix, first), end, speech)
 
-    async def on_trial(
-        self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str
+    async def whole(
+        self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str, *, manner: Manner
     ) -> Admitted:
-        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; to see if it can be closed."""
-        known = self._said if self._model.continues else ()
-        begin = self._trial_from = context.beginning(known, self._trial_from, self._reach)
-        return await self._whole(run, start, end, stable, speech, language, begin, QUICK)
+        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones.
 
-    async def carefully(
-        self, run: Run, start: int, end: int, stable: Sequence[HeardWord], speech: Sequence[Stretch], language: str
-    ) -> Admitted:
-        """All words of the segment from sample `start` to `end`, preferably with the `stable` ones; for a final."""
-        known = self._said if self._model.continues else ()
-        begin = self._final_from = context.beginning(known, self._final_from, self._reach)
-        if begin is not None and end - sample_at(begin - _BEFORE) > LONGEST:
-            begin = context.beginning(known, None, _SHORT_REACH)
-        return await self._whole(run, start, end, stable, speech, language, begin, CAREFUL)
-
-    async def _whole(
-        self,
-        run: Run,
-        start: int,
-        end: int,
-        stable: Sequence[HeardWord],
-        speech: Sequence[Stretch],
-        language: str,
-        begin: MediaTime | None,
-        manner: Manner,
-    ) -> Admitted:
-        """All words of the segment, heard from `begin` on.
+        `CAREFUL` for a final; `QUICK` on trial, to see if the segment can be closed.
 
         A hypothesis that goes round in circles, or says next to nothing although someone speaks, is heard once more by itself,
         and what was said before is forgotten, so that it leads no other one astray. What the model leaves out because it stops
         early is heard again.
         """
         known = self._said if self._model.continues else ()
+        begin = self._whole_from = context.beginning(known, self._whole_from, self._reach)
+        if begin is not None and end - sample_at(begin - _BEFORE) > LONGEST:
+            begin = context.beginning(known, None, _SHORT_REACH)
         first, prefix = self._opening(run, start, known, begin)
         prompt = self._prompt(self._said, prefix)
         hypothesis = await self._ask(run, first, end, prefix, prompt, manner, language, expected=tuple(stable))

@@ -45,8 +45,8 @@ class Rules:
     on_trial: bool = True
     """Whether a segment is heard quickly to see if it can be closed, before it is heard for its final."""
     known: tuple[int, int] = (RATE * 5, RATE * 8)
-    """How much audio of known words is heard again, at least and at most (`pipeline.transcribe.context`). With a segment it fits into a
-    window of 15 s: with more, streams share no batch, and eight fell behind."""
+    """How much audio of known words is heard again, at least and at most (`pipeline.transcribe.context`). With a segment of `RULES` it
+    fits into a window of 15 s: with more, streams share no batch, and eight fell behind."""
     hold: int = RATE * 3
     """Silence after which nothing earlier is remembered. Forgetting at every pause cost 3.7 points of word error rate."""
     remember: int = RATE * 45
@@ -64,7 +64,7 @@ class Rules:
 RULES = Rules()
 """For captions that someone is waiting for."""
 UNHURRIED = Rules(close=RATE * 10, again=RATE * 4, longest=RATE * 18, on_trial=False)
-"""For finals alone: longer segments are heard fewer times, need less before them, and are a little more often right."""
+"""For finals alone: longer segments are heard fewer times, and are a little more often right."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from pipeline.timeline import MediaTime
 from pipeline.transcribe import closing, messages, segmentation, stability
 from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
 from pipeline.transcribe.guards import Admitted
-from pipeline.transcribe.hearing import Hearing
+from pipeline.transcribe.hearing import CAREFUL, QUICK, Hearing
 from pipeline.transcribe.language import Identifier
 from pipeline.transcribe.level import Conditioner, raised
 from pipeline.transcribe.listening import Listener, Memory, on_grid
@@ -345,16 +345,17 @@ class Transcribe:
         segment.stepped = segment.tried = end
         must = end - segment.start >= self._rules.longest
         on_trial = self._rules.on_trial and not must
-        for trial in (True, False) if on_trial else (False,):
-            hear = self._hearing.on_trial if trial else self._hearing.carefully
+        for manner in (QUICK, CAREFUL) if on_trial else (CAREFUL,):
             begun = time.monotonic()
             try:
-                admitted = await hear(self._run, segment.start, end, segment.standing.stable, speech, language)
+                admitted = await self._hearing.whole(
+                    self._run, segment.start, end, segment.standing.stable, speech, language, manner=manner
+                )
             except WatchwordError as error:
                 self._fail(error, "closing")
                 return
             # With wide steps there are hardly any other quick hearings, and the pace would never learn that there is time again.
-            self._spent(time.monotonic() - begun, quickly=trial)
+            self._spent(time.monotonic() - begun, quickly=manner is QUICK)
             words = admitted.words
             covered = continuation(segment.standing.stable, words)
             count = closing.place(words, covered, start=media_time(segment.start), now=media_time(end), must=must)
@@ -386,7 +387,9 @@ class Transcribe:
         if speech:
             begun = time.monotonic()
             try:
-                admitted = await self._hearing.carefully(self._run, segment.start, end, segment.standing.stable, speech, language)
+                admitted = await self._hearing.whole(
+                    self._run, segment.start, end, segment.standing.stable, speech, language, manner=CAREFUL
+                )
             except WatchwordError:
                 # What was promised stands, and the segment is closed, whatever becomes of the item.
                 async for event in self._final(segment, segment.standing.stable, end, {}, language):

@@ -3,17 +3,18 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 from unicodedata import category
 
 from pipeline.timeline import MediaTime
 
 UNSPACED = frozenset(["zh", "ja", "th", "lo", "my", "yue"])
 """Languages that put no spaces between words. Whisper's tokenizer cuts their text into single characters and short runs."""
-_OPENING = re.compile(r"[\"'“‘(\[{¿¡「『（《【]+")
 _BRACKETS = frozenset("「『（《【")
 """Opening marks that need no space before them to be told from closing ones."""
-_CLOSING = "\"'”’)]」』）》】"
+CLOSING = "\"'”’)]」』）》】"
 _OPENERS = "\"'“‘([{¿¡「『（《【"
+_OPENING = re.compile(f"[{re.escape(_OPENERS)}]+")
 _ENDS = (".", "?", "!", "…", "。", "？", "！")
 _TITLES = frozenset(
     ["mr", "mrs", "ms", "dr", "prof", "st", "mt", "rev", "gen", "col", "capt", "lt", "sgt", "sen", "hon", "vs", "mme", "fr", "hr"]
@@ -29,6 +30,20 @@ def spoken(text: str) -> str:
 def compared(text: str, *, apart: bool) -> list[str]:
     """What of a text is compared, in order: its words, or, where it has no spaces, its characters."""
     return list(spoken(text)) if apart else [word for word in map(spoken, text.split()) if word]
+
+
+class Written(Protocol):
+    """A word as it stands in a text."""
+
+    @property
+    def text(self) -> str:
+        """With attached punctuation and no surrounding space."""
+        ...
+
+    @property
+    def glued(self) -> bool:
+        """Whether no space stands before it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -130,7 +145,7 @@ def common_start(one: Sequence[str], other: Sequence[str]) -> int:
     return next((index for index, (word, twin) in enumerate(zip(one, other, strict=False)) if word != twin), min(len(one), len(other)))
 
 
-def written(words: Sequence[HeardWord]) -> str:
+def written(words: Iterable[Written]) -> str:
     """The words as readable text."""
     return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
 
@@ -140,7 +155,7 @@ def closes_sentence(text: str, following: str = "") -> bool:
 
     A title or an initial does not ("Mr.", "J."), nor does what goes on in lower case ("Ask not… what").
     """
-    bare = text.rstrip(_CLOSING)
+    bare = text.rstrip(CLOSING)
     if not bare.endswith(_ENDS) or following.lstrip(_OPENERS)[:1].islower():
         return False
     name = bare[:-1].lstrip(_OPENERS).lower()

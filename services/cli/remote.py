@@ -55,9 +55,9 @@ def serve(service: str, *, alone: bool) -> None:
 
 
 async def _audit_file(settings: Settings) -> Bus:
-    from services.safety.alone import AuditFile
+    from services.safety.alone import OwnAudit
 
-    return await AuditFile.open(settings)
+    return await OwnAudit.open(settings)
 
 
 async def _kafka(settings: Settings) -> Bus:

@@ -70,7 +70,6 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     async def close() -> None:
         judge.close()
         await embedder.close()
-        await log.close()
         await store.close()
 
     answerer = next(iter(answerers.values()))

@@ -1,4 +1,4 @@
-"""The safety filter by itself: its gRPC face without a broker, with the audit in a file of its own."""
+"""The safety filter by itself: its gRPC face without a broker, with the audit in a store of its own."""
 
 import asyncio
 
@@ -7,22 +7,25 @@ from watchword.v1.events_pb2 import AuditEvent
 
 from pipeline.bus import Bus, Context, Origin, Subscription
 from pipeline.errors import InternalError
+from pipeline.memory.open import open_store
+from pipeline.memory.sql import SqlStore
 from pipeline.safety.audit_log import AuditLog
 from services.screening import audit_keys
 from services.settings import Settings
 
 
-class AuditFile(Bus):
+class OwnAudit(Bus):
     """Stands where a bus would: what is told to the audit goes into the log at once, and nothing else is told or read."""
 
-    def __init__(self, log: AuditLog) -> None:
-        self._log = log
+    def __init__(self, store: SqlStore, log: AuditLog) -> None:
+        self._store, self._log = store, log
 
     @classmethod
-    async def open(cls, settings: Settings) -> "AuditFile":
-        """The log in the file of `WATCHWORD_STORE`; raises `SettingInvalid`."""
+    async def open(cls, settings: Settings) -> "OwnAudit":
+        """The log in the database of `WATCHWORD_STORE`; raises `SettingInvalid` and `StoreUnavailable`."""
         keys = audit_keys(settings)
-        return cls(await asyncio.to_thread(AuditLog, settings.store, key=keys.chain if keys is not None else b""))
+        store = await asyncio.to_thread(open_store, settings.store)
+        return cls(store, AuditLog(store.database, key=keys.chain if keys is not None else b""))
 
     async def publish(
         self, topic: str, stream_id: str, value: Message, *, origin: Origin | None = None, context: Context = Context()
@@ -41,5 +44,5 @@ class AuditFile(Bus):
         raise InternalError(f"a filter by itself has no topic {topic}")
 
     async def close(self) -> None:
-        """Let go of the log."""
-        await self._log.close()
+        """Let go of the database."""
+        await self._store.close()

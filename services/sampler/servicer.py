@@ -40,12 +40,14 @@ def _asked(config: sample_service_pb2.SampleConfig, options: Options) -> Options
     if config.HasField("keyframes_per_minute"):
         rate = config.keyframes_per_minute
         if not KEYFRAMES_PER_MINUTE[0] <= rate <= KEYFRAMES_PER_MINUTE[1]:
-            raise RequestInvalid(f"keyframes_per_minute is {rate:g}; 1 to 600 can be asked for")
+            raise RequestInvalid(
+                f"keyframes_per_minute is {rate:g}; {KEYFRAMES_PER_MINUTE[0]:g} to {KEYFRAMES_PER_MINUTE[1]:g} can be asked for"
+            )
         options = replace(options, keyframes_a_minute=rate)
     if config.HasField("keyframe_gap"):
         gap = MediaTime.from_proto(config.keyframe_gap)
         if not KEYFRAME_GAP[0] <= gap.seconds <= KEYFRAME_GAP[1]:
-            raise RequestInvalid(f"keyframe_gap is {gap.seconds:g} s; 0.5 to 60 s can be asked for")
+            raise RequestInvalid(f"keyframe_gap is {gap.seconds:g} s; {KEYFRAME_GAP[0]:g} to {KEYFRAME_GAP[1]:g} s can be asked for")
         options = replace(options, maximum_gap=gap)
     return options
 

@@ -12,6 +12,8 @@ from watchword.v1.safety_pb2 import Action, AuditRecord, Verdict, Violation
 from watchword.v1.safety_service_pb2 import ScreenRequest, ScreenResponse, ScreenStreamRequest, ScreenStreamResponse
 from watchword.v1.safety_service_pb2_grpc import SafetyServiceStub
 
+from pipeline.errors import StoreUnavailable
+from pipeline.memory.sqlite import SqliteDatabase
 from pipeline.safety import prompts
 from pipeline.safety.audit import Auditor, Item, Keys
 from pipeline.safety.audit_log import AuditLog
@@ -19,6 +21,8 @@ from pipeline.safety.book import FixedBook
 from pipeline.safety.policy import Subject
 from pipeline.safety.policy_file import parse, read
 from pipeline.timeline import MediaTime
+from services.safety.alone import OwnAudit
+from services.settings import Settings
 from tests.processes import running, watchword
 
 pytestmark = pytest.mark.connected
@@ -44,7 +48,7 @@ def store(tmp_path: Path) -> Path:
     assert sealed is not None
 
     async def run() -> None:
-        log = AuditLog(path, key=keys.chain)
+        log = AuditLog(SqliteDatabase(path), key=keys.chain)
         await log.append(
             AuditRecord(
                 id="audit-text",
@@ -72,7 +76,7 @@ def store(tmp_path: Path) -> Path:
         await log.append(sealed)
         for keyframe, at in (("keyframe-62000", 62.0), ("keyframe-58000", 58.0)):
             await log.add_frame("s", "segment-1", keyframe, MediaTime.of(at), keyframe.encode())
-        await log.close()
+        await log.database.close()
 
     asyncio.run(run())
     return path
@@ -170,3 +174,10 @@ def test_the_filter_serves_by_itself_without_a_broker_and_keeps_its_audit(tmp_pa
     other = watchword("serve", "sampler", "--alone", env=settings)
     assert other.returncode == 2
     assert "only safety is of use by itself" in other.stderr
+
+
+def test_by_itself_it_keeps_its_audit_where_the_store_is_and_tells_no_password() -> None:
+    address = "postgresql://ann:open-sesame@127.0.0.1:1/scenes?connect_timeout=2"
+    with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as told:
+        asyncio.run(OwnAudit.open(Settings(store=address)))
+    assert "open-sesame" not in str(told.value)

@@ -13,6 +13,7 @@ from watchword.v1.events_pb2 import AuditEvent
 from watchword.v1.safety_pb2 import Action, AuditRecord, Violation
 
 from pipeline.errors import MessageInvalid, RequestInvalid, SettingInvalid
+from pipeline.memory.sqlite import SqliteDatabase
 from pipeline.safety.audit import Auditor, Item, Keys
 from pipeline.safety.audit_log import GENESIS, AuditLog, KeepAudit, Report
 from pipeline.safety.book import FixedBook
@@ -42,11 +43,11 @@ def record(number: int, stream: str = "s") -> AuditRecord:
 
 def filled(path: Path, count: int = 5, key: bytes = b"") -> Report:
     async def run() -> Report:
-        log = AuditLog(path, key=key)
+        log = AuditLog(SqliteDatabase(path), key=key)
         for number in range(count):
             assert await log.append(record(number))
         report = await log.verify()
-        await log.close()
+        await log.database.close()
         return report
 
     return asyncio.run(run())
@@ -54,9 +55,9 @@ def filled(path: Path, count: int = 5, key: bytes = b"") -> Report:
 
 def verified(path: Path, key: bytes = b"", expect: tuple[int, str] | None = None) -> Report:
     async def run() -> Report:
-        log = AuditLog(path, key=key)
+        log = AuditLog(SqliteDatabase(path), key=key)
         report = await log.verify(expect=expect)
-        await log.close()
+        await log.database.close()
         return report
 
     return asyncio.run(run())
@@ -74,7 +75,7 @@ def tamper(path: Path, *statements: str) -> None:
 
 def test_what_is_added_is_read_back_as_it_was(tmp_path: Path) -> None:
     async def run() -> None:
-        log = AuditLog(tmp_path / "store.db")
+        log = AuditLog(SqliteDatabase(tmp_path / "store.db"))
         assert (await log.verify()) == Report(0, GENESIS, ())
         await log.append(record(1))
         await log.append(record(2, "other"))
@@ -83,20 +84,20 @@ def test_what_is_added_is_read_back_as_it_was(tmp_path: Path) -> None:
         assert (first.seq, first.kind, first.record) == (1, "verdict", record(1))
         assert second.stream_id == "other"
         assert [row.id for row in await log.rows(stream_id="other")] == ["audit-2"]
-        await log.close()
+        await log.database.close()
 
     asyncio.run(run())
 
 
 def test_the_log_goes_on_after_a_restart_and_beside_another_process(tmp_path: Path) -> None:
     async def run() -> None:
-        one, other = AuditLog(tmp_path / "store.db"), AuditLog(tmp_path / "store.db")
+        one, other = AuditLog(SqliteDatabase(tmp_path / "store.db")), AuditLog(SqliteDatabase(tmp_path / "store.db"))
         for number in range(10):
             await (one if number % 2 else other).append(record(number))
         assert (await one.verify()).rows == 10
         assert (await one.verify()).problems == ()
-        await one.close()
-        await other.close()
+        await one.database.close()
+        await other.database.close()
 
     asyncio.run(run())
 
@@ -151,7 +152,7 @@ def test_a_log_written_anew_shows_by_its_key_or_by_a_noted_head(tmp_path: Path) 
 
 def test_decisions_are_rows_of_the_chain(tmp_path: Path) -> None:
     async def run() -> None:
-        log = AuditLog(tmp_path / "store.db", clock=lambda: 5.0)
+        log = AuditLog(SqliteDatabase(tmp_path / "store.db"), clock=lambda: 5.0)
         await log.append(record(1))
         await log.review("audit-1", "uphold", reviewer="ann")
         await log.review("audit-1", "overturn", reviewer="ben", note="harmless")
@@ -163,7 +164,7 @@ def test_decisions_are_rows_of_the_chain(tmp_path: Path) -> None:
             await log.review("none", "uphold", reviewer="ann")
         with pytest.raises(RequestInvalid, match="no decision"):
             await log.review("audit-1", "maybe", reviewer="ann")
-        await log.close()
+        await log.database.close()
 
     asyncio.run(run())
 
@@ -171,14 +172,14 @@ def test_decisions_are_rows_of_the_chain(tmp_path: Path) -> None:
 def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"this is no database, but long enough to be looked at as one" * 20)
     with pytest.raises(SettingInvalid, match=r"store.db cannot be used"):
-        AuditLog(tmp_path / "store.db")
+        AuditLog(SqliteDatabase(tmp_path / "store.db"))
     with pytest.raises(SettingInvalid, match="64 hexadecimal digits"):
         Keys.read(tmp_path / "store.db")
 
 
 def test_the_stage_keeps_records_of_its_stream(tmp_path: Path) -> None:
     async def run() -> None:
-        log = AuditLog()
+        log = AuditLog(SqliteDatabase())
         stage = KeepAudit("s", log)
 
         async def take(item: Message) -> None:
@@ -190,7 +191,7 @@ def test_the_stage_keeps_records_of_its_stream(tmp_path: Path) -> None:
         for wrong in (AuditEvent(record=record(1, "other")), AuditEvent(), AuditRecord()):
             with pytest.raises(MessageInvalid):
                 await take(wrong)
-        await log.close()
+        await log.database.close()
 
     asyncio.run(run())
 

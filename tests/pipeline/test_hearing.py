@@ -63,7 +63,7 @@ class Listener:
 
     def carefully(self, start: float, end: float, speech: list[Stretch] | None = None) -> Admitted:
         speech = [Stretch(at(start), at(end))] if speech is None else speech
-        return asyncio.run(self.hearing.carefully(self.run, at(start), at(end), (), speech, "en"))
+        return asyncio.run(self.hearing.whole(self.run, at(start), at(end), (), speech, "en", manner=CAREFUL))
 
     @property
     def asked(self) -> Passage:
@@ -132,7 +132,7 @@ def test_what_is_shown_is_expected_of_the_next_hearing() -> None:
     speech = [Stretch(at(5.9), at(8))]
     asyncio.run(listener.hearing.quickly(listener.run, at(5.9), at(8), stable, speech, "en", tentative))
     assert (listener.asked.prefix, listener.asked.expected) == (stable, tentative)
-    asyncio.run(listener.hearing.carefully(listener.run, at(5.9), at(8), stable, speech, "en"))
+    asyncio.run(listener.hearing.whole(listener.run, at(5.9), at(8), stable, speech, "en", manner=CAREFUL))
     assert (listener.asked.prefix, listener.asked.expected) == ((), stable)
 
 
@@ -169,7 +169,7 @@ def test_on_trial_a_segment_is_heard_whole_and_led_by_little() -> None:
     listener = Listener(words("and so it went", 21, 0.4))
     listener.hearing.keep(LONG_BEFORE)
     stable, speech = words("and", 21), [Stretch(at(20.9), at(23))]
-    heard = asyncio.run(listener.hearing.on_trial(listener.run, at(20.9), at(23), stable, speech, "en"))
+    heard = asyncio.run(listener.hearing.whole(listener.run, at(20.9), at(23), stable, speech, "en", manner=QUICK))
     assert written(heard.words) == "and so it went"
     assert (listener.asked.silence, listener.asked.expected) == (QUICK.silence, stable)
     assert LONG_BEFORE[-1].end - listener.asked.prefix[0].start <= REACH.most

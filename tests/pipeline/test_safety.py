@@ -17,7 +17,8 @@ from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneAction, SceneB
 from watchword.v1.transcript_pb2 import TranscriptSegment, TranscriptStatistics, Word
 
 from pipeline.errors import MediaUndecodable, MessageInvalid
-from pipeline.safety import Judge, model
+from pipeline.safety import model
+from pipeline.safety.judge import Judge
 from pipeline.safety.stage import ScreenCaptions, ScreenKeyframes, ScreenTranscripts
 from pipeline.stage import Stage
 from pipeline.timeline import MediaTime
@@ -426,7 +427,7 @@ def test_a_broken_picture_is_an_error_of_its_keyframe_and_never_passes(broken: b
 
 def test_judging_a_picture_does_not_block_the_loop(classifier: model.ImageClassifier) -> None:
     async def run() -> bool:
-        judging = asyncio.create_task(Judge(classifier).image(jpeg_of(data.coffee())))
+        judging = asyncio.create_task(Judge(classifier).picture(jpeg_of(data.coffee())))
         await asyncio.sleep(0)
         turned = not judging.done()
         await judging

@@ -16,10 +16,11 @@ from watchword.v1.scene_pb2 import Keyframe, SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
 from pipeline.errors import MediaUndecodable, MessageInvalid, ServiceUnavailable
-from pipeline.safety import Judge, model
+from pipeline.safety import model
 from pipeline.safety.answers import HeldBack
 from pipeline.safety.audit import Auditor, Keys
 from pipeline.safety.book import FixedBook
+from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.policy_file import parse, read
@@ -410,7 +411,7 @@ def classifier() -> model.ImageClassifier:
 
 
 def test_a_picture_of_one_pixel_has_a_verdict(classifier: model.ImageClassifier) -> None:
-    assert asyncio.run(Judge(classifier, book=SHIPPED).image(jpeg(1, 1))).action in (ALLOW, BLOCK)
+    assert asyncio.run(Judge(classifier, book=SHIPPED).picture(jpeg(1, 1))).verdict.action in (ALLOW, BLOCK)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -418,7 +419,7 @@ def test_a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded(class
     start = jpeg().index(b"\xff\xc0")
     claimed = jpeg()[: start + 5] + (10_000).to_bytes(2, "big") * 2 + jpeg()[start + 9 :]
     with pytest.raises(MediaUndecodable, match=r"10000 x 10000|not a whole"):
-        asyncio.run(Judge(classifier, book=SHIPPED).image(claimed))
+        asyncio.run(Judge(classifier, book=SHIPPED).picture(claimed))
 
 
 def test_a_picture_is_judged_as_it_is_seen(classifier: model.ImageClassifier) -> None:
