@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from watchword.v1.answer_pb2 import Answer, Evidence, EvidenceKind, Retrieved
@@ -178,6 +178,40 @@ def test_an_answer_that_breaks_off_is_marked_as_partial():
     hung = answer_of(ask(lambda _: [*sse("A ticket costs 25 pounds [2]. And ", end=False), 30.0], deadline_s=3.0)[0])
     assert hung.supported
     assert "within 3 s" in hung.partial_cause
+
+
+class SlowTeller:
+    """Writes a sentence that holds, and hangs before the next."""
+
+    name = "slow"
+
+    async def tell(self, brief: Brief) -> AsyncIterator[str]:
+        yield "A ticket costs 25 pounds [2]. And "
+        await asyncio.Event().wait()
+
+    async def confirms(self, sentence: str, jpeg: bytes) -> bool:
+        return False
+
+
+def test_a_deadline_that_passes_while_the_caller_reads_is_no_harm_to_the_caller():
+    async def run() -> list[Part]:
+        store, embedder = SqliteStore(), ScriptedEmbedder()
+        for kind, start, end, text in TALK:
+            moment = Moment("s", f"item-{start}", kind, 0, text, MediaTime.of(start), MediaTime.of(end), "m")
+            await store.put("s", moment.source_id, [moment], await embedder.embed([text]))
+        told: list[Part] = []
+        try:
+            async for part in ComposedAnswerer("chat", store, embedder, SlowTeller(), deadline_s=1.0).ask("s", "What does a ticket cost?"):
+                told.append(part)
+                if isinstance(part, str):
+                    await asyncio.sleep(1.2)  # what is measured is time: the deadline passes here
+        finally:
+            await store.close()
+        return told
+
+    answer = answer_of(asyncio.run(run()))
+    assert answer.text.startswith("A ticket costs 25 pounds.")
+    assert "within 1 s" in answer.partial_cause
 
 
 @pytest.mark.parametrize(
