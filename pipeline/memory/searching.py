@@ -21,7 +21,6 @@ FEWEST_RESCORED = 512
 COLUMNS = "s.stream, m.source, m.kind, m.part, m.text, m.start_ns, m.end_ns, m.model, m.cites"
 MOMENTS = f"SELECT {COLUMNS} FROM moments m JOIN streams s ON s.no = m.stream"
 IN_SPAN = "m.start_ns < :before AND (m.end_ns > :after OR m.start_ns >= :after)"
-IN_ORDER = "m.start_ns, m.kind, m.source, m.part"
 
 
 def bounds(span: Span) -> dict[str, int]:

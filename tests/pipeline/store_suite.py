@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -253,6 +254,30 @@ class StoreSuite:
             known = await state(store, "s")
             assert (known.moments, known.dropped) == (5, 2)
             assert REGISTRY.get_sample_value("watchword_records_dropped_total", labels) == before + 2
+
+        opened(test)
+
+    def test_verdicts_go_with_what_they_were_said_of(self, opened: Opened) -> None:
+        async def test(store: SceneStore) -> None:
+            for second in range(60):
+                said = f"segment-{second}000"
+                await store.put_all([await entry(spoken(f"number {second}", second), judgement=judged(said, second))])
+                await store.put_all([replace(picture(second), judgement=judged(f"keyframe-{second}000", second))])
+                await store.remove("s", f"scene-{second}000", judged(f"scene-{second}000", second, Action.ACTION_BLOCK))
+            kept = [each.item_id for each in await store.judgements("s", limit=MAX_LIMIT)]
+            assert {f"segment-{second}000" for second in range(55, 60)} <= set(kept)
+            assert {f"keyframe-{second}000" for second in range(57, 60)} <= set(kept)
+            assert len(kept) <= 24, "those of the last five moments and of what was withheld beside them"
+
+        opened(test)
+
+    def test_of_an_item_whose_beginning_was_dropped_the_rest_can_be_removed(self, opened: Opened) -> None:
+        async def test(store: SceneStore) -> None:
+            await store.put_all([await entry(spoken("its beginning", 0, source="x"), spoken("its end", 9, part=1, source="x"))])
+            await put(store, *(spoken(f"number {second}", second) for second in (10, 11, 12, 13)))
+            assert (await texts(store))[0] == "its end"
+            assert await store.remove("s", "x") == 1
+            assert (await texts(store))[0] == "number 10"
 
         opened(test)
 
