@@ -75,14 +75,6 @@ def neighbours(db: Session, around: Moment, before: int, after: int) -> list[Mom
     return [moment(row) for row in rows]
 
 
-def by_ids(db: Session, database: Database, stream_id: str, ids: Sequence[str]) -> list[Moment]:
-    """See `SceneStore.moments`."""
-    sources = sorted({name.rsplit("/", 2)[0] for name in ids})
-    query = f"{MOMENTS} WHERE s.stream = :stream AND m.source IN {database.listed}"
-    found = {each.id: each for each in map(moment, db.rows(query, {"stream": stream_id, "names": json.dumps(sources)}))}
-    return [found[name] for name in ids if name in found]
-
-
 def vectors_of(db: Session, database: Database, moments: Sequence[Moment]) -> Vectors:
     """See `SceneStore.vectors`."""
     stored: dict[tuple[str, str], Vectors] = {}

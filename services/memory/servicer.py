@@ -36,7 +36,7 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             async with aclosing(parts):  # type: ignore[type-var]
                 async for part in parts:
                     if isinstance(part, Answer):
-                        turn = Turn(part.question, part.text, part.supported)
+                        turn = Turn(part.question, part.text)
                         part.conversation_id = self._conversations.add(request.conversation_id, [stream_id, *beside], turn)
                     yield _response(part)
         except WatchwordError as error:

@@ -283,7 +283,7 @@ def test_a_model_that_sees_gets_the_pictures_and_is_asked_again_about_each_claim
 
 
 def test_what_was_asked_before_is_part_of_the_chat():
-    turn = Turn("When does it open?", "On Monday.", True)
+    turn = Turn("When does it open?", "On Monday.")
     _, asked = ask(lambda _: sse("NOT SHOWN"), "And what does a ticket cost?", history=[turn])
     assert [message["content"] for message in asked[0]["messages"]][1:3] == ["When does it open?", "On Monday."]
 
@@ -310,7 +310,7 @@ def test_support_by_several_moments_together():
 
 
 def test_a_follow_up_leans_on_what_was_asked_before():
-    history = [Turn("When does the harbour conference open?", "On Monday.", True)]
+    history = [Turn("When does the harbour conference open?", "On Monday.")]
     assert in_context("And how long?", history) == "And how long harbour conference open?"
     assert in_context("Who makes the cakes in the kitchen?", history) == "Who makes the cakes in the kitchen?"
     assert in_context("And how long?", []) == "And how long?"
@@ -319,9 +319,9 @@ def test_a_follow_up_leans_on_what_was_asked_before():
 def test_conversations_are_bounded_and_forgotten():
     now = 0.0
     kept = Conversations(clock=lambda: now)
-    name = kept.add("", ["s"], Turn("a", "b", True))
+    name = kept.add("", ["s"], Turn("a", "b"))
     for number in range(20):
-        kept.add(name, ["s"], Turn(str(number), "b", True))
+        kept.add(name, ["s"], Turn(str(number), "b"))
     assert [turn.question for turn in kept.turns(name, ["s"])] == [str(number) for number in range(12, 20)]
     with pytest.raises(Exception, match="is about s"):
         kept.turns(name, ["other"])

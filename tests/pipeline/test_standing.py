@@ -15,6 +15,7 @@ from pipeline.bus.memory import MemoryBus
 from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
 from pipeline.memory.store import Kind, Moment
 from pipeline.qa.standing import Alert, Scored, Watch, stand
+from pipeline.qa.vectors import WordVectors
 from pipeline.qa.watching import Watcher
 from pipeline.timeline import MediaTime
 from services.memory.standing import MOST_CALLERS, WAITING, StandingQueries, read_standing
@@ -102,6 +103,33 @@ def test_the_same_event_has_the_same_alert():
 def test_what_cannot_be_kept_is_refused(query, how, message):
     with pytest.raises(RequestInvalid, match=message):
         stand(query, **how)
+
+
+def test_what_is_said_again_and_what_is_wanted_are_embedded_once():
+    async def run() -> list[str]:
+        embedder = ScriptedEmbedder()
+        watcher = Watcher(embedder)
+        for query in ("tell me when a truck appears", "tell me when a white truck appears"):
+            watcher.add(Watch(stand(query)), lambda _: None)
+        for start in (0, 5, 9):
+            await watcher.take(shown("A white truck stands at the gate.", start))
+        return embedder.seen
+
+    seen = asyncio.run(run())
+    # A word alone may be all that is wanted: then it is known as a word and as a whole.
+    assert max(seen.count(text) for text in seen) <= 2
+    assert seen.count("A white truck stands at the gate.") == 1
+
+
+def test_only_the_latest_words_are_remembered():
+    async def run() -> list[str]:
+        embedder = ScriptedEmbedder()
+        vectors = WordVectors(embedder, most=2)
+        for words in (["cat"], ["dog"], ["cat"], ["cow", "cow"], ["cat", "dog"]):
+            assert set(await vectors.of(words)) == set(words)
+        return embedder.seen
+
+    assert asyncio.run(run()) == ["cat", "dog", "cow", "dog"]
 
 
 class Receiver:
