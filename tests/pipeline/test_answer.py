@@ -4,15 +4,15 @@ import asyncio
 import functools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from watchword.v1.answer_pb2 import Answer, Claim, EvidenceKind, Retrieved
 
+from bench.qa.calibrate import Result, ask_all, measure
 from pipeline.errors import ModelMismatch, RequestInvalid, StoreUnavailable, StreamUnknown
-from pipeline.evaluation.calibrate import Result, ask_all, measure
 from pipeline.evaluation.questions import QuestionSet
 from pipeline.evaluation.questions import load as load_set
 from pipeline.memory.sqlite import SqliteStore

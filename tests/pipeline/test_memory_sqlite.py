@@ -29,7 +29,22 @@ from pipeline.runtime import run
 from pipeline.safety.audit_log import GENESIS, AuditLog
 from services.embedded.flow import telling
 from tests.fakes import ScriptedEmbedder
-from tests.pipeline.store_suite import EMBEDDER, OPTIONS, Opened, StoreSuite, at, entry, find, names, picture, put, running, spoken, state, texts
+from tests.pipeline.store_suite import (
+    EMBEDDER,
+    OPTIONS,
+    Opened,
+    StoreSuite,
+    at,
+    entry,
+    find,
+    names,
+    picture,
+    put,
+    running,
+    spoken,
+    state,
+    texts,
+)
 
 pytestmark = pytest.mark.unit
 
