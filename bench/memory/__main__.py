@@ -15,20 +15,17 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from bench.memory.synthetic import Talk
+from bench.memory.synthetic import PER_STREAM, Talk, batches
 from pipeline.memory.open import open_store
 from pipeline.memory.sql import SqlStore
-from pipeline.memory.store import EVIDENCE, Entry, Scope, Span, Vectors
+from pipeline.memory.store import EVIDENCE, Scope, Span, Vectors
 from pipeline.timeline import MediaTime
 
-BATCH = 256
 QUERIES = 200
-PER_STREAM = 20_000
 LIMIT = 24
 HOUR = MediaTime.of(3600)
 SCOPES = ("stream", "hour", "all")
@@ -57,7 +54,7 @@ async def _run(arguments: argparse.Namespace, talk: Talk, address: str) -> None:
     try:
         for events in map(int, arguments.events.split(",")):
             wall = cpu = 0.0
-            for batch in _batches(talk, filled, events):
+            for batch in batches(talk, filled, events):
                 started, worked = time.perf_counter(), time.process_time()
                 await store.put_all(batch)
                 wall, cpu = wall + time.perf_counter() - started, cpu + time.process_time() - worked
@@ -76,14 +73,6 @@ async def _run(arguments: argparse.Namespace, talk: Talk, address: str) -> None:
                     out.write(f"{line}\n")
     finally:
         await store.close()
-
-
-def _batches(talk: Talk, first: int, last: int) -> Iterator[list[Entry]]:
-    for start in range(first, last, BATCH):
-        numbers = range(start, min(last, start + BATCH))
-        moments = [talk.moment(number, PER_STREAM) for number in numbers]
-        vectors = talk.vectors(numbers)
-        yield [Entry(m.stream_id, m.source_id, (m,), v[None]) for m, v in zip(moments, vectors, strict=True)]
 
 
 async def _ask(store: SqlStore, talk: Talk, events: int, name: str, queries: int) -> dict[str, float]:

@@ -1,12 +1,12 @@
 """Sentences that look like speech to a search, and vectors that look like theirs."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.memory.store import Kind, Moment, Vectors
+from pipeline.memory.store import DIMENSIONS, Entry, Kind, Moment, Vectors
 from pipeline.models import locate
 from pipeline.qa import model
 from pipeline.timeline import MediaTime
@@ -18,6 +18,8 @@ NOISE = 0.6
 ASKED_NOISE = 0.5
 KINDS = (Kind.SPEECH,) * 8 + (Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT)
 EVERY_S = 4.0
+BATCH = 256
+PER_STREAM = 20_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Talk:
         lines = (locate("minilm-l6-v2") / "vocab.txt").read_text("utf-8").splitlines()
         words = tuple(line for line in lines if len(line) > 1 and line.isascii() and line.isalpha())
         weights = 1 / np.arange(1, len(words) + 1)
-        talk = cls(words, np.cumsum(weights) / weights.sum(), np.empty((0, 384), np.float32))
+        talk = cls(words, np.cumsum(weights) / weights.sum(), np.empty((0, DIMENSIONS), np.float32))
 
         async def embed() -> Vectors:
             embedder = model.load()
@@ -69,6 +71,15 @@ class Talk:
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
+def batches(talk: Talk, first: int, last: int) -> Iterator[list[Entry]]:
+    """The sentences from one number to before another, as they are stored together."""
+    for start in range(first, last, BATCH):
+        numbers = range(start, min(last, start + BATCH))
+        moments = [talk.moment(number, PER_STREAM) for number in numbers]
+        vectors = talk.vectors(numbers)
+        yield [Entry(m.stream_id, m.source_id, (m,), v[None]) for m, v in zip(moments, vectors, strict=True)]
+
+
 def _noise(number: int) -> Vectors:
-    noise = np.random.default_rng(number + 10**9).standard_normal(384)
+    noise = np.random.default_rng(number + 10**9).standard_normal(DIMENSIONS)
     return (noise / np.linalg.norm(noise)).astype(np.float32)

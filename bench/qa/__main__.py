@@ -16,8 +16,7 @@ import time
 import numpy as np
 from watchword.v1.answer_pb2 import Answer, Retrieved
 
-from bench.memory.__main__ import PER_STREAM, _batches
-from bench.memory.synthetic import Talk
+from bench.memory.synthetic import PER_STREAM, Talk, batches
 from pipeline.memory.open import open_store
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer
@@ -41,7 +40,7 @@ async def _run(talk: Talk, sizes: list[int], questions: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/memory.db", max_moments=10**9)
         for events in sizes:
-            for batch in _batches(talk, filled, events):
+            for batch in batches(talk, filled, events):
                 await store.put_all(batch)
             filled = events
             answerer = ExtractiveAnswerer(store, embedder)

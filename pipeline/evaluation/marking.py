@@ -1,11 +1,10 @@
 """Whether an answer is right, and whether what it cites stands where it says."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.evaluation.questions import Question
-from pipeline.qa.numbers import with_digits
+from pipeline.qa.numbers import joined_thousands, with_digits
 from pipeline.qa.words import content, stem, tokens
 
 ARTICLES = frozenset(["a", "an", "the"])
@@ -61,8 +60,7 @@ class Mark:
 
 def normal(text: str) -> list[str]:
     """The words as they are compared: small, without articles and endings, numbers as digits."""
-    spelled = re.sub(r"(\d)[,.](?=\d{3}\b)", r"\1", text)
-    words = with_digits([SAME.get(word, word) for word in tokens(spelled) if word not in ARTICLES])
+    words = with_digits([SAME.get(word, word) for word in tokens(joined_thousands(text)) if word not in ARTICLES])
     return [word if word.isdigit() else stem(word) for word in words]
 
 

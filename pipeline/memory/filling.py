@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.memory import codes
-from pipeline.memory.database import Database, Session
+from pipeline.memory.database import Database, Session, Values
 from pipeline.memory.store import Entry, Facts, Judgement, Kind, Moment, Picture
 from pipeline.timeline import NANOS, MediaTime
 
@@ -295,8 +295,7 @@ def _known(db: Session, database: Database, no: int, names: Sequence[str]) -> li
 def _drop(db: Session, stream: _Stream, source: _Source) -> None:
     """Remove a source with all that belongs to it, and the summaries of its time, which are made again."""
     of_source = {"no": stream.no, "source": source.name}
-    db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no AND source = :source)", of_source)
-    moments = db.run("DELETE FROM moments WHERE stream = :no AND source = :source", of_source)
+    moments = drop_moments(db, "stream = :no AND source = :source", of_source)
     stream.pictures -= db.run("DELETE FROM pictures WHERE stream = :no AND id = :source", of_source)
     db.run("DELETE FROM judgements WHERE stream = :no AND item = :source", of_source)
     db.run("DELETE FROM sources WHERE stream = :no AND source = :source", of_source)
@@ -309,13 +308,26 @@ def _drop(db: Session, stream: _Stream, source: _Source) -> None:
             stream.mark(source.start, source.end)
 
 
+def lock(db: Session, stream_id: str) -> tuple[int, bool, int] | None:
+    """Keep others from storing anything of a stream until the transaction ends.
+
+    Gives its number, whether it has ended and how far it came, in nanoseconds; `None` where it is not known.
+    """
+    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no, ended, latest_ns", {"stream": stream_id})
+    return (rows[0][0], bool(rows[0][1]), rows[0][2]) if rows else None
+
+
+def drop_moments(db: Session, which: str, values: Values) -> int:
+    """Remove the moments of which a condition holds, with their vectors; says how many."""
+    db.run(f"DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE {which})", values)
+    return db.run(f"DELETE FROM moments WHERE {which}", values)
+
+
 def drop_summaries(db: Session, no: int, start: int, end: int) -> int:
     """Remove the summaries that may cite something of these times; says how many lines they had."""
     times = {"no": no, "start": start, "end": end}
     made = "stream = :no AND summary = 1 AND start_ns <= :end AND end_ns >= :start"
-    lines = f"SELECT id FROM moments WHERE stream = :no AND source IN (SELECT source FROM sources WHERE {made})"
-    db.run(f"DELETE FROM vectors WHERE id IN ({lines})", times)
-    gone = db.run(f"DELETE FROM moments WHERE id IN ({lines})", times)
+    gone = drop_moments(db, f"stream = :no AND source IN (SELECT source FROM sources WHERE {made})", times)
     db.run(f"DELETE FROM sources WHERE {made}", times)
     return gone
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from pipeline.memory.database import Session
-from pipeline.memory.filling import FURTHEST, WORK, drop_summaries, stretches
+from pipeline.memory.filling import FURTHEST, WORK, drop_moments, drop_summaries, lock, stretches
 from pipeline.memory.searching import IN_SPAN, bounds
 from pipeline.memory.store import EVERYTHING, Forgotten, Span
 
-TABLES = ("moments", "pictures", "judgements", "sources", "languages", "summary_work")
-"""What holds rows of a stream by its number; vectors go by the ids of their moments."""
+TABLES = ("pictures", "judgements", "sources", "languages", "summary_work")
+"""What holds rows of a stream by its number, beside its moments."""
 FRAMES = "DELETE FROM audit_frames WHERE stream = (SELECT stream FROM streams WHERE no = :no)"
 """The keyframes that are kept for review go with the rest; the log's own rows stay."""
 AT_ONCE = 1000
@@ -36,11 +36,10 @@ class Limits:
 
 def forget(db: Session, stream_id: str, span: Span, *, now: float) -> Forgotten | None:
     """Remove what overlaps the span, and remember that it was; `None` where the stream is not known."""
-    # Locks the stream's row, so that nobody stores something of it meanwhile.
-    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no", {"stream": stream_id})
-    if not rows:
+    locked = lock(db, stream_id)
+    if locked is None:
         return None
-    no, edges = rows[0][0], bounds(span)
+    no, edges = locked[0], bounds(span)
     db.run(f"{FRAMES} AND at_ns >= :after AND at_ns < :before", {"no": no, **edges})
     db.run(FORGOTTEN, {"stream": stream_id, "start": edges["after"], "end": edges["before"], "now": now})
     return drop_stream(db, no) if span == EVERYTHING else _drop_span(db, no, edges)
@@ -50,11 +49,11 @@ def drop_stream(db: Session, no: int) -> Forgotten:
     """Remove all of a stream."""
     of_stream = {"no": no}
     summaries = db.rows("SELECT count(*) FROM moments WHERE stream = :no AND kind = 'summary'", of_stream)[0][0]
-    db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no)", of_stream)
+    moments = drop_moments(db, "stream = :no", of_stream)
     gone = {table: db.run(f"DELETE FROM {table} WHERE stream = :no", of_stream) for table in TABLES}
     db.run(FRAMES, of_stream)
     db.run("DELETE FROM streams WHERE no = :no", of_stream)
-    return Forgotten(gone["moments"] - summaries, summaries, gone["pictures"], gone["judgements"])
+    return Forgotten(moments - summaries, summaries, gone["pictures"], gone["judgements"])
 
 
 def _drop_span(db: Session, no: int, edges: dict[str, int]) -> Forgotten:
@@ -73,9 +72,7 @@ def _drop_span(db: Session, no: int, edges: dict[str, int]) -> Forgotten:
             "UPDATE languages SET spoken_ns = spoken_ns - :spoken WHERE stream = :no AND language = :language",
             {"no": no, "language": language, "spoken": spoken},
         )
-    of_items = f"stream = :no AND source IN ({items})"
-    db.run(f"DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE {of_items})", values)
-    moments = db.run(f"DELETE FROM moments WHERE {of_items}", values)
+    moments = drop_moments(db, f"stream = :no AND source IN ({items})", values)
     pictures = db.run("DELETE FROM pictures WHERE stream = :no AND at_ns >= :after AND at_ns < :before", values)
     judgements = db.run(
         "DELETE FROM judgements WHERE stream = :no AND start_ns < :before AND (end_ns > :after OR start_ns >= :after)", values
@@ -94,10 +91,10 @@ def mark(db: Session, no: int, start: int, end: int) -> None:
 
 def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
     """See `SqlStore.expire`."""
-    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no, ended, latest_ns", {"stream": stream_id})
-    if not rows:
+    locked = lock(db, stream_id)
+    if locked is None:
         return None
-    no, ended, latest = rows[0]
+    no, ended, latest = locked
     values = {"no": no, "before": before, "limit": limit}
     db.run("DELETE FROM judgements WHERE stream = :no AND end_ns <= :before", values)
     db.run(f"{FRAMES} AND at_ns <= :before", values)
@@ -113,8 +110,7 @@ def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
     moments = pictures = 0
     for source, *_ in found:
         own = {"no": no, "source": source}
-        db.run("DELETE FROM vectors WHERE id IN (SELECT id FROM moments WHERE stream = :no AND source = :source)", own)
-        moments += db.run("DELETE FROM moments WHERE stream = :no AND source = :source", own)
+        moments += drop_moments(db, "stream = :no AND source = :source", own)
         pictures += db.run("DELETE FROM pictures WHERE stream = :no AND id = :source", own)
         db.run("DELETE FROM sources WHERE stream = :no AND source = :source", own)
     drop_summaries(db, no, start, end)
@@ -136,6 +132,7 @@ def drop_oldest(db: Session, no: int, limits: Limits) -> int:
 def _drop_pictures(db: Session, no: int, many: int) -> None:
     values = {"no": no, "many": many}
     oldest = "(SELECT id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many)"
+    db.run(f"DELETE FROM judgements WHERE stream = :no AND item IN {oldest}", values)
     db.run(f"DELETE FROM sources WHERE stream = :no AND source IN {oldest}", values)
     db.run(f"DELETE FROM pictures WHERE stream = :no AND id IN {oldest}", values)
     db.run(COUNTED, {"no": no, "moments": 0, "pictures": many, "dropped": 0})
@@ -143,17 +140,17 @@ def _drop_pictures(db: Session, no: int, many: int) -> None:
 
 def _drop_moments(db: Session, no: int, many: int) -> int:
     oldest = db.rows(OLDEST, {"no": no, "many": many})
-    ids = ", ".join(str(row[0]) for row in oldest)
-    db.run(f"DELETE FROM vectors WHERE id IN ({ids})")
-    gone = db.run(f"DELETE FROM moments WHERE id IN ({ids})")
+    gone = drop_moments(db, f"id IN ({', '.join(str(row[0]) for row in oldest)})", {})
     floor = oldest[-1][1]
     drop_summaries(db, no, -FURTHEST, floor)
     # What was dropped is not taken in again when the topic is read again, and needs no row to say so.
     db.run("UPDATE streams SET floor_ns = :floor WHERE no = :no", {"no": no, "floor": floor})
     kept = "SELECT source FROM moments WHERE stream = :no AND start_ns <= :floor"
     shown = "SELECT id FROM pictures WHERE stream = :no AND at_ns <= :floor"
-    old = f"start_ns <= :floor AND source NOT IN ({kept}) AND source NOT IN ({shown})"
-    db.run(f"DELETE FROM sources WHERE stream = :no AND {old}", {"no": no, "floor": floor})
+    # An item that lasts longer stays known: the rest of it may still be withheld. What was withheld is known by its verdict alone.
+    for table, name in (("sources", "source"), ("judgements", "item")):
+        gone_with = f"end_ns <= :floor AND {name} NOT IN ({kept}) AND {name} NOT IN ({shown})"
+        db.run(f"DELETE FROM {table} WHERE stream = :no AND {gone_with}", {"no": no, "floor": floor})
     db.run(COUNTED, {"no": no, "moments": gone, "pictures": 0, "dropped": gone})
     return gone
 

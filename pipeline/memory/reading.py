@@ -4,7 +4,7 @@ from watchword.v1.safety_pb2 import Verdict
 
 from pipeline.memory.database import Session
 from pipeline.memory.searching import bounds
-from pipeline.memory.store import MAX_STREAMS, Age, Facts, Judgement, Picture, Span, StreamState
+from pipeline.memory.store import Age, Facts, Judgement, Picture, Span, StreamState
 from pipeline.timeline import MediaTime
 
 STREAMS = """
@@ -27,11 +27,6 @@ def stream(db: Session, stream_id: str) -> StreamState | None:
     """See `SceneStore.stream`."""
     rows = db.rows(f"{STREAMS} WHERE s.stream = :stream", {"stream": stream_id})
     return _state(rows[0]) if rows else None
-
-
-def streams(db: Session) -> list[StreamState]:
-    """See `SceneStore.streams`."""
-    return [_state(row) for row in db.rows(f"{STREAMS} ORDER BY s.first_seen DESC, s.stream LIMIT {MAX_STREAMS}")]
 
 
 def ages(db: Session) -> list[Age]:

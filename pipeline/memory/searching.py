@@ -21,7 +21,6 @@ FEWEST_RESCORED = 512
 COLUMNS = "s.stream, m.source, m.kind, m.part, m.text, m.start_ns, m.end_ns, m.model, m.cites"
 MOMENTS = f"SELECT {COLUMNS} FROM moments m JOIN streams s ON s.no = m.stream"
 IN_SPAN = "m.start_ns < :before AND (m.end_ns > :after OR m.start_ns >= :after)"
-IN_ORDER = "m.start_ns, m.kind, m.source, m.part"
 
 
 def bounds(span: Span) -> dict[str, int]:
@@ -74,14 +73,6 @@ def neighbours(db: Session, around: Moment, before: int, after: int) -> list[Mom
     later = f"{own} >= (:start, :source, :part) ORDER BY m.start_ns, m.source, m.part LIMIT :limit"
     rows = [*reversed(db.rows(earlier, {**here, "limit": before})), *db.rows(later, {**here, "limit": after + 1})]
     return [moment(row) for row in rows]
-
-
-def by_ids(db: Session, database: Database, stream_id: str, ids: Sequence[str]) -> list[Moment]:
-    """See `SceneStore.moments`."""
-    sources = sorted({name.rsplit("/", 2)[0] for name in ids})
-    query = f"{MOMENTS} WHERE s.stream = :stream AND m.source IN {database.listed}"
-    found = {each.id: each for each in map(moment, db.rows(query, {"stream": stream_id, "names": json.dumps(sources)}))}
-    return [found[name] for name in ids if name in found]
 
 
 def vectors_of(db: Session, database: Database, moments: Sequence[Moment]) -> Vectors:

@@ -108,10 +108,6 @@ class SqlStore:
         """See `SceneStore`."""
         return await self.database.read(f"reading the state of stream {stream_id}", lambda db: reading.stream(db, stream_id))
 
-    async def streams(self) -> list[StreamState]:
-        """See `SceneStore`."""
-        return await self.database.read("listing the streams", reading.streams)
-
     async def search(self, scope: Scope, words: Iterable[str], vector: Vectors, *, limit: int = 24) -> Hits:
         """See `SceneStore`."""
         _check(limit, "moments")
@@ -136,11 +132,6 @@ class SqlStore:
         """See `SceneStore`."""
         _check(before + after + 1, f"moments of stream {moment.stream_id}")
         return await self.database.read(f"reading stream {moment.stream_id}", lambda db: searching.neighbours(db, moment, before, after))
-
-    async def moments(self, stream_id: str, ids: Sequence[str]) -> list[Moment]:
-        """See `SceneStore`."""
-        _check(max(len(ids), 1), f"moments of stream {stream_id}")
-        return await self.database.read(f"reading stream {stream_id}", lambda db: searching.by_ids(db, self.database, stream_id, ids))
 
     async def vectors(self, moments: Sequence[Moment]) -> Vectors:
         """See `SceneStore`."""

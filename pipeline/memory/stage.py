@@ -1,7 +1,6 @@
 """Fill the scene memory: what was cleared of one stream goes in, what was withheld comes out again."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -22,8 +21,6 @@ MAX_CHARACTERS = 2000
 """What is stored of one description or line; more than the embedder hears."""
 MAX_LINES = 64
 """How many lines of one scene are stored."""
-REMEMBERED = 512
-"""Captions of a stream whose revision is known; they come within a scene or two of each other."""
 
 
 class Index:
@@ -38,23 +35,11 @@ class Index:
         self._embedder = embedder
         self._seen = False
         self._started_at: float | None = None
-        self._revisions: OrderedDict[str, int] = OrderedDict()
-        """The highest revision of the latest captions. Not held: what is forgotten in a crash can only put an older one back."""
 
     @property
     def held(self) -> int:
         """None: what was taken in is stored."""
         return 0
-
-    def _is_latest(self, caption: SceneCaption) -> bool:
-        """Whether no higher revision of the caption came before: two steps describe a scene, and either may be first."""
-        if caption.revision < self._revisions.get(caption.id, 0):
-            return False
-        self._revisions[caption.id] = caption.revision
-        self._revisions.move_to_end(caption.id)
-        if len(self._revisions) > REMEMBERED:
-            self._revisions.popitem(last=False)
-        return True
 
     def began_at(self, unix_s: float) -> None:
         """Take note of when the stream's first packet was sent; it is stored with the next item."""
@@ -70,8 +55,7 @@ class Index:
                 await self._put(_spoken(item.segment))
             case "caption":
                 self._own(item.caption.stream_id, item.caption.id)
-                if self._is_latest(item.caption):
-                    await self._put(_shown(item.caption))
+                await self._put(_shown(item.caption))
             case "keyframe" if item.keyframe.jpeg:
                 self._own(item.keyframe.stream_id, item.keyframe.id)
                 await self._put(await self._pictured(item.keyframe))
@@ -165,7 +149,8 @@ def _shown(caption: SceneCaption) -> Entry:
         if text.strip()
     )
     judgement = _judged(caption.stream_id, caption.id, "scene", start, end, caption.verdict)
-    return Entry(caption.stream_id, caption.id, moments, judgement=judgement, latest=end)
+    # Two steps describe a scene and either may be first: the memory keeps the higher revision.
+    return Entry(caption.stream_id, caption.id, moments, revision=caption.revision, judgement=judgement, latest=end)
 
 
 def _withheld(withheld: Withheld) -> Judgement:

@@ -20,8 +20,6 @@ MAX_LIMIT = 200
 """The most that one query gives."""
 MAX_WORDS = 64
 """The most words that one query looks for."""
-MAX_STREAMS = 1000
-"""The most streams that one listing gives."""
 
 
 class Kind(Enum):
@@ -278,10 +276,6 @@ class SceneStore(Protocol):
         """The stream's state; `None` where it was never seen."""
         ...
 
-    async def streams(self) -> list[StreamState]:
-        """All streams, the last seen first, at most 1,000."""
-        ...
-
     async def search(self, scope: Scope, words: Iterable[str], vector: Vectors, *, limit: int = 24) -> Hits:
         """Of what is in scope the moments nearest to `vector` ([384]), and those that contain any of `words`, stemmed.
 
@@ -299,10 +293,6 @@ class SceneStore(Protocol):
 
     async def neighbours(self, moment: Moment, *, before: int = 2, after: int = 2) -> list[Moment]:
         """The moments of the same kind around one, in order of time, itself among them."""
-        ...
-
-    async def moments(self, stream_id: str, ids: Sequence[str]) -> list[Moment]:
-        """The moments of these ids in the order asked for, without those that are not there; at most 200 ids."""
         ...
 
     async def vectors(self, moments: Sequence[Moment]) -> Vectors:

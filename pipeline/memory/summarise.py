@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.errors import StoreUnavailable
-from pipeline.memory.filling import WINDOW_NS
+from pipeline.memory.filling import WINDOW_NS, WINDOWS_OF_HOUR
 from pipeline.memory.sql import SqlStore
 from pipeline.memory.store import DIMENSIONS, MAX_LIMIT, Entry, Kind, Level, Moment, Span, Work
 from pipeline.memory.summary import Stretch, scenes, summarise
@@ -71,7 +71,7 @@ class Summariser:
         return [entry for entry in [*parts, whole] if entry.moments]
 
     async def _hour(self, work: Work) -> list[Entry]:
-        width = WINDOW_NS * 12
+        width = WINDOW_NS * WINDOWS_OF_HOUR
         hour = Stretch(Level.HOUR, MediaTime(work.number * width), MediaTime((work.number + 1) * width))
         lines = await self._store.summaries(work.stream_id, Level.FIVE_MINUTES, span=Span(hour.start, hour.end), limit=MAX_LIMIT)
         entry = await self._entry(hour, work.stream_id, _within(lines, hour))

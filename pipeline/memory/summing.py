@@ -34,10 +34,10 @@ def claim(db: Session, now: float) -> Work | None:
 
 def store(db: Session, database: Database, work: Work, entries: Sequence[Entry]) -> bool:
     """See `SqlStore.summarised`."""
-    rows = db.rows("UPDATE streams SET stream = stream WHERE stream = :stream RETURNING no", {"stream": work.stream_id})
-    if not rows:
+    locked = filling.lock(db, work.stream_id)
+    if locked is None:
         return False
-    no = rows[0][0]
+    no = locked[0]
     this = {"no": no, "level": work.level, "number": work.number, "generation": work.generation}
     if not db.run(f"DELETE FROM summary_work WHERE {THIS}", this):
         return False
@@ -50,9 +50,7 @@ def store(db: Session, database: Database, work: Work, entries: Sequence[Entry])
         "end": (work.number + 1) * width,
         "names": json.dumps([entry.source_id for entry in entries]),
     }
-    lines = f"SELECT id FROM moments WHERE stream = :no AND source IN (SELECT source FROM sources WHERE {of_stretch})"
-    db.run(f"DELETE FROM vectors WHERE id IN ({lines})", values)
-    db.run(f"DELETE FROM moments WHERE id IN ({lines})", values)
+    filling.drop_moments(db, f"stream = :no AND source IN (SELECT source FROM sources WHERE {of_stretch})", values)
     db.run(f"DELETE FROM sources WHERE {of_stretch}", values)
     filling.put_summaries(db, database, work.stream_id, entries)
     if work.level == 0:

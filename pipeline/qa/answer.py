@@ -1,21 +1,17 @@
 """The port to answerers, and what all of them share: what may be asked, what an answer is made of."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retrieved
-from watchword.v1.safety_pb2 import Verdict
 
 from pipeline.errors import RequestInvalid, StreamUnknown
 from pipeline.memory.store import Kind, Moment, SceneStore, Span, StreamState
 
 Part = str | Retrieved | Claim | Answer
 """What an answer comes in: first what was found, then words, a claim after the words that make it, and last the whole answer."""
-
-JudgeText = Callable[[str], tuple[str, Verdict]]
-"""Judges a text: what may pass of it (redacted, or empty where nothing may), and the verdict."""
 
 MAX_CHARACTERS = 2000
 """The longest question."""
@@ -44,7 +40,6 @@ class Turn:
 
     question: str
     answer: str
-    supported: bool
 
 
 class Answerer(Protocol):
@@ -56,7 +51,7 @@ class Answerer(Protocol):
         """What was found, the answer's text in parts, which joined are the whole text, its claims, and last the whole answer.
 
         `span` leaves only what overlaps it, `beside` names more streams, `history` is what was asked before, the latest last.
-        Nothing is yielded before it is judged. Raises `RequestInvalid` for an empty question, one of more than 2,000
+        What is yielded is not judged, but by `pipeline.qa.screened`. Raises `RequestInvalid` for an empty question, one of more than 2,000
         characters, a span that ends before it starts or more than 16 streams, `StreamUnknown` for a stream that was never
         seen, and `StoreUnavailable` where the memory cannot be read.
         """

@@ -1,6 +1,5 @@
 """Whether evidence supports a sentence: its numbers, names and negations stand there, and enough of its words, or its meaning."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 from watchword.v1.answer_pb2 import Evidence
 
 from pipeline.qa.model import Embedder
-from pipeline.qa.numbers import NUMERALS, with_digits
+from pipeline.qa.numbers import NUMERALS, joined_thousands, with_digits
 from pipeline.qa.question import NAME, NOT_NAMES
 from pipeline.qa.words import FUNCTION_WORDS, content, stem, tokens
 from pipeline.timeline import MediaTime
@@ -77,7 +76,7 @@ def statement(text: str) -> Statement:
 
     Days and months count as names, and so does a word with meaning that a sentence begins with: it may be one.
     """
-    spelled = tokens(re.sub(r"(\d)[,.](?=\d{3}\b)", r"\1", text))
+    spelled = tokens(joined_thousands(text))
     digits = {word for word in with_digits(spelled) if word.isdigit()}
     first = [word for word in spelled[:1] if not word.isdigit() and text.lstrip("\"'“‘ ")[:1].isupper()]
     named = {*(name.lower() for name in NAME.findall(text)), *first, *(word for word in spelled if word in NOT_NAMES)}

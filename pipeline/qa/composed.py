@@ -71,7 +71,7 @@ class ComposedAnswerer:
         span = span or EVERYTHING
         check(stream_id, question, span, beside)
         states = await known(self._store, (stream_id, *beside))
-        evidence, pictures, beyond = await self._evidence(states, in_context(question, history), span)
+        evidence, pictures, cause = await self._evidence(states, in_context(question, history), span)
         yield Retrieved(evidence=evidence)
         answer = Answer(stream_id=stream_id, id=identity(stream_id, question, span, beside), question=question, model=self.model)
         brief = Brief(question, evidence, pictures, style_of(stream_id, self._voices), history)
@@ -80,7 +80,7 @@ class ComposedAnswerer:
                 async for part in told:
                     yield part
         if not answer.claims:
-            answer.text = f"{NOT_SHOWN} {beyond}".rstrip()
+            answer.text = f"{NOT_SHOWN} {cause}".rstrip()
             answer.confidence = 1 - max((cited.score for cited in evidence), default=0.0)
             yield answer.text
         structlog.get_logger(__name__).info(
@@ -90,16 +90,16 @@ class ComposedAnswerer:
 
     async def _told(self, brief: Brief, answer: Answer) -> AsyncGenerator[str | Claim, None]:
         """The sentences that hold, as they are written; `answer` is filled as they come."""
+        deadline = asyncio.get_running_loop().time() + self._deadline_s
         try:
-            async with asyncio.timeout(self._deadline_s):
-                async with aclosing(self._sentences(brief)) as sentences:
-                    async for supported in sentences:
-                        separator = " " if answer.text else ""
-                        answer.text += separator + supported.words
-                        answer.claims.append(supported.claim)
-                        _cite(answer, supported.claim)
-                        yield separator + supported.words
-                        yield supported.claim
+            async with aclosing(self._sentences(brief)) as sentences:
+                while (supported := await _next(sentences, deadline)) is not None:
+                    separator = " " if answer.text else ""
+                    answer.text += separator + supported.words
+                    answer.claims.append(supported.claim)
+                    _cite(answer, supported.claim)
+                    yield separator + supported.words
+                    yield supported.claim
         except TimeoutError:
             late = ServiceUnavailable(f"{self.model}: it did not end its answer within {self._deadline_s:g} s")
             _break_off(answer, late)
@@ -175,6 +175,12 @@ class ComposedAnswerer:
             around = Span(moment.start - AROUND, moment.end + AROUND)
             found.update({picture.id: picture for picture in await self._look(stream_id, around, max(1, LOOKED_AT // len(best)))})
         return list(found.values())[:LOOKED_AT]
+
+
+async def _next(sentences: AsyncGenerator[_Supported, None], deadline: float) -> _Supported | None:
+    """The next sentence; `None` after the last. Only the wait for it is cut off, never the caller, who may take long to read."""
+    async with asyncio.timeout_at(deadline):
+        return await anext(sentences, None)
 
 
 def _seen(picture: Picture) -> Evidence:

@@ -1,10 +1,7 @@
 """From a question to the moments that may answer it, each with how sure that is."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from pipeline.memory.store import Found, Kind, Moment, SceneStore, Scope, Span, Vectors
 from pipeline.qa.model import Embedder
@@ -12,6 +9,7 @@ from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Question, contains
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
 from pipeline.qa.support import Candidate, Signs, essence, points_back, score, signs, vocabulary
+from pipeline.qa.vectors import WordVectors
 from pipeline.qa.words import content, stem
 from pipeline.timeline import MediaTime
 
@@ -19,8 +17,6 @@ CANDIDATES = 8
 """How many moments are looked at closely."""
 SEARCHED = 24
 """How many each of the two searches gives to choose them from."""
-REMEMBERED_WORDS = 5000
-"""Words whose vectors are kept; 1.5 kB each."""
 PLACES = 4
 """Decimal places of a score: more would tell apart what only the batching of the embedder makes different."""
 FEW_LINES = 4
@@ -60,7 +56,7 @@ class Finder:
     def __init__(self, store: SceneStore, embedder: Embedder) -> None:
         self._store = store
         self._embedder = embedder
-        self._words: OrderedDict[str, Vectors] = OrderedDict()
+        self._vectors = WordVectors(embedder)
 
     async def find(self, streams: Sequence[str], question: Question, span: Span) -> list[Judged]:
         """The moments that may answer, the best first; each sentence once."""
@@ -76,7 +72,7 @@ class Finder:
         """Look at what was found closely: the best first; each sentence once."""
         question = retrieval.question
         candidates = await self._candidates(retrieval)
-        vectors = await self._vectors(vocabulary(question, candidates))
+        vectors = await self._vectors.of(vocabulary(question, candidates))
 
         def similarity(one: str, other: str) -> float:
             return float(vectors[one] @ vectors[other])
@@ -147,18 +143,6 @@ class Finder:
         start, end = min(moment.start, nearest.start), max(moment.end, nearest.end)
         between = [other for other in speech if other.start >= start and other.end <= end]
         return joined(moment, sorted(between, key=lambda other: (other.start, other.part)))
-
-    async def _vectors(self, words: Sequence[str]) -> dict[str, Vectors]:
-        unknown = [word for word in words if word not in self._words]
-        vectors = {word: self._words[word] for word in words if word in self._words}
-        if unknown:
-            vectors.update(zip(unknown, np.asarray(await self._embedder.embed(unknown)), strict=True))
-        for word in words:
-            self._words[word] = vectors[word]
-            self._words.move_to_end(word)
-        while len(self._words) > REMEMBERED_WORDS:
-            self._words.popitem(last=False)
-        return vectors
 
 
 def _telling(moment: Moment, lines: Sequence[Moment], question: Question) -> Moment:

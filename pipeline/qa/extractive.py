@@ -1,16 +1,14 @@
 """The answerer that adds no word of its own to the evidence: it quotes, with times, or says that there is nothing."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 from watchword.v1.answer_pb2 import Answer, Claim, Retrieved
-from watchword.v1.safety_pb2 import Action
 
 from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore, Span, StreamState
-from pipeline.qa.answer import UNSUPPORTED, WITHHELD, WORDING, JudgeText, Part, Turn, check, evidence_of, identity, known
+from pipeline.qa.answer import UNSUPPORTED, WORDING, Part, Turn, check, evidence_of, identity, known
 from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
@@ -53,15 +51,16 @@ class _Looked:
 
 
 class ExtractiveAnswerer:
-    """An `Answerer` that quotes; what it says of its own is the time, who or what says it, or that there is nothing."""
+    """An `Answerer` that quotes; what it says of its own is the time, who or what says it, or that there is nothing.
+
+    It judges nothing: who tells its answers judges them (`pipeline.qa.screened`).
+    """
 
     model = "extractive"
 
-    def __init__(self, store: SceneStore, embedder: Embedder, judge_text: JudgeText | None = None) -> None:
-        """Without `judge_text` its answers are not judged: who tells them judges them (`pipeline.qa.screened`)."""
+    def __init__(self, store: SceneStore, embedder: Embedder) -> None:
         self._store = store
         self._finder = Finder(store, embedder)
-        self._judge_text = judge_text
 
     async def ask(
         self, stream_id: str, question: str, span: Span | None = None, *, beside: Sequence[str] = (), history: Sequence[Turn] = ()
@@ -78,7 +77,7 @@ class ExtractiveAnswerer:
             else:
                 looked = step
         assert looked is not None
-        answer = await self._judged(_compose(stream_id, question, identity(stream_id, question, span, beside), looked, self.model))
+        answer = _compose(stream_id, question, identity(stream_id, question, span, beside), looked, self.model)
         structlog.get_logger(__name__).info(
             "question.answered", stream=stream_id, answer=answer.id, supported=answer.supported, evidence=len(answer.evidence)
         )
@@ -162,26 +161,6 @@ class ExtractiveAnswerer:
                 telling = [each for each in whole.values() if contains(each.text, question) is not False and UNRECOGNISED not in each.text]
                 found += telling[-most:] if last else telling[:most]
         return sorted(found, key=lambda moment: (moment.start, moment.id))[:QUOTES]
-
-    async def _judged(self, answer: Answer) -> Answer:
-        if self._judge_text is None:
-            return answer
-        text, verdict = await asyncio.to_thread(self._judge_text, answer.text)
-        answer.verdict.CopyFrom(verdict)
-        answer.text = text
-        match verdict.action:
-            case Action.ACTION_ALLOW:
-                pass
-            case Action.ACTION_REDACT:
-                for evidence in answer.evidence:
-                    evidence.text, _ = await asyncio.to_thread(self._judge_text, evidence.text)
-                del answer.claims[:]
-            case _:
-                answer.text = WITHHELD
-                answer.supported = False
-                del answer.evidence[:]
-                del answer.claims[:]
-        return answer
 
 
 def _kind(question: Question) -> Kind:

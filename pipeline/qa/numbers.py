@@ -1,5 +1,6 @@
 """Numbers that are written out, as digits: "twenty five" and "25" are one number."""
 
+import re
 from collections.abc import Sequence
 
 _SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
@@ -12,6 +13,12 @@ SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000, "billion": 1_
 OTHERS = {"dozen": 12}
 NUMERALS = frozenset([*UNITS, *TENS, *SCALES, *OTHERS])
 """All words that numbers are written with."""
+_THOUSANDS = re.compile(r"(\d)[,.](?=\d{3}\b)")
+
+
+def joined_thousands(text: str) -> str:
+    """The text with what parts thousands left out: "1,000" and "1.000" give "1000"."""
+    return _THOUSANDS.sub(r"\1", text)
 
 
 def with_digits(words: Sequence[str]) -> list[str]:

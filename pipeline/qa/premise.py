@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from pipeline.qa.numbers import with_digits
+from pipeline.qa.numbers import joined_thousands, with_digits
 from pipeline.qa.question import NAME, NOT_NAMES
 from pipeline.qa.words import FUNCTION_WORDS, tokens
 
@@ -27,13 +27,13 @@ def premise(question: str) -> Premise:
     """Its capitalised words but the first, and its numbers of two digits and more: "one" and "3" are said of anything."""
     names = {name.lower() for name in NAME.findall(question)} - NOT_NAMES - FUNCTION_WORDS - TITLES
     first = next(iter(tokens(question)), "")
-    numbers = {word for word in with_digits(tokens(question)) if word.isdigit() and len(word) > 1}
+    numbers = {word for word in with_digits(tokens(joined_thousands(question))) if word.isdigit() and len(word) > 1}
     return Premise(frozenset(names - {first}), frozenset(numbers))
 
 
 def knows(texts: Iterable[str], what: Premise) -> bool:
     """Whether all the names stand in the texts, perhaps misheard, and all the numbers."""
-    words = [word for text in texts for word in tokens(text)]
+    words = [word for text in texts for word in tokens(joined_thousands(text))]
     numbers = set(with_digits(words))
     if not what.numbers <= numbers | set(words):
         return False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.memory.store import Kind
+from pipeline.qa.numbers import NUMERALS
 from pipeline.qa.words import FUNCTION_WORDS, content, stem, tokens, word_list
 
 
@@ -45,10 +46,7 @@ def kinds(text: str) -> frozenset[Kind]:
     return frozenset(found)
 
 
-NUMBER = (
-    r"(?:\d[\d.,:]*|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|"
-    r"nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|dozen|half|none|zero)"
-)
+NUMBER = rf"(?:\d[\d.,:]*|{'|'.join(sorted(NUMERALS, key=lambda word: (-len(word), word)))}|half|none)"
 DAY_OR_MONTH = (
     r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july|august|september|october|november|december"
 )

@@ -61,7 +61,7 @@ class Signs:
 
 WEIGHTS = Signs(cosine=5.22, coverage=2.62, least=-0.07, focus=1.85, has=0.49, lacks=-2.41, hint=0.82)
 BIAS = -6.20
-"""Fitted by `python -m pipeline.evaluation.calibrate`; docs/decisions/0004-scene-memory.md says on what and how well they do."""
+"""Fitted by `python -m bench.qa.calibrate`; docs/decisions/0004-scene-memory.md says on what and how well they do."""
 
 SUPPORTED = 0.5
 """From this score on a moment answers the question."""

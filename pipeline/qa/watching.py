@@ -1,8 +1,7 @@
 """Standing queries over what is cleared: each new moment is scored by how well it meets the words of what is wanted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 from watchword.v1.events_pb2 import ClearedEvent
 
 from pipeline.memory.stage import moments_of
@@ -11,9 +10,12 @@ from pipeline.qa.answer import WORDING
 from pipeline.qa.model import Embedder
 from pipeline.qa.standing import Alert, Scored, Watch, holds_phrase
 from pipeline.qa.support import Candidate, signs, vocabulary
+from pipeline.qa.vectors import WordVectors
 
 WORDS = 0.8
 """How much of a score is how well the query's worst met word is met; the rest is the likeness of the whole."""
+WHOLE = 512
+"""So many queries and sentences are known by their vectors."""
 Tell = Callable[[Alert], None]
 """Takes an alert; must not wait."""
 
@@ -22,7 +24,9 @@ class Watcher:
     """All standing queries of one process; an event is taken in once and scored for those that it concerns."""
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        self._words = WordVectors(embedder)
+        self._whole = WordVectors(embedder, most=WHOLE)
+        """Of what is wanted, and of what the event says: each query is scored against it."""
         self._watches: dict[int, tuple[Watch, Tell]] = {}
         self._next = 0
 
@@ -47,10 +51,9 @@ class Watcher:
         if standing.phrases:
             phrase = holds_phrase(moment.text, standing.phrases)
             return Scored(moment, 1.0 if phrase else 0.0, quoted)
-        vectors = np.asarray(await self._embedder.embed([standing.wanted.text, moment.text]))
-        candidate = Candidate(moment, "", float(vectors[0] @ vectors[1]))
-        words: Sequence[str] = vocabulary(standing.wanted, [candidate])
-        own = dict(zip(words, np.asarray(await self._embedder.embed(words)), strict=True))
+        whole = await self._whole.of([standing.wanted.text, moment.text])
+        candidate = Candidate(moment, "", float(whole[standing.wanted.text] @ whole[moment.text]))
+        own = await self._words.of(vocabulary(standing.wanted, [candidate]))
         read = signs(standing.wanted, candidate, lambda one, other: float(own[one] @ own[other]))
         # The worst met word decides: "a white truck" is no car park, and no white wall.
         return Scored(moment, WORDS * read.least + (1 - WORDS) * min(1.0, max(0.0, 2 * read.cosine)), quoted)

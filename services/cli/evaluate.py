@@ -34,7 +34,7 @@ class Options:
 
 
 def evaluate(sets: Sequence[Path], *, out: Path, against: Path | None, options: Options) -> None:
-    """Evaluate and write the report; exits with 3 where media could not be used, or the system failed at a question."""
+    """Evaluate and write the report; exits with 3 where questions could not be asked, or the system failed at one."""
     settings = read(os.environ)
     logs.configure(settings.log or "error")
     questions = _merged([load(path) for path in sets])
@@ -58,12 +58,20 @@ def evaluate(sets: Sequence[Path], *, out: Path, against: Path | None, options: 
     for name, share in {**found["answers"], **{f"abstention {key}": value for key, value in found["abstention"].items()}}.items():
         print(f"{name:22} {share['part']:4} of {share['of']}")
     print(f"wrote: {out / 'report.md'}, {out / 'report.json'} and charts")
-    if found["failures"] or not outcome.asked:
-        print(
-            f"watchword: {len(found['failures'])} questions failed: {next(iter(found['failures']), 'nothing could be asked')}",
-            file=sys.stderr,
-        )
+    wanted = sum(options.part in ("", each.part) for each in questions.questions)
+    if cause := _incomplete(wanted, outcome, found["failures"]):
+        print(f"watchword: {cause}", file=sys.stderr)
         sys.exit(INCOMPLETE)
+
+
+def _incomplete(wanted: int, outcome: Outcome, failures: Sequence[str]) -> str:
+    """What is missing in an evaluation; empty where every question was asked and answered in some way."""
+    if not wanted:
+        return "there is no question to ask"
+    if len(outcome.asked) < wanted:
+        cause = next(iter(outcome.problems), "no cause is known")
+        return f"{wanted - len(outcome.asked)} of {wanted} questions could not be asked: {cause}"
+    return f"{len(failures)} of {wanted} questions failed: {failures[0]}" if failures else ""
 
 
 async def _evaluate(questions: QuestionSet, settings: Settings, options: Options) -> Outcome:
@@ -88,6 +96,7 @@ async def _evaluate(questions: QuestionSet, settings: Settings, options: Options
     try:
         return await run_evaluation(questions, system, shelf, part=options.part, tell=tell, small=options.small)
     finally:
+        await shelf.close()
         await system.close()
         await embedder.close()
 

@@ -58,19 +58,23 @@ async def evaluate(
         if not own:
             continue
         stream_id = stream_of(medium)
+        seen = [each for each in own if each.kind in ("picture", "text")]
         try:
             if shelf is not None:
                 kept = await _learn(medium, stream_id, system, shelf, outcome)
-                await system.learn(f"{stream_id}-unseen", _renamed(without_pictures(kept), f"{stream_id}-unseen"))
+                if seen:
+                    await system.learn(f"{stream_id}-unseen", _renamed(without_pictures(kept), f"{stream_id}-unseen"))
         except SourceError as error:
-            outcome.problems.append(f"{medium.name}: {error}")
+            outcome.problems.insert(0, f"{medium.name}: {error}")  # before what is merely incomplete: its questions are not asked
             continue
         outcome.asked += await _ask(own, stream_id, system)
         if shelf is not None:
-            seen = [each for each in own if each.kind in ("picture", "text")]
             outcome.blind += await _ask(seen, f"{stream_id}-unseen", system)
             if small and medium.path is not None and (read := [each for each in own if each.kind == "text"]):
-                outcome.small += await _ask_smaller(read, medium.path, small, system, shelf)
+                try:
+                    outcome.small += await _ask_smaller(read, medium.path, small, system, shelf)
+                except SourceError as error:
+                    outcome.problems.append(f"{medium.name}, {small} pixels high: {error}")
         tell(f"{medium.name}: {len(own)} questions")
     return outcome
 

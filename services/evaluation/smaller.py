@@ -6,14 +6,19 @@ from pathlib import Path
 import av
 
 from pipeline.errors import SourceInvalid
+from services.evaluation.cleared import digest_of
 
 RATE = 10
 """Frames a second of the copy: text stands longer than that."""
 
 
 def smaller(path: Path, height: int, folder: Path) -> Path:
-    """The copy, `height` pixels high, in `folder`; made where it is not there yet. Blocks; raises `SourceInvalid`."""
-    copy = folder / f"{path.stem}-{height}p.mp4"
+    """The copy, `height` pixels high, in `folder`; made where it is not there yet.
+
+    Its name holds what was copied, so that no other recording of the same name is taken for it. Blocks; raises `SourceInvalid` or
+    `SourceUnavailable`.
+    """
+    copy = folder / f"{path.stem}-{digest_of(path)[:16]}-{height}p.mp4"
     if copy.is_file():
         return copy
     half_made = copy.with_suffix(".part.mp4")

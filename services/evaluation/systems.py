@@ -15,7 +15,7 @@ from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
 from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore, Scope
 from pipeline.qa.answer import Answerer
-from pipeline.qa.evidence import Finder
+from pipeline.qa.evidence import SEARCHED, Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.retrieve import fuse
@@ -30,7 +30,6 @@ KINDS = {
     answer_pb2.EVIDENCE_KIND_ON_SCREEN_TEXT: "on-screen text",
 }
 EVIDENCE_OF = {"speech": {Kind.SPEECH}, "text": {Kind.ON_SCREEN_TEXT}, "picture": {Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT}}
-SEARCHED = 24
 DEADLINE_S = 120.0
 Make = Callable[[SceneStore, Embedder], Answerer]
 Ranks = tuple[tuple[str, int | None], ...]

@@ -36,7 +36,7 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             async with aclosing(parts):  # type: ignore[type-var]
                 async for part in parts:
                     if isinstance(part, Answer):
-                        turn = Turn(part.question, part.text, part.supported)
+                        turn = Turn(part.question, part.text)
                         part.conversation_id = self._conversations.add(request.conversation_id, [stream_id, *beside], turn)
                     yield _response(part)
         except WatchwordError as error:
@@ -109,10 +109,8 @@ def _alerted(alert: Alert) -> qa_service_pb2.StandResponse:
 
 
 def _span(request: qa_service_pb2.AskRequest) -> Span:
-    start, end = (_time(request, name) for name in ("media_start", "media_end"))
-    if start is not None and end is not None and end <= start:
-        raise RequestInvalid(f"stream {request.stream_id}: the span asked about ends before it starts")
-    return Span(start, end)
+    """The stretch that is asked about; whether it can be is said where questions are checked."""
+    return Span(_time(request, "media_start"), _time(request, "media_end"))
 
 
 def _time(request: Message, name: str) -> MediaTime | None:

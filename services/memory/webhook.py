@@ -24,7 +24,8 @@ from pipeline.timeline import MediaTime
 WAITING = 256
 """How many alerts wait for an address at most; the oldest goes first, and is counted."""
 ATTEMPTS = 6
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+FIRST_PAUSE_S = 0.5
+"""Doubled with each attempt."""
 TIMEOUT_S = 10.0
 
 log = structlog.get_logger(__name__)
@@ -72,10 +73,12 @@ class Webhook:
         cause = ""
         for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(min(LONGEST_PAUSE_S, self._first_pause_s * 2 ** (attempt - 1)))
+                await asyncio.sleep(self._first_pause_s * 2 ** (attempt - 1))
             try:
-                response = await client.post(self._target.url, content=body, headers=self._headers(alert, body))
-            except httpx2.TransportError as error:
+                # Only the status counts: what the server says with it is not read, whatever it is and however long.
+                async with client.stream("POST", self._target.url, content=body, headers=self._headers(alert, body)) as response:
+                    pass
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
                 cause = f"{type(error).__name__}: {error}"
                 continue
             if response.is_success:

@@ -66,7 +66,7 @@ def test_a_stream_is_removed_to_the_last_byte_and_it_is_on_record(store: Path, c
 
     async def look() -> None:
         memory = SqliteStore(store)
-        assert await memory.streams() == []
+        assert await memory.ages() == []
         log = AuditLog(memory.database)
         assert (await log.verify()).problems == ()
         rows = await log.rows(stream_id="s")

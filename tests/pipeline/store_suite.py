@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,17 +108,22 @@ async def state(store: SceneStore, stream: str = "s") -> Any:
     return found
 
 
+async def names(store: Any) -> list[str]:
+    """The streams that a memory knows."""
+    return sorted(each.stream_id for each in await store.ages())
+
+
 async def dump(store: SceneStore) -> list[object]:
     """All that a memory knows, as far as its port tells it."""
     told: list[object] = []
-    for stream in await store.streams():
-        told.append(stream)
+    for stream in await names(store):
+        told.append(await store.stream(stream))
         for kind in Kind:
-            moments = await store.between(stream.stream_id, kind, limit=MAX_LIMIT)
+            moments = await store.between(stream, kind, limit=MAX_LIMIT)
             told += [moments, (await store.vectors(moments)).tolist() if moments else []]
-            told.append(await store.words(stream.stream_id, [moment.id for moment in moments]) if moments else {})
-        told.append(await store.pictures(stream.stream_id, limit=MAX_LIMIT))
-        told.append([(each.item_id, str(each.verdict)) for each in await store.judgements(stream.stream_id, limit=MAX_LIMIT)])
+            told.append(await store.words(stream, [moment.id for moment in moments]) if moments else {})
+        told.append(await store.pictures(stream, limit=MAX_LIMIT))
+        told.append([(each.item_id, str(each.verdict)) for each in await store.judgements(stream, limit=MAX_LIMIT)])
     return told
 
 
@@ -167,7 +173,7 @@ class StoreSuite:
                 await put(store, spoken(f"said on {stream}", 1, stream=stream))
                 if stream != "live":
                     await store.end(stream)
-            assert [each.stream_id for each in await store.streams()] == ["c", "d", "live"]
+            assert await names(store) == ["c", "d", "live"]
             assert await texts(store, stream="a") == []
             assert await texts(store, stream="live") == ["said on live"]
             await put(store, spoken("it goes on", 2, stream="c"))
@@ -256,16 +262,42 @@ class StoreSuite:
 
         opened(test)
 
+    def test_verdicts_go_with_what_they_were_said_of(self, opened: Opened) -> None:
+        async def test(store: SceneStore) -> None:
+            for second in range(60):
+                said = f"segment-{second}000"
+                await store.put_all([await entry(spoken(f"number {second}", second), judgement=judged(said, second))])
+                await store.put_all([replace(picture(second), judgement=judged(f"keyframe-{second}000", second))])
+                await store.remove("s", f"scene-{second}000", judged(f"scene-{second}000", second, Action.ACTION_BLOCK))
+            kept = [each.item_id for each in await store.judgements("s", limit=MAX_LIMIT)]
+            assert {f"segment-{second}000" for second in range(55, 60)} <= set(kept)
+            assert {f"keyframe-{second}000" for second in range(57, 60)} <= set(kept)
+            assert len(kept) <= 24, "those of the last five moments and of what was withheld beside them"
+
+        opened(test)
+
+    def test_of_an_item_whose_beginning_was_dropped_the_rest_can_be_removed(self, opened: Opened) -> None:
+        async def test(store: SceneStore) -> None:
+            await store.put_all([await entry(spoken("its beginning", 0, source="x"), spoken("its end", 9, part=1, source="x"))])
+            await put(store, *(spoken(f"number {second}", second) for second in (10, 11, 12, 13)))
+            assert (await texts(store))[0] == "its end"
+            assert await store.remove("s", "x") == 1
+            assert (await texts(store))[0] == "number 10"
+
+        opened(test)
+
     def test_a_stream_is_known_from_its_first_event_to_its_end(self, opened: Opened) -> None:
         async def test(store: SceneStore) -> None:
             assert await store.stream("s") is None
-            assert await store.streams() == []
+            assert await names(store) == []
             await store.see("s", at(3))
             await store.see("s", at(1))
             known = await state(store, "s")
             assert (known.first_seen, known.latest, known.ended, known.moments) == (7.0, at(3), False, 0)
             await store.end("s")
-            assert [(each.stream_id, each.ended, each.latest) for each in await store.streams()] == [("s", True, at(3))]
+            known = await state(store, "s")
+            assert (known.latest, known.ended) == (at(3), True)
+            assert await names(store) == ["s"]
 
         opened(test)
 
@@ -376,12 +408,11 @@ class StoreSuite:
 
         opened(test)
 
-    def test_moments_vectors_and_words_are_had_by_id(self, opened: Opened) -> None:
+    def test_vectors_and_words_are_had_by_id(self, opened: Opened) -> None:
         async def test(store: SceneStore) -> None:
             one, two = spoken("one thing", 1), spoken("another", 4)
             heard = (Word("one", at(1), at(1.5)), Word("thing", at(1.5), at(3)))
             await store.put_all([await entry(one, words={one.id: heard}), await entry(two)])
-            assert await store.moments("s", [two.id, "absent/speech/0", one.id]) == [two, one]
             assert await store.words("s", [one.id, two.id]) == {one.id: heard}
             vectors = await store.vectors([two, spoken("never", 9), one])
             np.testing.assert_allclose(vectors[[0, 2]], await EMBEDDER.embed(["another", "one thing"]), atol=1e-6)
@@ -438,7 +469,7 @@ class StoreSuite:
             await store.see("s", at(5))
             await store.remove("s", "segment-5000", judged("segment-5000", 5, Action.ACTION_BLOCK))
             await store.end("s")
-            assert [each.stream_id for each in await store.streams()] == ["t"]
+            assert await names(store) == ["t"]
             assert await store.judgements("s") == []
             assert await look(store, Scope(), "secret") == []
             assert await texts(store, stream="t") == ["of another"]

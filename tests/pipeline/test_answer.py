@@ -4,22 +4,21 @@ import asyncio
 import functools
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from watchword.v1.answer_pb2 import Answer, Claim, EvidenceKind, Retrieved
-from watchword.v1.safety_pb2 import Action, Verdict
 
+from bench.qa.calibrate import Result, ask_all, measure
 from pipeline.errors import ModelMismatch, RequestInvalid, StoreUnavailable, StreamUnknown
-from pipeline.evaluation.calibrate import Result, ask_all, measure
 from pipeline.evaluation.questions import QuestionSet
 from pipeline.evaluation.questions import load as load_set
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment, SceneStore, Span
 from pipeline.models import locate
-from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED, WITHHELD
+from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED
 from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.model import Embedder, MiniLm, load
 from pipeline.timeline import MediaTime
@@ -29,23 +28,6 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
-
-
-def allow(text: str) -> tuple[str, Verdict]:
-    return text, Verdict(action=Action.ACTION_ALLOW, model="scripted")
-
-
-def mask(text: str) -> tuple[str, Verdict]:
-    action = Action.ACTION_REDACT if "Monday" in text else Action.ACTION_ALLOW
-    return text.replace("Monday", "██████"), Verdict(action=action)
-
-
-def block(text: str) -> tuple[str, Verdict]:
-    return "", Verdict(action=Action.ACTION_BLOCK, cause="a policy")
-
-
-def unsure(text: str) -> tuple[str, Verdict]:
-    return text, Verdict()
 
 
 TALK = (
@@ -73,7 +55,6 @@ def ask(
     *questions: str,
     talk: Talk = TALK,
     span: Span | None = None,
-    judge: Callable[[str], tuple[str, Verdict]] = allow,
     embedder: Embedder | None = None,
 ) -> list[Answer]:
     """The answers, after checking that the parts of each are its text."""
@@ -81,7 +62,7 @@ def ask(
     async def run() -> list[Answer]:
         store, model = SqliteStore(), embedder or ScriptedEmbedder()
         await fill(store, model, talk)
-        answerer = ExtractiveAnswerer(store, model, judge)
+        answerer = ExtractiveAnswerer(store, model)
         answers = []
         for question in questions:
             first, *parts, answer = [part async for part in answerer.ask("s", question, span)]
@@ -142,7 +123,7 @@ def test_a_stream_without_moments_supports_nothing():
     async def run() -> Answer:
         store = SqliteStore()
         await store.see("s", MediaTime(0))
-        answers = [part async for part in ExtractiveAnswerer(store, ScriptedEmbedder(), allow).ask("s", "When does it open?")]
+        answers = [part async for part in ExtractiveAnswerer(store, ScriptedEmbedder()).ask("s", "When does it open?")]
         await store.close()
         assert isinstance(answers[-1], Answer)
         return answers[-1]
@@ -182,17 +163,6 @@ def test_no_more_than_three_quotes():
     assert len(ask("How many passengers does the ferry carry?", talk=talk)[0].evidence) == 3
 
 
-def test_an_answer_is_judged_before_any_of_it_is_told():
-    (blocked,) = ask("When does the harbour conference open?", judge=block)
-    assert (blocked.text, blocked.supported, list(blocked.evidence)) == (WITHHELD, False, [])
-    assert (blocked.verdict.action, blocked.verdict.cause) == (Action.ACTION_BLOCK, "a policy")
-    (unjudged,) = ask("When does the harbour conference open?", judge=unsure)
-    assert unjudged.text == WITHHELD
-    (masked,) = ask("When does the harbour conference open?", judge=mask)
-    assert "Monday" not in str(masked.text) + str(masked.evidence)
-    assert masked.supported
-
-
 @pytest.mark.parametrize(
     ("stream", "question", "span", "error", "message"),
     [
@@ -209,7 +179,7 @@ def test_a_bad_request_is_refused_with_its_cause(stream, question, span, error, 
         store = SqliteStore()
         await fill(store, ScriptedEmbedder(), TALK)
         try:
-            async for _ in ExtractiveAnswerer(store, ScriptedEmbedder(), allow).ask(stream, question, span):
+            async for _ in ExtractiveAnswerer(store, ScriptedEmbedder()).ask(stream, question, span):
                 pytest.fail("something was told")
         finally:
             await store.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from watchword.v1.answer_pb2 import Answer, Evidence, EvidenceKind, Retrieved
@@ -180,6 +180,40 @@ def test_an_answer_that_breaks_off_is_marked_as_partial():
     assert "within 3 s" in hung.partial_cause
 
 
+class SlowTeller:
+    """Writes a sentence that holds, and hangs before the next."""
+
+    name = "slow"
+
+    async def tell(self, brief: Brief) -> AsyncIterator[str]:
+        yield "A ticket costs 25 pounds [2]. And "
+        await asyncio.Event().wait()
+
+    async def confirms(self, sentence: str, jpeg: bytes) -> bool:
+        return False
+
+
+def test_a_deadline_that_passes_while_the_caller_reads_is_no_harm_to_the_caller():
+    async def run() -> list[Part]:
+        store, embedder = SqliteStore(), ScriptedEmbedder()
+        for kind, start, end, text in TALK:
+            moment = Moment("s", f"item-{start}", kind, 0, text, MediaTime.of(start), MediaTime.of(end), "m")
+            await store.put("s", moment.source_id, [moment], await embedder.embed([text]))
+        told: list[Part] = []
+        try:
+            async for part in ComposedAnswerer("chat", store, embedder, SlowTeller(), deadline_s=1.0).ask("s", "What does a ticket cost?"):
+                told.append(part)
+                if isinstance(part, str):
+                    await asyncio.sleep(1.2)  # what is measured is time: the deadline passes here
+        finally:
+            await store.close()
+        return told
+
+    answer = answer_of(asyncio.run(run()))
+    assert answer.text.startswith("A ticket costs 25 pounds.")
+    assert "within 1 s" in answer.partial_cause
+
+
 @pytest.mark.parametrize(
     ("handler", "status", "error", "message"),
     [
@@ -249,7 +283,7 @@ def test_a_model_that_sees_gets_the_pictures_and_is_asked_again_about_each_claim
 
 
 def test_what_was_asked_before_is_part_of_the_chat():
-    turn = Turn("When does it open?", "On Monday.", True)
+    turn = Turn("When does it open?", "On Monday.")
     _, asked = ask(lambda _: sse("NOT SHOWN"), "And what does a ticket cost?", history=[turn])
     assert [message["content"] for message in asked[0]["messages"]][1:3] == ["When does it open?", "On Monday."]
 
@@ -276,7 +310,7 @@ def test_support_by_several_moments_together():
 
 
 def test_a_follow_up_leans_on_what_was_asked_before():
-    history = [Turn("When does the harbour conference open?", "On Monday.", True)]
+    history = [Turn("When does the harbour conference open?", "On Monday.")]
     assert in_context("And how long?", history) == "And how long harbour conference open?"
     assert in_context("Who makes the cakes in the kitchen?", history) == "Who makes the cakes in the kitchen?"
     assert in_context("And how long?", []) == "And how long?"
@@ -285,9 +319,9 @@ def test_a_follow_up_leans_on_what_was_asked_before():
 def test_conversations_are_bounded_and_forgotten():
     now = 0.0
     kept = Conversations(clock=lambda: now)
-    name = kept.add("", ["s"], Turn("a", "b", True))
+    name = kept.add("", ["s"], Turn("a", "b"))
     for number in range(20):
-        kept.add(name, ["s"], Turn(str(number), "b", True))
+        kept.add(name, ["s"], Turn(str(number), "b"))
     assert [turn.question for turn in kept.turns(name, ["s"])] == [str(number) for number in range(12, 20)]
     with pytest.raises(Exception, match="is about s"):
         kept.turns(name, ["other"])

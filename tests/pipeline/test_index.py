@@ -103,6 +103,19 @@ def test_an_item_read_again_changes_nothing():
     assert indexed(*items, *items) == indexed(*items)
 
 
+def test_an_older_revision_of_a_caption_changes_nothing_after_a_restart_either():
+    async def test() -> None:
+        store = SqliteStore()
+        better, draft = caption("A better one."), caption("A draft.")
+        better.caption.revision = 1
+        for item in (better, draft):
+            await feed(Index("s", store, ScriptedEmbedder()), item)
+        assert await texts(store, kind=Kind.DESCRIPTION) == ["A better one."]
+        await store.close()
+
+    asyncio.run(test())
+
+
 def test_the_text_as_cleared_counts_where_words_were_masked_together():
     stored = indexed(
         segment("My number is ███.", words=[word(w, n, n + 1) for n, w in enumerate(["My", "number", "is", "5", "5", "5."], start=1)])

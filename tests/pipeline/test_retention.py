@@ -8,7 +8,7 @@ from pipeline.memory import retention
 from pipeline.memory.retention import Retention, Rule, keep_s, read
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Facts, Kind
-from tests.pipeline.store_suite import at, entry, judged, picture, spoken, state, summary, texts
+from tests.pipeline.store_suite import at, entry, judged, names, picture, spoken, state, summary, texts
 
 pytestmark = pytest.mark.unit
 
@@ -52,7 +52,7 @@ def test_what_is_too_old_goes_in_small_steps_with_what_was_made_of_it_and_stays_
         assert await texts(store, stream="t") == ["kept for ever"]
         await store.end("s")
         assert await Retention(store, read("t=forever,1m"), clock=lambda: now + DAY).sweep() == 10
-        assert [each.stream_id for each in await store.streams()] == ["t"]
+        assert await names(store) == ["t"]
         await store.close()
 
     asyncio.run(test())

@@ -249,6 +249,9 @@ def test_a_colour_counts_for_what_it_belongs_to():
         ("What does Councillor Smith say?", ["The councillor speaks."], False),
         ("What happened in 1969?", ["It flew in nineteen sixty nine."], True),
         ("What happened in 1969?", ["It flew in 1995."], False),
+        ("Who paid the 1,000 pounds?", ["He paid one thousand pounds."], True),
+        ("Who paid one thousand pounds?", ["He paid £1,000."], True),
+        ("Who paid the 1,000 pounds?", ["He paid 2,000 pounds."], False),
         ("What does a ticket cost?", [""], True),
     ],
 )

@@ -15,6 +15,7 @@ from pipeline.bus.memory import MemoryBus
 from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
 from pipeline.memory.store import Kind, Moment
 from pipeline.qa.standing import Alert, Scored, Watch, stand
+from pipeline.qa.vectors import WordVectors
 from pipeline.qa.watching import Watcher
 from pipeline.timeline import MediaTime
 from services.memory.standing import MOST_CALLERS, WAITING, StandingQueries, read_standing
@@ -104,29 +105,56 @@ def test_what_cannot_be_kept_is_refused(query, how, message):
         stand(query, **how)
 
 
-class Receiver:
-    """A web server that answers with the statuses of its script, then with 200."""
+def test_what_is_said_again_and_what_is_wanted_are_embedded_once():
+    async def run() -> list[str]:
+        embedder = ScriptedEmbedder()
+        watcher = Watcher(embedder)
+        for query in ("tell me when a truck appears", "tell me when a white truck appears"):
+            watcher.add(Watch(stand(query)), lambda _: None)
+        for start in (0, 5, 9):
+            await watcher.take(shown("A white truck stands at the gate.", start))
+        return embedder.seen
 
-    def __init__(self, *script: int) -> None:
+    seen = asyncio.run(run())
+    # A word alone may be all that is wanted: then it is known as a word and as a whole.
+    assert max(seen.count(text) for text in seen) <= 2
+    assert seen.count("A white truck stands at the gate.") == 1
+
+
+def test_only_the_latest_words_are_remembered():
+    async def run() -> list[str]:
+        embedder = ScriptedEmbedder()
+        vectors = WordVectors(embedder, most=2)
+        for words in (["cat"], ["dog"], ["cat"], ["cow", "cow"], ["cat", "dog"]):
+            assert set(await vectors.of(words)) == set(words)
+        return embedder.seen
+
+    assert asyncio.run(run()) == ["cat", "dog", "cow", "dog"]
+
+
+class Receiver:
+    """A web server that answers with the statuses of its script, then with 200; `body` is what it sends from the headers on."""
+
+    def __init__(self, *script: int, body: bytes = b"Content-Length: 0\r\n\r\n") -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.enough = asyncio.Event()
-        self._script = list(script)
+        self._script, self._body = list(script), body
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head.splitlines()[1:] if line)}
         self.got.append((headers, await reader.readexactly(int(headers["content-length"]))))
         status = self._script.pop(0) if self._script else 200
-        writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"HTTP/1.1 {status} X\r\nConnection: close\r\n".encode() + self._body)
         await writer.drain()
         writer.close()
         if not self._script and status != 503:
             self.enough.set()
 
 
-def deliver(*script: int, alerts: int = 1) -> list[tuple[dict[str, str], bytes]]:
+def deliver(*script: int, alerts: int = 1, **answer: bytes) -> list[tuple[dict[str, str], bytes]]:
     async def run() -> list[tuple[dict[str, str], bytes]]:
-        receiver = Receiver(*script)
+        receiver = Receiver(*script, **answer)
         async with await asyncio.start_server(receiver.serve, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             webhook = Webhook(
@@ -140,7 +168,9 @@ def deliver(*script: int, alerts: int = 1) -> list[tuple[dict[str, str], bytes]]
             async with asyncio.timeout(20):
                 while len(receiver.got) < (len(script) or alerts):
                     receiver.enough.clear()
-                    await receiver.enough.wait()
+                    enough = asyncio.create_task(receiver.enough.wait())
+                    await asyncio.wait([enough, running], return_when=asyncio.FIRST_COMPLETED)
+                    assert not running.done(), running.exception()
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
         return receiver.got
@@ -176,6 +206,16 @@ def test_a_server_that_refuses_is_not_asked_again_and_one_that_stays_away_not_fo
     assert [headers["idempotency-key"] for headers, _ in got] == ["alert-0", "alert-1"]
     got = deliver(*[503] * ATTEMPTS, 200, alerts=2)
     assert [headers["idempotency-key"] for headers, _ in got] == ["alert-0"] * ATTEMPTS + ["alert-1"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nno gzip..", b"Content-Length: 99999999999\r\n\r\nmore than comes"],
+    ids=["broken", "cut"],
+)
+def test_of_what_a_server_answers_only_the_status_counts(body):
+    got = deliver(200, 200, alerts=2, body=body)
+    assert [headers["idempotency-key"] for headers, _ in got] == ["alert-0", "alert-1"]
 
 
 def test_queries_of_a_file_and_of_callers_hear_the_bus(tmp_path):

@@ -1,6 +1,6 @@
 """Fit the weights of `pipeline.qa.support` to a question set, and say how well an answerer does with them.
 
-    python -m pipeline.evaluation.calibrate tests/pipeline/questions.jsonl
+    python -m bench.qa.calibrate tests/pipeline/questions.jsonl
 
 Only written media of the set count, since their moments are known. Weights and rules are made with the parts "fit", "fresh"
 and "dev"; "held-out" is never fitted to.
