@@ -148,6 +148,24 @@ def test_a_sentence_is_told_while_it_is_written(server: ScriptedServer) -> None:
     assert last.text == "A ship leaves."
 
 
+def test_a_description_names_the_version_that_wrote_it(server: ScriptedServer) -> None:
+    hold = threading.Event()
+    server.script = [streamed("A ship.", hold=hold, revision="old"), streamed("A whale.", revision="new")]
+
+    async def at_once() -> list[Description]:
+        model = captioner(server)
+        first = model.tell(scene(1))
+        assert await anext(first) == "A ship."
+        hold.set()
+        others = [await model.describe(scene(at)) for at in (2, 3)]
+        *_, last = [part async for part in first]
+        await model.aclose()
+        assert isinstance(last, Description)
+        return [last, *others]
+
+    assert [(each.text, each.revision) for each in asyncio.run(at_once())] == [("A ship.", "old"), ("A whale.", "new"), ("A whale.", "new")]
+
+
 def test_many_keyframes_are_chosen_from(server: ScriptedServer) -> None:
     server.script = [streamed("A ship.")]
     shots = tuple(shot(at / 4, score=at / 200) for at in range(200))

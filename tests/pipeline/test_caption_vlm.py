@@ -536,10 +536,18 @@ def test_a_template_without_a_place_for_a_video_is_refused(checkpoint: Path, tmp
         asyncio.run(mute.describe(scene(1)))
 
 
-def test_a_wrong_normalisation_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stated", "match"),
+    [
+        ({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0, 0.5]}, "image_std"),
+        ({"max_pixels": "many"}, "max_pixels of the preprocessor are no numbers"),
+        ({"max_pixels": -1}, "max_pixels of the preprocessor is -1"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(checkpoint: Path, tmp_path: Path, stated: dict[str, Any], match: str) -> None:
     directory = shutil.copytree(checkpoint, tmp_path / "skewed")
-    (directory / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0, 0.5]}))
-    with pytest.raises(ModelMismatch, match="image_std"):
+    (directory / "preprocessor_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ModelMismatch, match=match):
         load("transformers", directory=directory)
 
 

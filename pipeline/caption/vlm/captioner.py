@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +47,11 @@ class VlmCaptioner:
 
         Scenes that wait are described together. Cancelling frees the scene's place at its next token.
         """
-        return replace(await asking.describe(scene, self._ask), revision=self._revision)
+        return await asking.describe(scene, self._ask)
 
-    async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+    def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
         """See `Telling`."""
-        async for each in asking.tell(scene, self._ask):
-            yield replace(each, revision=self._revision) if isinstance(each, Description) else each
+        return asking.tell(scene, self._ask)
 
     def look_ahead(self, shot: Shot) -> None:
         """See `Attentive`."""
@@ -94,6 +92,7 @@ class VlmCaptioner:
             confidence=round(math.exp(job.certainty / len(job.tokens)), 3) if job.tokens else None,
             cut_off=not job.stopped,
             remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+            revision=self._revision,
         )
 
     def _text(self, tokens: Sequence[int]) -> str:

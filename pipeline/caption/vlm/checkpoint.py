@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.caption.vlm.families import Family, Qwen3, Qwen25, Smol
+from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS
 from pipeline.errors import ModelMismatch, ModelMissing
 
 ARCHITECTURES = ("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration", "SmolVLMForConditionalGeneration")
@@ -43,7 +44,7 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: 
         raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
     if precision not in ("int8", "int4"):
         network = network.to(device)
-    return _family(architecture, network.eval(), tokenizer, _normalisation(directory)), tokenizer
+    return _family(architecture, network.eval(), tokenizer, _preprocessing(directory)), tokenizer
 
 
 def check(directory: Path) -> str:
@@ -128,26 +129,30 @@ def _quantised(precision: str, device: str) -> Mapping[str, Any]:
     return {"quantization_config": config, "device_map": {"": device}, "dtype": torch.bfloat16}
 
 
-def _family(architecture: str, network: Any, tokenizer: Any, normalisation: dict[str, tuple[float, ...]]) -> Family:
+def _family(architecture: str, network: Any, tokenizer: Any, stated: Mapping[str, Any]) -> Family:
     config = network.config
     if architecture == ARCHITECTURES[2]:
-        return Smol(network, normalisation)
+        return Smol(network, stated)
     pad, opening, closing = (
         str(tokenizer.convert_ids_to_tokens(token))
         for token in (config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
     )
-    return Qwen3(network, pad, opening, closing, normalisation) if architecture == ARCHITECTURES[1] else Qwen25(network, pad, normalisation)
+    return Qwen3(network, pad, opening, closing, stated) if architecture == ARCHITECTURES[1] else Qwen25(network, pad, stated)
 
 
-def _normalisation(directory: Path) -> dict[str, tuple[float, ...]]:
+def _preprocessing(directory: Path) -> Mapping[str, Any]:
+    """What the checkpoint says of the fields of `Preprocessing`."""
     stated = _json(directory / "preprocessor_config.json") or _json(directory / "video_preprocessor_config.json") or {}
     try:
         found = {key: tuple(map(float, stated[name])) for key, name in (("mean", "image_mean"), ("std", "image_std")) if stated.get(name)}
-    except (TypeError, ValueError) as error:
-        raise ModelMismatch(f"{directory}: image_mean and image_std of the preprocessor are no numbers: {error}") from error
+        most = min(MAX_FRAME_PIXELS, int(stated.get("max_pixels") or MAX_FRAME_PIXELS))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelMismatch(f"{directory}: image_mean, image_std and max_pixels of the preprocessor are no numbers: {error}") from error
+    if most < 1:
+        raise ModelMismatch(f"{directory}: max_pixels of the preprocessor is {most}, which leaves nothing of a picture")
     if any(len(values) != 3 for values in found.values()) or min(found.get("std", (1,))) <= 0:
         raise ModelMismatch(f"{directory}: image_mean and image_std of the preprocessor are three numbers each, the latter above 0")
-    return found
+    return {**found, "max_pixels": most}
 
 
 def _json(file: Path) -> dict[str, Any] | None:

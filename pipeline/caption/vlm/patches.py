@@ -31,6 +31,8 @@ class Preprocessing:
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
     """As the published checkpoints; `preprocessor_config.json` overrides them."""
+    max_pixels: int = MAX_FRAME_PIXELS
+    """The most pixels of a picture; a checkpoint that was trained on smaller ones says so."""
 
     @property
     def token(self) -> int:
