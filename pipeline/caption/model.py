@@ -122,6 +122,15 @@ class Telling(Protocol):
         ...
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """A captioner that holds on to something, such as a thread or connections."""
+
+    async def aclose(self) -> None:
+        """Let go of it; nothing is described any more."""
+        ...
+
+
 async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str | Description, None]:
     """What a captioner tells of a scene: as `Telling`, or the description alone."""
     if isinstance(captioner, Telling):
@@ -130,6 +139,12 @@ async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str 
                 yield each
     else:
         yield await captioner.describe(scene)
+
+
+async def aclose(captioner: object) -> None:
+    """Let a captioner go, if it is `Closing`."""
+    if isinstance(captioner, Closing):
+        await captioner.aclose()
 
 
 def load(

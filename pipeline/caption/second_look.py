@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from watchword.v1.scene_pb2 import KEYFRAME_REASON_TEXT
 
-from pipeline.caption.model import Captioner, Description, SceneView, Shot, telling
+from pipeline.caption.model import Captioner, Description, SceneView, Shot, aclose, telling
 from pipeline.caption.pictures import decode
 from pipeline.caption.tags import Classifier
 from pipeline.sample.detail import Features, Level, Thresholds, second_look
@@ -67,6 +67,10 @@ class SecondLook:
         async with aclosing(telling(self._captioner, thinned)) as told:
             async for each in told:
                 yield _renumbered(each, kept, of=len(scene.shots)) if isinstance(each, Description) else each
+
+    async def aclose(self) -> None:
+        """See `Closing`: of the captioner."""
+        await aclose(self._captioner)
 
     def _thinned(self, scene: SceneView) -> tuple[SceneView, tuple[int, ...]]:
         """The scene with what is kept of it, and the numbers of the shots that are kept."""

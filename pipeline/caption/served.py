@@ -62,7 +62,7 @@ class ServedCaptioner:
         self._knows_schema = True
 
     async def describe(self, scene: SceneView) -> Description:
-        """Describe a scene; raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch` where the server does not answer so."""
+        """Describe a scene; raises as `Server.post` where the server does not answer so."""
         return await asking.describe(scene, self._ask)
 
     def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
@@ -70,7 +70,7 @@ class ServedCaptioner:
         return asking.tell(scene, self._ask)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """See `Closing`: of the connections."""
         await self._server.aclose()
 
     async def _ask(self, scene: SceneView, say: Say | None) -> Written:

@@ -12,7 +12,7 @@ from PIL import Image
 from prometheus_client import REGISTRY
 from watchword.v1 import scene_pb2
 
-from pipeline.caption.model import Description, SceneView, Shot, telling
+from pipeline.caption.model import Description, SceneView, Shot, aclose, telling
 from pipeline.caption.second_look import SecondLook, load_features
 from pipeline.timeline import MediaTime
 
@@ -41,6 +41,15 @@ class Teller(Reciter):
     async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
         yield f"{len(scene.shots)} pictures"
         yield await self.describe(scene)
+
+
+class Holder(Reciter):
+    """Holds on to something."""
+
+    held = True
+
+    async def aclose(self) -> None:
+        self.held = False
 
 
 class Script:
@@ -111,6 +120,13 @@ def test_a_captioner_that_tells_nothing_still_describes() -> None:
         return [part async for part in telling(looking, shown)]
 
     assert asyncio.run(all_of()) == [asyncio.run(looking.describe(shown))]
+
+
+def test_the_captioner_is_closed_with_it() -> None:
+    holder = Holder()
+    asyncio.run(aclose(SecondLook(holder, Script())))
+    assert not holder.held
+    asyncio.run(aclose(SecondLook(Reciter(), Script())))
 
 
 def test_new_writing_is_never_left_out() -> None:

@@ -60,8 +60,8 @@ class VlmCaptioner:
             self._ahead.add(task)
             task.add_done_callback(self._ahead.discard)
 
-    def close(self) -> None:
-        """Take no more scenes; what waits is still described."""
+    async def aclose(self) -> None:
+        """See `Closing`; what waits is still described."""
         self._batcher.close()
 
     async def _encode_ahead(self, shot: Shot) -> None:
