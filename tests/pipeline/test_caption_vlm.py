@@ -556,13 +556,3 @@ def test_another_version_of_the_weights_has_another_revision(checkpoint: Path, t
     here, there = (describe(load_vlm(each, max_new_tokens=1), scene(1)).revision for each in (checkpoint, other))
     assert here != there
     assert describe(load_vlm(checkpoint, max_new_tokens=1), scene(1)).revision == here
-
-
-def test_quantised_weights_need_their_package(checkpoint: Path) -> None:
-    pytest.importorskip("torch")
-    from transformers.utils.import_utils import is_bitsandbytes_available
-
-    if is_bitsandbytes_available():
-        pytest.skip("bitsandbytes is here")
-    with pytest.raises(ModelMismatch, match="bitsandbytes, which is not installed"):
-        load_vlm(checkpoint, precision="int4")

@@ -99,14 +99,12 @@ class VlmCaptioner:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
 
-def load_vlm(
-    directory: Path, *, threads: int = 1, max_new_tokens: int = 96, precision: Precision = "auto", limits: Limits | None = None
-) -> VlmCaptioner:
+def load_vlm(directory: Path, *, max_new_tokens: int = 96, precision: Precision = "auto", limits: Limits | None = None) -> VlmCaptioner:
     """Load a checkpoint from a directory; nothing is fetched, no code of the checkpoint runs, only safetensors are read.
 
     `precision` is how weights are held: by default bfloat16 where the device computes in it, else float32. Raises `ModelMissing`
     where the directory or its config or weights are not there, and `ModelMismatch` where it holds another architecture or
     cannot be loaded.
     """
-    family, tokenizer = open_checkpoint(directory, precision=precision, threads=threads)
+    family, tokenizer = open_checkpoint(directory, precision=precision)
     return VlmCaptioner(directory.name, family, tokenizer, max_new_tokens=max_new_tokens, revision=revision_of(directory), limits=limits)

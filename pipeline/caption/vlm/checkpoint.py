@@ -11,11 +11,11 @@ from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS
 from pipeline.errors import ModelMismatch, ModelMissing
 
 ARCHITECTURES = ("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration", "SmolVLMForConditionalGeneration")
-Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+Precision = Literal["auto", "float32", "bfloat16"]
 _SAMPLE = 2**20
 
 
-def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: int = 1) -> tuple[Family, Any]:
+def open_checkpoint(directory: Path, *, precision: Precision = "auto") -> tuple[Family, Any]:
     """The network in its family, ready to describe, and the tokenizer.
 
     Raises `ModelMissing` where the directory or its config or weights are not there, and `ModelMismatch` where it holds
@@ -27,13 +27,13 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: 
     from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         loaded: Any = getattr(transformers, architecture).from_pretrained(
-            directory, use_safetensors=True, output_loading_info=True, **_weights(precision, device), **local
+            directory, use_safetensors=True, output_loading_info=True, dtype=_dtype(precision, device), **local
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **local)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -42,9 +42,7 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: 
     if told["missing_keys"]:
         # The library would fill them with noise.
         raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
-    if precision not in ("int8", "int4"):
-        network = network.to(device)
-    return _family(architecture, network.eval(), tokenizer, _preprocessing(directory)), tokenizer
+    return _family(architecture, network.to(device).eval(), tokenizer, _preprocessing(directory)), tokenizer
 
 
 def check(directory: Path) -> str:
@@ -99,34 +97,14 @@ def _require_whole(file: Path) -> None:
         raise ModelMismatch(f"{file} is cut off: {size:,} of {8 + length + max(ends):,} bytes are there; copy it again")
 
 
-def _weights(precision: Precision, device: str) -> Mapping[str, Any]:
-    """How the weights are to be held: bfloat16 where the device computes in it, else float32, or quantised."""
+def _dtype(precision: Precision, device: str) -> Any:
+    """How the weights are to be held: where nothing is asked for, bfloat16 where the device computes in it, else float32."""
     import torch
 
-    if precision in ("int8", "int4"):
-        return _quantised(precision, device)
     if precision == "auto":
         fit = device == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
-        return {"dtype": torch.bfloat16 if fit else torch.float32}
-    return {"dtype": getattr(torch, precision)}
-
-
-def _quantised(precision: str, device: str) -> Mapping[str, Any]:
-    """Weights in 8 or 4 bits through bitsandbytes; the vision tower stays as it is."""
-    import torch
-    from transformers import BitsAndBytesConfig
-    from transformers.utils.import_utils import is_bitsandbytes_available
-
-    if not is_bitsandbytes_available():
-        raise ModelMismatch(f"weights in {precision} need the package bitsandbytes, which is not installed; install it, or use bfloat16")
-    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_8bit=precision == "int8",
-        load_in_4bit=precision == "int4",
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["visual", "vision_model", "connector", "lm_head"],
-    )
-    return {"quantization_config": config, "device_map": {"": device}, "dtype": torch.bfloat16}
+        return torch.bfloat16 if fit else torch.float32
+    return getattr(torch, precision)
 
 
 def _family(architecture: str, network: Any, tokenizer: Any, stated: Mapping[str, Any]) -> Family:
