@@ -111,7 +111,7 @@ class Settings:
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags", "transformers" or "served"."""
     captioner_model: str = ""
-    """WATCHWORD_CAPTIONER_MODEL: the checkpoint directory of the transformers captioner, or URL#NAME of a served model."""
+    """WATCHWORD_CAPTIONER_MODEL: a checkpoint directory or a catalog model's name, or URL#NAME of a served model."""
     captioner_key: str = ""
     """WATCHWORD_CAPTIONER_KEY: the key that such a server wants."""
     refiner: str = ""
