@@ -105,7 +105,7 @@ class Qwen25:
         vision = network.config.vision_config
         self.network = network
         # Each keyframe fills its temporal patch by itself, so the patch need not be filled: the weights are added up instead.
-        self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, 1, **stated)
+        self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, **stated)
         _fold_time(network.model.visual)
         self._pad = pad
         self._rate = float(getattr(vision, "tokens_per_second", 1))
@@ -140,14 +140,14 @@ class Qwen25:
     def _encode(self, pictures: Sequence[Image.Image], max_pixels: int) -> list[Features]:
         import torch
 
-        cut = [patchify([picture], self.preprocessing, max_pixels=max_pixels) for picture in pictures]
+        cut = [patchify(picture, self.preprocessing, max_pixels=max_pixels) for picture in pictures]
         pixels = torch.from_numpy(np.concatenate([rows for rows, _ in cut])).to(self.network.device, self.network.dtype)
-        grids = torch.tensor([grid for _, grid in cut], device=self.network.device)
+        grids = torch.tensor([(1, *grid) for _, grid in cut], device=self.network.device)
         told = self.network.model.get_video_features(pixels, grids, return_dict=True)
         merge = self.preprocessing.merge
         return [
             Features(tokens, rows // merge, columns // merge, tuple(level[number] for level in getattr(told, "deepstack_features", ())))
-            for number, (tokens, (_, (_, rows, columns))) in enumerate(zip(told.pooler_output, cut, strict=True))
+            for number, (tokens, (_, (rows, columns))) in enumerate(zip(told.pooler_output, cut, strict=True))
         ]
 
     def video(self, times: Sequence[MediaTime]) -> list[Part]:
@@ -218,7 +218,7 @@ class Smol:
         self.network = network
         self._side = int(config.vision_config.image_size)
         self._rows: int = self._side // int(config.vision_config.patch_size) // int(config.scale_factor)
-        self._how = Preprocessing(config.vision_config.patch_size, config.scale_factor, 1, **{"mean": HALF, "std": HALF, **stated})
+        self._how = Preprocessing(config.vision_config.patch_size, config.scale_factor, **{"mean": HALF, "std": HALF, **stated})
 
     @property
     def placeholder(self) -> str:
