@@ -172,9 +172,9 @@ def measure(directory: Path, rounds: int, keyframes: int) -> dict[str, list[floa
             found.setdefault(name, []).append(timed(work))
 
         note("pictures to patches, plain", lambda: plain.preprocess(pictures))
-        note("pictures to patches, ours", lambda: [patchify([each], how) for each in pictures])
+        note("pictures to patches, ours", lambda: [patchify(each, how) for each in pictures])
         note("JPEG to patches, plain", lambda: plain.preprocess(opened(scene)))
-        note("JPEG to patches, ours", lambda: [patchify([each], how) for each in opened(scene)])
+        note("JPEG to patches, ours", lambda: [patchify(each, how) for each in opened(scene)])
         note("first token, plain", lambda: plain.first_token(scene))
         worker.features.clear()
         worker.prefixes.clear()

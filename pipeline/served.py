@@ -10,11 +10,11 @@ import random
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
+from pipeline.errors import ModelMismatch, Overloaded, ServiceUnavailable, SettingInvalid
 
 RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 MOST_BYTES = 5_000_000
@@ -64,10 +64,10 @@ class Patience:
     timeout_s: float = 30.0
     """To connect, and between two signs of life."""
     whole_s: float = 120.0
-    """For a whole answer, retries included."""
+    """For a whole answer, retries included; and, before that, to wait for one of the places."""
     attempts: int = 1
     together: int = 64
-    """Requests under way at once; more wait here."""
+    """Requests under way at once; more wait for a place."""
 
 
 class Server:
@@ -96,7 +96,7 @@ class Server:
         self._places = asyncio.Semaphore(self._patience.together)
 
     async def post(self, path: str, body: Mapping[str, object]) -> Event:
-        """The server's answer; raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch`."""
+        """The server's answer; raises `ServiceUnavailable`, `Overloaded`, `SettingInvalid` or `ModelMismatch`."""
 
         async def once() -> Event:
             content = bytearray()
@@ -133,18 +133,21 @@ class Server:
         It is asked once: what was passed on cannot be taken back.
         """
         self._require_rested()
+        async with self._place(), aclosing(self._words(body)) as words:
+            async for piece in words:
+                yield piece
+
+    async def _words(self, body: Mapping[str, object]) -> AsyncGenerator[str, None]:
         begun, answered, spoke = self._clock(), False, False
         try:
-            async with self._places_of_loop(), aclosing(events(self._sent("chat/completions", {**body, "stream": True}))) as told:
+            async with aclosing(events(self._sent("chat/completions", {**body, "stream": True}))) as told:
                 async for line in told:
                     spoke = True
                     if line == "[DONE]":
                         answered = True
                         return
                     if self._clock() - begun > self._patience.whole_s:
-                        raise ServiceUnavailable(
-                            f"{self.url}: no whole answer within {self._patience.whole_s:g} s; is the server too slow?"
-                        )
+                        raise self._too_slow()
                     piece = self._piece(self._object(line.encode()))
                     if piece:
                         yield piece
@@ -184,8 +187,13 @@ class Server:
         """What an attempt gives, after as many as it takes and are allowed."""
         self._require_rested()
         self._retries = min(SPARE_RETRIES, self._retries + RETRY_SHARE)
+        async with self._place():
+            return await self._timed(once)
+
+    async def _timed(self, once: Callable[[], Awaitable[Value]]) -> Value:
+        """What the attempts give within the time for a whole answer; what becomes of them is noted."""
         try:
-            async with asyncio.timeout(self._patience.whole_s), self._places_of_loop():
+            async with asyncio.timeout(self._patience.whole_s):
                 value = await self._attempts(once)
         except TimeoutError:
             self._note(answered=False)
@@ -259,9 +267,21 @@ class Server:
         if self._breaker is not None:
             self._breaker.note(answered=answered, now=self._clock())
 
-    def _places_of_loop(self) -> asyncio.Semaphore:
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the places; raises `Overloaded` where none becomes free, which is not the server's failure."""
         self._connections()
-        return self._places
+        places = self._places
+        try:
+            async with asyncio.timeout(self._patience.whole_s):
+                await places.acquire()
+        except TimeoutError:
+            waited = f"no place among {self._patience.together} requests within {self._patience.whole_s:g} s"
+            raise Overloaded(f"{self.url}: {waited}; too much is asked at once") from None
+        try:
+            yield
+        finally:
+            places.release()
 
     def _connections(self) -> Any:
         """The client of the running loop; another loop's connections cannot be used."""
@@ -289,6 +309,12 @@ class _Again(Exception):
     def __init__(self, what: str, after: float | None = None) -> None:
         super().__init__(what)
         self.after = after
+
+
+def address(text: str) -> tuple[str, str]:
+    """The URL of a server and its name of a model, of URL#NAME; the name is empty where none is given."""
+    url, _, name = text.partition("#")
+    return url, name
 
 
 def checked(url: str, *, what: str) -> str:

@@ -17,6 +17,7 @@ from pipeline.memory.retention import Rule
 from pipeline.safety.judges import MODELS
 from pipeline.sample import options as sampling
 from pipeline.sample.options import DEFAULTS
+from pipeline.served import address
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
@@ -110,7 +111,7 @@ class Settings:
     captioner: str = "tags"
     """WATCHWORD_CAPTIONER: "tags", "transformers" or "served"."""
     captioner_model: str = ""
-    """WATCHWORD_CAPTIONER_MODEL: the checkpoint directory of the transformers captioner, or URL#NAME of a served model."""
+    """WATCHWORD_CAPTIONER_MODEL: a checkpoint directory or a catalog model's name, or URL#NAME of a served model."""
     captioner_key: str = ""
     """WATCHWORD_CAPTIONER_KEY: the key that such a server wants."""
     refiner: str = ""
@@ -279,7 +280,7 @@ def _model(text: str) -> str:
 
 
 def _served(text: str) -> str:
-    url, _, name = text.partition("#")
+    url, name = address(text)
     if not url.startswith(("http://", "https://")) or not name:
         raise ValueError("URL#NAME of a model behind a server is needed")
     return text
@@ -294,7 +295,7 @@ def _captioner_problems(name: str, adapter: str, model: str) -> list[str]:
 
 
 def _captioner_model(text: str) -> str:
-    if "://" in text and not text.partition("#")[2]:
+    if "://" in text and not address(text)[1]:
         raise ValueError("a server's model is named as URL#NAME")
     return text
 

@@ -28,13 +28,13 @@ def of_json(body: object, status: int = 200) -> Reply:
     return Reply(status, [json.dumps(body).encode()], {"Content-Type": "application/json"})
 
 
-def streamed(*texts: str, finish: str = "stop", done: bool = True, size: int = 0, **kwargs: Any) -> Reply:
+def streamed(*texts: str, finish: str = "stop", done: bool = True, size: int = 0, revision: str = "fp_7", **kwargs: Any) -> Reply:
     """A chat completion as server-sent events, one for each text, in pieces of `size` bytes or one for each event."""
     chunks: list[dict[str, Any]] = [{"delta": {"role": "assistant"}, "index": 0}]
     chunks += [{"delta": {"content": text}, "index": 0} for text in texts]
     chunks.append({"delta": {}, "index": 0, "finish_reason": finish})
-    events = [{"object": "chat.completion.chunk", "model": "eye", "system_fingerprint": "fp_7", "choices": [chunk]} for chunk in chunks]
-    events.append({"object": "chat.completion.chunk", "model": "eye", "system_fingerprint": "fp_7", "choices": [], "usage": {}})
+    events = [{"object": "chat.completion.chunk", "model": "eye", "system_fingerprint": revision, "choices": [chunk]} for chunk in chunks]
+    events.append({"object": "chat.completion.chunk", "model": "eye", "system_fingerprint": revision, "choices": [], "usage": {}})
     lines = [
         b": keep-alive\n\n",
         *(f"data: {json.dumps(event)}\n\n".encode() for event in events),

@@ -64,8 +64,6 @@ def cover(shape: str, x: float, y: float, radius: float) -> NDArray[np.float32]:
         down = np.abs(down)
         arms = np.minimum(0.34 * radius - across, radius - down), np.minimum(radius - across, 0.34 * radius - down)
         inside = np.maximum(*arms)
-    elif shape == "diamond":
-        inside = (1.1 * radius - across - np.abs(down)) / 1.41
     else:
         raise ValueError(f"no shape is called {shape!r}")
     covered: NDArray[np.float32] = np.clip(inside + np.float32(0.5), 0, 1)
@@ -124,7 +122,7 @@ def label(scene: Scene) -> Labels:
     labels = Labels(
         np.zeros(count, np.int64),
         np.zeros(count, np.int64),
-        *(np.full(count, UNKNOWN, np.int64),),
+        np.full(count, UNKNOWN, np.int64),
         np.full((count, 2), np.nan, np.float32),
         np.repeat(np.array(scene.times).astype(np.int64), GRID * GRID),
         *(np.full(count, UNKNOWN, np.int64) for _ in range(3)),

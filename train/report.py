@@ -17,6 +17,10 @@ SHOWN = {
     "within 1 s": "time, within 1 s",
     "caption": "whole caption",
 }
+BARS = ("colour", "shape", "direction", "speed", "order", "second", "caption")
+"""What a picture has room for."""
+CHANCE = {"direction": 1 / 4, "speed": 1 / 2}
+"""Shares that guessing gives."""
 COLOURS = ("#2a6f97", "#e09f3e", "#9e2a2b", "#7d8597", "#5b8e7d")
 
 
@@ -37,7 +41,7 @@ def _cell(tallies: Sequence[Tally], name: str) -> str:
     return f"{mean(shares):.3f}{spread}"
 
 
-def bars(columns: Mapping[str, Sequence[Tally]], names: Sequence[str], *, chance: Mapping[str, float]) -> str:
+def bars(columns: Mapping[str, Sequence[Tally]], names: Sequence[str] = BARS, *, chance: Mapping[str, float] = CHANCE) -> str:
     """An SVG of grouped bars: a group for each attribute, a bar for each column, a dash where guessing would be."""
     width, height, left, top = 900, 330, 50, 50
     group = (width - left - 20) / len(names)

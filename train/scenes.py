@@ -95,7 +95,6 @@ class Scene:
 class Question:
     """Something to be asked of a clip."""
 
-    about: str
     asked: str
     answer: str
 
@@ -125,18 +124,16 @@ def questions(scene: Scene) -> list[Question]:
         thing = event.thing
         if event.motion:
             name = thing.named("the")
-            asked.append(Question("direction", f"Which way does {name} move?", f"It moves {event.motion.direction}."))
-            asked.append(Question("speed", f"How fast does {name} move?", f"It moves {event.motion.speed}."))
+            asked.append(Question(f"Which way does {name} move?", f"It moves {event.motion.direction}."))
+            asked.append(Question(f"How fast does {name} move?", f"It moves {event.motion.speed}."))
         elif thing.word:
-            asked.append(Question("word", "Which word is shown?", f"The word {thing.word}."))
+            asked.append(Question("Which word is shown?", f"The word {thing.word}."))
         else:
-            asked.append(
-                Question("count", f"How many {thing.colour} {plural(thing.shape)} are there?", f"{NUMBERS[thing.count].capitalize()}.")
-            )
+            asked.append(Question(f"How many {thing.colour} {plural(thing.shape)} are there?", f"{NUMBERS[thing.count].capitalize()}."))
     if scene.second is not None:
         first, then = scene.events
-        asked.append(Question("order", "What is seen first?", f"{_capital(first.thing.named())}."))
-        asked.append(Question("time", f"When does the second thing, {then.thing.named()}, appear?", f"{_capital(after(scene.second))}."))
+        asked.append(Question("What is seen first?", f"{_capital(first.thing.named())}."))
+        asked.append(Question(f"When does the second thing, {then.thing.named()}, appear?", f"{_capital(after(scene.second))}."))
     return asked
 
 

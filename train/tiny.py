@@ -1,4 +1,4 @@
-"""Trains Watchword-Tiny, and measures it: `python -m train.tiny train DIRECTORY`, `python -m train.tiny measure DIRECTORY`."""
+"""Trains Watchword-Tiny, measures it, and puts what was measured into a table and bars: `python -m train.tiny train|measure|report`."""
 
 import argparse
 import asyncio
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
+from train.report import Tally, bars, table
 from train.scenes import Scene
 from train.trainer import Recipe
 
@@ -30,11 +31,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measure.add_argument("--clips", type=int, default=300)
     measure.add_argument("--clock", choices=CLOCKS, default="time", help="where the times that the model is given come from")
     measure.add_argument("--combinations", action="store_true", help="colours and shapes that training never shows together")
+    report = commands.add_parser("report", help="print what was measured as a table in Markdown; with --svg, draw it too")
+    report.add_argument("columns", nargs="+", type=_column, metavar="NAME=FILE", help="JSON of `measure`; files of one name are seeds")
+    report.add_argument("--svg", type=Path, help="the file to draw bars in")
     options = parser.parse_args(arguments)
     if options.command == "train":
         _train(options)
+    elif options.command == "report":
+        _report(options.columns, options.svg)
     else:
         print(json.dumps(measured(options.directory, held_out(options.clips, combinations=options.combinations), options.clock)))
+
+
+def _column(text: str) -> tuple[str, Tally]:
+    name, _, path = text.partition("=")
+    try:
+        return name, json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=FILE with JSON of `measure` ({error})") from error
+
+
+def _report(told: Sequence[tuple[str, Tally]], svg: Path | None) -> None:
+    columns: dict[str, list[Tally]] = {}
+    for name, tally_of in told:
+        columns.setdefault(name, []).append(tally_of)
+    print(table(columns))
+    if svg is not None:
+        svg.write_text(bars(columns), "utf-8")
 
 
 def _train(options: argparse.Namespace) -> None:

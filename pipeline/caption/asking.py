@@ -27,6 +27,8 @@ class Written:
     cut_off: bool = False
     """Whether it would have gone on."""
     remark: str = ""
+    revision: str = ""
+    """Which version of the model wrote it, where one is known."""
 
 
 Say = Callable[[str], None]
@@ -84,7 +86,7 @@ async def tell(scene: SceneView, ask: Ask) -> AsyncGenerator[str | Description, 
 
 def _nothing(remark: str, written: Written) -> Description:
     CAPTION_REPLIES.labels("empty").inc()
-    return Description("", used=written.used, remark=remark, prompt=PROMPT_VERSION)
+    return Description("", used=written.used, revision=written.revision, remark=remark, prompt=PROMPT_VERSION)
 
 
 def _description(scene: SceneView, written: Written) -> Description:
@@ -103,6 +105,7 @@ def _description(scene: SceneView, written: Written) -> Description:
         camera=reply.camera,
         confidence=written.confidence if reply.confidence is None else reply.confidence,
         used=written.used,
+        revision=written.revision,
         prompt=PROMPT_VERSION,
         remark="; ".join(remark for remark in remarks if remark),
     )

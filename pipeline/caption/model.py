@@ -80,8 +80,6 @@ class Description:
     """The numbers of the shots that were looked at; `None` means all."""
     revision: str = ""
     """Which version of the model described it, where one is known."""
-    adapter: str = ""
-    """The adapter that was switched on in the model; empty for none."""
     prompt: str = ""
     """The version of the words it was asked with; empty where it is not asked in words."""
     remark: str = ""
@@ -122,6 +120,15 @@ class Telling(Protocol):
         ...
 
 
+@runtime_checkable
+class Closing(Protocol):
+    """A captioner that holds on to something, such as a thread or connections."""
+
+    async def aclose(self) -> None:
+        """Let go of it; nothing is described any more."""
+        ...
+
+
 async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str | Description, None]:
     """What a captioner tells of a scene: as `Telling`, or the description alone."""
     if isinstance(captioner, Telling):
@@ -132,6 +139,12 @@ async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str 
         yield await captioner.describe(scene)
 
 
+async def aclose(captioner: object) -> None:
+    """Let a captioner go, if it is `Closing`."""
+    if isinstance(captioner, Closing):
+        await captioner.aclose()
+
+
 def load(
     adapter: str = "tags",
     *,
@@ -139,7 +152,6 @@ def load(
     url: str = "",
     model: str = "",
     key: str = "",
-    threads: int = 1,
     max_new_tokens: int = 96,
 ) -> Captioner:
     """Load a captioner, which takes seconds.
@@ -147,20 +159,19 @@ def load(
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
     of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
     OpenAI's chat API and its name of the `model`, and shows it the `key`. A model writes at most `max_new_tokens` tokens for
-    a sentence. `threads` is how many threads one inference uses. Raises `ModelMissing`, `ModelMismatch`, or
-    `SettingInvalid` for what cannot be meant.
+    a sentence. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
     """
     if adapter == "tags":
         from pipeline.caption.tags import load_tags
         from pipeline.models import locate
 
-        return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"), threads=threads)
+        return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"))
     if adapter == "transformers":
         from pipeline.caption.vlm import load_vlm
 
         if directory is None:
             raise SettingInvalid('the captioner "transformers" needs the directory of a checkpoint; none was given')
-        return load_vlm(_checkpoint(directory), threads=threads, max_new_tokens=max_new_tokens)
+        return load_vlm(_checkpoint(directory), max_new_tokens=max_new_tokens)
     if adapter == "served":
         from pipeline.caption.served import ServedCaptioner
 

@@ -52,7 +52,7 @@ Piece = Text | Video
 class Placed:
     """Where the tokens of some pieces are, and where the next token is."""
 
-    ids: NDArray[np.int64] | NDArray[np.float64]
+    ids: NDArray[np.int64]
     """[4, 1, tokens]: row 0 counts the tokens, rows 1 to 3 are the temporal, height and width ids."""
     next: int
     """The three ids of a token of text behind; a written token has these, and each further one by one more."""
@@ -63,23 +63,21 @@ class Placed:
         return int(self.ids.shape[2])
 
 
-def place(pieces: Sequence[Piece], *, tokens_per_second: float, start: int = 0, behind: int = 0, fractions: bool = False) -> Placed:
+def place(pieces: Sequence[Piece], *, tokens_per_second: float, start: int = 0, behind: int = 0) -> Placed:
     """Place text and videos one behind the other, as Qwen2.5-VL does; with videos of one frame each, as Qwen3-VL does.
 
     In text the three ids are equal and go up by one. In a video they are the video's first id plus the temporal id, the row, and the
     column of the token. What comes behind starts at the largest id so far plus one. Where a cache is continued, `start` is the first id
-    and `behind` the number of tokens that are in it. With `fractions` temporal ids are not rounded down, which only a model
-    that was trained so understands.
+    and `behind` the number of tokens that are in it.
     """
-    parts: list[NDArray[np.float64]] = [np.zeros((3, 0))]
+    parts: list[NDArray[np.int64]] = [np.zeros((3, 0), np.int64)]
     latest = start
     for piece in pieces:
-        ids = _text(piece.tokens) if isinstance(piece, Text) else _video(piece.frames, tokens_per_second, fractions)
+        ids = _text(piece.tokens) if isinstance(piece, Text) else _video(piece.frames, tokens_per_second)
         parts.append(latest + ids)
-        latest = int(np.floor(parts[-1].max(initial=latest - 1))) + 1
+        latest = int(parts[-1].max(initial=latest - 1)) + 1
     three = np.concatenate(parts, axis=1)
-    placed = np.concatenate([behind + np.arange(three.shape[1])[None], three])[:, None]
-    return Placed(placed if fractions else placed.astype(np.int64), latest)
+    return Placed(np.concatenate([behind + np.arange(three.shape[1])[None], three])[:, None], latest)
 
 
 def position_ids(
@@ -87,27 +85,7 @@ def position_ids(
 ) -> NDArray[np.int64]:
     """Position ids [4, 1, before + len(times) * rows * columns + after] of text, a video of equal frames, and text; see `place`."""
     video = Video(tuple(Frame(time, rows, columns) for time in times))
-    return place([Text(before), video, Text(after)], tokens_per_second=tokens_per_second).ids.astype(np.int64)
-
-
-def temporal_ids(times: Sequence[MediaTime], tokens_per_second: float) -> list[int]:
-    """floor((time - first time) * tokens_per_second), exactly. Times closer than a token share an id, and so do equal ones."""
-    return [int(each // 1) for each in _steps(times, tokens_per_second)]
-
-
-def patch_times(times: Sequence[MediaTime], per_patch: int) -> list[MediaTime]:
-    """The times of the temporal patches that frames of these times make: each is its first frame's, as Qwen2.5-VL counts.
-
-    The last patch may be filled by repeating its last frame.
-    """
-    return list(times[::per_patch])
-
-
-def middle_times(times: Sequence[MediaTime], per_patch: int) -> list[MediaTime]:
-    """The times of the temporal patches as Qwen3-VL tells them: halfway from a patch's first frame to its last."""
-    firsts = times[::per_patch]
-    lasts = [times[min(index + per_patch, len(times)) - 1] for index in range(0, len(times), per_patch)]
-    return [MediaTime((first.nanos + last.nanos) // 2) for first, last in zip(firsts, lasts, strict=True)]
+    return place([Text(before), video, Text(after)], tokens_per_second=tokens_per_second).ids
 
 
 def in_order(times: Sequence[MediaTime]) -> list[int]:
@@ -138,20 +116,18 @@ def clock_times(times: Sequence[MediaTime]) -> list[str]:
     return texts
 
 
-def _steps(times: Sequence[MediaTime], tokens_per_second: float) -> list[Fraction]:
-    """Times since the first in temporal ids, exactly."""
-    return [Fraction((time - times[0]).nanos, NANOS) * Fraction(tokens_per_second) for time in times]
+def _text(tokens: int) -> NDArray[np.int64]:
+    return np.tile(np.arange(tokens), (3, 1))
 
 
-def _text(tokens: int) -> NDArray[np.float64]:
-    return np.tile(np.arange(tokens, dtype=np.float64), (3, 1))
+def _video(frames: Sequence[Frame], tokens_per_second: float) -> NDArray[np.int64]:
+    """The ids [3, tokens] of a video's tokens, from 0 on.
 
-
-def _video(frames: Sequence[Frame], tokens_per_second: float, fractions: bool) -> NDArray[np.float64]:
-    """The ids [3, tokens] of a video's tokens, from 0 on."""
-    parts: list[NDArray[np.float64]] = [np.zeros((3, 0))]
-    for frame, step in zip(frames, _steps([frame.time for frame in frames], tokens_per_second), strict=True):
+    The temporal id is floor((time - first time) * tokens_per_second), exactly. Times closer than a token share one, and so do equal ones.
+    """
+    parts: list[NDArray[np.int64]] = [np.zeros((3, 0), np.int64)]
+    for frame in frames:
+        since = Fraction((frame.time - frames[0].time).nanos, NANOS)
         rows, columns = np.divmod(np.arange(frame.rows * frame.columns), frame.columns)
-        temporal = np.full(len(rows), float(step) if fractions else step // 1)
-        parts.append(np.stack([temporal.astype(np.float64), rows, columns]))
+        parts.append(np.stack([np.full(len(rows), since * Fraction(tokens_per_second) // 1, np.int64), rows, columns]))
     return np.concatenate(parts, axis=1)

@@ -219,9 +219,7 @@ def _closed(text: str) -> str:
     """What was cut off, closed: an open string, then all brackets that are open; a key or comma without a value goes."""
     _, stack, in_string = _open(text)
     text = text + '"' if in_string else text
-    text = (
-        re.sub(r'(?:,\s*(?:"[^"]*"\s*:?\s*)?|(?<=\{)\s*"[^"]*"\s*:?\s*)$', "", text) if stack and stack[-1] == "}" else text.rstrip(", \n")
-    )
+    text = _HALF_PAIR.sub("", text) if stack and stack[-1] == "}" else text.rstrip(", \n")
     return text + "".join(reversed(stack))
 
 

@@ -7,14 +7,15 @@ the size each way, which is a quarter of the tokens of a model that takes pictur
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from watchword.v1.scene_pb2 import KEYFRAME_REASON_TEXT
 
-from pipeline.caption.model import Captioner, Description, SceneView, Shot
+from pipeline.caption.model import Captioner, Description, SceneView, Shot, aclose, telling
 from pipeline.caption.pictures import decode
 from pipeline.caption.tags import Classifier
 from pipeline.sample.detail import Features, Level, Thresholds, second_look
@@ -55,9 +56,21 @@ class SecondLook:
     async def describe(self, scene: SceneView) -> Description:
         """See `Captioner.describe`."""
         thinned, kept = await asyncio.to_thread(self._thinned, scene)
-        description = await self._captioner.describe(thinned)
-        used = kept if description.used is None else tuple(kept[number] for number in description.used)
-        return replace(description, used=used if len(used) < len(scene.shots) else description.used)
+        return _renumbered(await self._captioner.describe(thinned), kept, of=len(scene.shots))
+
+    async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+        """See `Telling`; a captioner that tells nothing before its description still describes.
+
+        `Attentive` is not passed on: which pictures are shown, and how large, is known only when the scene is complete.
+        """
+        thinned, kept = await asyncio.to_thread(self._thinned, scene)
+        async with aclosing(telling(self._captioner, thinned)) as told:
+            async for each in told:
+                yield _renumbered(each, kept, of=len(scene.shots)) if isinstance(each, Description) else each
+
+    async def aclose(self) -> None:
+        """See `Closing`: of the captioner."""
+        await aclose(self._captioner)
 
     def _thinned(self, scene: SceneView) -> tuple[SceneView, tuple[int, ...]]:
         """The scene with what is kept of it, and the numbers of the shots that are kept."""
@@ -90,6 +103,12 @@ def _at(level: Level, shot: Shot) -> Shot:
     file = io.BytesIO()
     picture.resize((max(picture.width // 2, 1), max(picture.height // 2, 1))).save(file, "JPEG", quality=_QUALITY)
     return replace(shot, jpeg=file.getvalue())
+
+
+def _renumbered(description: Description, kept: tuple[int, ...], *, of: int) -> Description:
+    """The description of what was kept as one of the whole scene, which has so many shots."""
+    used = kept if description.used is None else tuple(kept[number] for number in description.used)
+    return replace(description, used=used if len(used) < of else description.used)
 
 
 def load_features() -> ClassifierFeatures:

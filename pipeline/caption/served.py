@@ -6,7 +6,7 @@ that is given a video would count frames evenly. A structured reply is asked for
 
 import base64
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -60,19 +60,17 @@ class ServedCaptioner:
         self._server = Server(url, what="captioner", key=key, patience=patience, breaker=breaker or Breaker())
         self._max_new_tokens, self._max_shots = max_new_tokens, max_shots
         self._knows_schema = True
-        self._revision = ""
 
     async def describe(self, scene: SceneView) -> Description:
-        """Describe a scene; raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch` where the server does not answer so."""
-        return replace(await asking.describe(scene, self._ask), revision=self._revision)
+        """Describe a scene; raises as `Server.post` where the server does not answer so."""
+        return await asking.describe(scene, self._ask)
 
-    async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+    def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
         """See `Telling`."""
-        async for each in asking.tell(scene, self._ask):
-            yield replace(each, revision=self._revision) if isinstance(each, Description) else each
+        return asking.tell(scene, self._ask)
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """See `Closing`: of the connections."""
         await self._server.aclose()
 
     async def _ask(self, scene: SceneView, say: Say | None) -> Written:
@@ -80,13 +78,13 @@ class ServedCaptioner:
         chosen = choose([_Numbered(number, scene.shots[number].score) for number in ordered], self._max_shots)
         used = tuple(each.number for each in chosen)
         answer = await self._answered(self._request(scene, used), say)
-        self._revision = answer.revision
         left_out = len(scene.shots) - len(used)
         return Written(
             "".join(answer.parts),
             used=used if left_out else None,
             cut_off=answer.cut_off,
             remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+            revision=answer.revision,
         )
 
     def _request(self, scene: SceneView, used: tuple[int, ...]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a stream's descriptions are asked to be, and the words in which a model is asked for it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ PROMPT_VERSION = "1"
 """Changes with the wording below; a caption names it, so that descriptions can be told apart by how they were asked for."""
 LONGEST_PROMPT = 2_000
 MOST_FORBIDDEN = 100
+LONGEST_FORBIDDEN = 100
 MOST_WORDS = 400
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+"""A BCP 47 tag as far as it matters here (RFC 5646, section 2.1)."""
 
 QUESTION = "These are keyframes of one scene of a video, in order. Describe in one or two sentences what is shown and what happens."
 _GROUNDS = (
@@ -38,20 +42,24 @@ class Style:
     voice: str = ""
     """In what voice, such as "calm and factual, as in a museum guide"."""
     language: str = ""
-    """BCP 47 language of the descriptions."""
+    """BCP 47 language of the descriptions, with a region or script where that matters, as in "pt-BR"."""
     words: int = 0
     """How many words a sentence may have at most; 0 for no limit. What is longer is cut."""
     forbidden: tuple[str, ...] = ()
     """Words and phrases that do not appear; where a model writes one all the same, it is left out."""
 
     def __post_init__(self) -> None:
-        """Raises `SettingInvalid` for what is too much."""
+        """Raises `SettingInvalid` for what is too much, or is no language."""
         if not 0 <= self.words <= MOST_WORDS:
             raise SettingInvalid(f"a description may have 1 to {MOST_WORDS} words, or 0 for no limit, not {self.words}")
         if len(self.prompt) + len(self.voice) > LONGEST_PROMPT:
             raise SettingInvalid(f"what a captioner is told may have {LONGEST_PROMPT:,} characters, prompt and voice together")
         if len(self.forbidden) > MOST_FORBIDDEN or not all(word.strip() for word in self.forbidden):
             raise SettingInvalid(f"at most {MOST_FORBIDDEN} words can be forbidden, none of them empty")
+        if any(len(word) > LONGEST_FORBIDDEN for word in self.forbidden):
+            raise SettingInvalid(f"forbidden words may have at most {LONGEST_FORBIDDEN} characters each")
+        if self.language and not _LANGUAGE.fullmatch(self.language):
+            raise SettingInvalid(f'{self.language[:40]!r} is no BCP 47 language such as "de" or "pt-BR"')
 
     @property
     def plain(self) -> bool:

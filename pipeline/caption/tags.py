@@ -136,7 +136,7 @@ class Classifier:
 class Reader:
     """PP-OCRv6 on pictures as they come: at 448 pixels it reads letters 8 pixels high, so nothing is enlarged."""
 
-    def __init__(self, directory: Path, *, threads: int) -> None:
+    def __init__(self, directory: Path) -> None:
         """Load detection and recognition from the ONNX files in `directory`."""
         from rapidocr import RapidOCR
 
@@ -151,7 +151,7 @@ class Reader:
                 # "max" only shrinks; the default enlarges the short side to 736 and takes eight times as long.
                 "Det.limit_type": "max",
                 "Det.limit_side_len": 960,
-                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+                "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             }
         )
@@ -172,16 +172,16 @@ class Reader:
         ]
 
 
-def load_tags(*, labels: Path, text: Path, threads: int = 1) -> TagsCaptioner:
-    """Load the two models from their directories; `threads` is how many threads one inference uses.
+def load_tags(*, labels: Path, text: Path) -> TagsCaptioner:
+    """Load the two models from their directories; an inference uses one thread.
 
     Raises `ModelMismatch` where the label weights are those of another network.
     """
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     (weights,) = labels.glob("efficientnet-lite0-*.pth")
-    return TagsCaptioner(Classifier(weights), Reader(text, threads=threads))
+    return TagsCaptioner(Classifier(weights), Reader(text))
 
 
 def motion_of(shots: Sequence[Shot]) -> float | None:

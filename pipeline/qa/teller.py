@@ -51,7 +51,7 @@ class Teller(Protocol):
     def tell(self, brief: Brief) -> AsyncIterator[str]:
         """The answer, piece by piece, with the numbers of what it cites.
 
-        Raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch`, also in the middle.
+        Raises `ServiceUnavailable`, `Overloaded`, `SettingInvalid` or `ModelMismatch`, also in the middle.
         """
         ...
 

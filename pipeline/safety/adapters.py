@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pipeline.errors import SettingInvalid
 from pipeline.safety.scorer import PolicyScorer
+from pipeline.served import address
 
 PICTURES = frozenset(["shieldgemma-2"])
 """The models that judge pictures; the others judge texts."""
@@ -13,7 +14,7 @@ def load(name: str, where: str, *, key: str = "") -> PolicyScorer:
     """The model of this name, in a directory or behind URL#MODEL; raises `SettingInvalid`, `ModelMissing` or `ModelMismatch`."""
     from pipeline.safety import served, shieldgemma
 
-    url, _, model = where.partition("#")
+    url, model = address(where)
     remote = "://" in where
     if remote and not model:
         raise SettingInvalid(f"{name}={where}: behind the URL a # and the server's name of the model are needed")

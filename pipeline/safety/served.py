@@ -54,7 +54,7 @@ class ServedText:
         return subject.kind is Kind.TEXT and may_judge(self.name, policy, self._covered)
 
     async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
-        """See `PolicyScorer`; raises `ServiceUnavailable`, `SettingInvalid` or `ModelMismatch` where the server does not answer so."""
+        """See `PolicyScorer`; raises as `Server.post` where the server does not answer so."""
         assert isinstance(content, str)
         asked = [self._prompt(content, policy, subject, question=question) for policy in policies]
         answer = await self._server.post(

@@ -173,7 +173,7 @@ class Batcher(Generic[Item, Result]):
             if state.closed:
                 raise RuntimeError("the batcher is closed")
             if len(state.gathering) >= self._limit:
-                raise Overloaded(f"{self._limit} passages wait for the model; give it more cores or fewer streams")
+                raise Overloaded(f"{self._limit} items wait for the model; give it more cores or fewer streams")
             idle = state.busy < self._workers
             waiting = state.gathering.add(call, key=key, stream=call if stream is None else stream, now=self._clock(), idle=idle)
             if state.drains < self._workers:

@@ -15,6 +15,7 @@ from pipeline.caption.style import Style
 from pipeline.media.decoders.choose import choose, factory, say
 from pipeline.media.decoders.port import DecoderFactory
 from pipeline.sample.stage import Sample
+from pipeline.served import address
 from pipeline.stage import Stage, StageFactory
 from services.captioner.servicer import CaptionServicer
 from services.captioner.styles import style_of
@@ -26,7 +27,7 @@ EXTEND = 4
 
 
 def _load(adapter: str, where: str, key: str, settings: Settings) -> model.Captioner:
-    url, _, name = where.partition("#") if "://" in where else ("", "", "")
+    url, name = address(where) if "://" in where else ("", "")
     directory = Path(where) if where and not url else None
     return model.load(adapter, directory=directory, url=url, model=name, key=key, max_new_tokens=settings.caption_tokens)
 
@@ -59,7 +60,12 @@ async def build(settings: Settings, bus: Bus) -> Parts:
 
     servicer = CaptionServicer(captioner, style, make_stage, _sampler(settings))
     face = face_of(caption_service_pb2_grpc, "CaptionService", servicer)
-    return Parts([face], {"caption": make_caption, "refine": make_refine})
+
+    async def close() -> None:
+        for each in (captioner, refiner):
+            await model.aclose(each)
+
+    return Parts([face], {"caption": make_caption, "refine": make_refine}, close=close)
 
 
 def _sampler(settings: Settings) -> StageFactory:

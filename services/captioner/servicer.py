@@ -1,6 +1,6 @@
 """Scene description as calls: keyframes of a stream, one scene, or a video."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from google.protobuf.message import Message
@@ -15,7 +15,7 @@ from watchword.v1.caption_service_pb2 import (
     TellSceneRequest,
     TellSceneResponse,
 )
-from watchword.v1.scene_pb2 import SceneBoundary, SceneCaption
+from watchword.v1.scene_pb2 import Keyframe, SceneBoundary, SceneCaption
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.caption.messages import caption_of
@@ -31,6 +31,8 @@ VIDEOS_AT_ONCE = 16
 """Videos under way in one process: each holds a decoder and a thread."""
 MOST_KEYFRAMES = 200
 MOST_BEFORE = 8
+LONGEST_BEFORE = 2_000
+"""Characters of a description of a scene before: all of them stand in the prompt."""
 
 StyleOf = Callable[[str], Style]
 """How the stream with the given id is described where nothing else is asked for."""
@@ -63,8 +65,9 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
     async def DescribeScene(self, request: DescribeSceneRequest, context: ServicerContext) -> DescribeSceneResponse:
         """One scene in words."""
         try:
-            view = self._view(request.scene)
-            return DescribeSceneResponse(caption=self._caption(request.scene, await self._captioner.describe(view)))
+            view, keyframes = self._view(request.scene)
+            description = await self._captioner.describe(view)
+            return DescribeSceneResponse(caption=self._caption(request.scene.stream_id, view, keyframes, description))
         except WatchwordError as error:
             await abort(context, error)
 
@@ -72,10 +75,11 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
         """One scene, while its sentence is written."""
         # Responses are written, not yielded: a call that is cancelled then ends right here, and the model is free.
         try:
-            async with aclosing(telling(self._captioner, self._view(request.scene))) as told:
+            view, keyframes = self._view(request.scene)
+            async with aclosing(telling(self._captioner, view)) as told:
                 async for part in told:
                     if isinstance(part, Description):
-                        await context.write(TellSceneResponse(caption=self._caption(request.scene, part)))
+                        await context.write(TellSceneResponse(caption=self._caption(request.scene.stream_id, view, keyframes, part)))
                     else:
                         await context.write(TellSceneResponse(text=part))
         except WatchwordError as error:
@@ -127,28 +131,28 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
         except SettingInvalid as error:
             raise RequestInvalid(f"stream {asked.stream_id}: {error}") from error
 
-    def _view(self, scene: SceneToDescribe) -> SceneView:
-        """The scene as captioners see it; raises `RequestInvalid`."""
+    def _view(self, scene: SceneToDescribe) -> tuple[SceneView, Sequence[Keyframe]]:
+        """The scene as captioners see it, and its keyframes in the same order, that of time; raises `RequestInvalid`."""
         if not STREAM_ID.fullmatch(scene.stream_id):
             raise RequestInvalid("a scene must name its stream: 1 to 200 letters, digits, '.', '_', '-' and ':'")
         if not 1 <= len(scene.keyframes) <= MOST_KEYFRAMES or not all(keyframe.jpeg for keyframe in scene.keyframes):
             raise RequestInvalid(f"stream {scene.stream_id}: a scene has 1 to {MOST_KEYFRAMES} keyframes, each with its picture")
         if len(scene.before) > MOST_BEFORE:
             raise RequestInvalid(f"stream {scene.stream_id}: at most {MOST_BEFORE} descriptions of the scenes before can be told")
-        shots = [Shot(MediaTime.from_proto(each.media_time), each.reason, each.score, each.motion, each.jpeg) for each in scene.keyframes]
-        start, end = min(shot.time for shot in shots), max(shot.time for shot in shots)
+        if long := next((each for each in scene.before if len(each) > LONGEST_BEFORE), None):
+            told = f"a description of a scene before has {len(long):,} characters"
+            raise RequestInvalid(f"stream {scene.stream_id}: {told}; at most {LONGEST_BEFORE:,} are possible")
+        keyframes = sorted(scene.keyframes, key=lambda keyframe: MediaTime.from_proto(keyframe.media_time))
+        shots = tuple(Shot(MediaTime.from_proto(each.media_time), each.reason, each.score, each.motion, each.jpeg) for each in keyframes)
+        end = shots[-1].time
         if scene.HasField("media_end"):
             end = max(end, MediaTime.from_proto(scene.media_end))
-        return SceneView(start, end, tuple(shots), self._style(scene), tuple(scene.before))
+        return SceneView(shots[0].time, end, shots, self._style(scene), tuple(scene.before)), keyframes
 
-    def _caption(self, scene: SceneToDescribe, description: Description) -> SceneCaption:
-        times = [MediaTime.from_proto(keyframe.media_time) for keyframe in scene.keyframes]
-        start, end = min(times), max(times)
-        if scene.HasField("media_end"):
-            end = max(end, MediaTime.from_proto(scene.media_end))
-        name = scene.keyframes[0].scene_id or f"scene-{start.millis}"
-        boundary = SceneBoundary(stream_id=scene.stream_id, scene_id=name, media_start=start.to_proto(), media_end=end.to_proto())
-        return caption_of(boundary, description, scene.keyframes, model=self._captioner.name)
+    def _caption(self, stream_id: str, view: SceneView, keyframes: Sequence[Keyframe], description: Description) -> SceneCaption:
+        name = keyframes[0].scene_id or f"scene-{view.start.millis}"
+        boundary = SceneBoundary(stream_id=stream_id, scene_id=name, media_start=view.start.to_proto(), media_end=view.end.to_proto())
+        return caption_of(boundary, description, keyframes, model=self._captioner.name)
 
 
 async def _events(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline.caption.style import PLAIN, Style
 from pipeline.errors import SettingInvalid
-from services import speech
 
 _PATTERN = re.compile(r"[A-Za-z0-9._:*?-]{1,200}")
 
@@ -58,7 +57,7 @@ def _rule(entry: object) -> StyleRule:
         "structured": _truth,
         "prompt": _text,
         "voice": _text,
-        "language": lambda value: speech.language(_text(value)),
+        "language": _text,
         "words": _whole,
         "forbidden": _texts,
     }

@@ -9,7 +9,7 @@ from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.model import Embedder
 from pipeline.qa.teller import ChatTeller
 from pipeline.qa.voice import read_voices
-from pipeline.served import Server
+from pipeline.served import Server, address
 from services.settings import Settings
 
 
@@ -30,6 +30,6 @@ def make_answerers(settings: Settings, store: SceneStore, embedder: Embedder) ->
     return {settings.answerer: answerers[settings.answerer], **answerers}
 
 
-def _teller(address: str, key: str, what: str, *, sees: bool = False) -> ChatTeller:
-    url, _, name = address.partition("#")
+def _teller(where: str, key: str, what: str, *, sees: bool = False) -> ChatTeller:
+    url, name = address(where)
     return ChatTeller(Server(url, key=key, what=what), name, sees=sees)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import SettingInvalid
+from pipeline.served import address
 from pipeline.transcribe import model, vad
 from pipeline.transcribe.model import Transcriber, check_language
 from pipeline.transcribe.options import AUTO, Options
@@ -52,7 +53,7 @@ class Stages:
 
 def _load(name: str, api_key: str) -> Transcriber:
     if "://" in name:
-        url, _, served = name.partition("#")
+        url, served = address(name)
         if not served:
             raise SettingInvalid("the URL of a model must end with # and the name that its server knows it by, as in http://host/v1#NAME")
         return model.load(served, url=url, api_key=api_key)

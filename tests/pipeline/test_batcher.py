@@ -196,7 +196,7 @@ def test_a_cancelled_caller_frees_its_place_and_leaves_the_others_alone() -> Non
         (running,) = await _submit(batcher, "running")
         await worker.begun()
         leaving, staying = await _submit(batcher, "leaving", "staying")
-        with pytest.raises(Overloaded, match="2 passages wait"):
+        with pytest.raises(Overloaded, match="2 items wait"):
             await batcher.submit("too many", key="k")
         leaving.cancel()
         running.cancel()

@@ -14,12 +14,9 @@ from pipeline.caption.positions import (
     Video,
     clock_times,
     in_order,
-    middle_times,
-    patch_times,
     place,
     position_ids,
     qwen3_time,
-    temporal_ids,
 )
 from pipeline.timeline import MediaTime
 
@@ -31,6 +28,12 @@ RATE = 2
 
 def _times(*seconds: float) -> list[MediaTime]:
     return [MediaTime.of(each) for each in seconds]
+
+
+def temporal_ids(times: Sequence[MediaTime], rate: float) -> list[int]:
+    """The temporal ids of frames of one token each."""
+    ids: list[int] = position_ids(before=0, times=times, rows=1, columns=1, after=0, tokens_per_second=rate)[1, 0].tolist()
+    return ids
 
 
 def _video(*seconds: float, rows: int = 2, columns: int = 3) -> Video:
@@ -106,10 +109,9 @@ def test_ids_grow_with_seconds() -> None:
     assert (place(pieces, tokens_per_second=16).ids[1] == 2 * once).all()
 
 
-@pytest.mark.parametrize("fractions", [False, True])
 @pytest.mark.parametrize("pieces", PROMPTS)
-def test_no_two_tokens_are_at_one_place_and_nothing_comes_before_what_was_before(pieces: list[Piece], fractions: bool) -> None:
-    placed = place(pieces, tokens_per_second=RATE, fractions=fractions)
+def test_no_two_tokens_are_at_one_place_and_nothing_comes_before_what_was_before(pieces: list[Piece]) -> None:
+    placed = place(pieces, tokens_per_second=RATE)
     starts, ends = [], [0]
     position = 0
     for piece in pieces:
@@ -121,10 +123,7 @@ def test_no_two_tokens_are_at_one_place_and_nothing_comes_before_what_was_before
         ends.append(part.max() + 1)
         position += count
     assert starts == sorted(set(starts))
-    assert placed.next == int(np.floor(ends[-1]))
-    if fractions:
-        places = {tuple(each) for each in placed.ids[1:, 0].T.tolist()}
-        assert len(places) == placed.tokens
+    assert placed.next == ends[-1]
     assert placed.ids[0, 0].tolist() == list(range(placed.tokens))
 
 
@@ -207,7 +206,7 @@ def test_even_times_give_the_ids_of_transformers_up_to_the_end_of_the_video(inte
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLModel
 
     frames = _times(*(3 + index * interval for index in range(8)))
-    video = Video(tuple(Frame(time, 3, 4) for time in patch_times(frames, paired)))
+    video = Video(tuple(Frame(time, 3, 4) for time in frames[::paired]))
     pieces: list[Piece] = [Text(2), _video(0, rows=2, columns=5), Text(3), video]
     config = Qwen2_5_VLConfig(vision_config={"tokens_per_second": RATE})
     theirs = _rope_index(Qwen2_5_VLModel, config, [*pieces, Text(4)], interval, paired=paired)
@@ -241,13 +240,6 @@ def test_blocks_of_one_frame_give_the_ids_of_transformers_for_qwen3() -> None:
 
 def test_qwen3_is_told_seconds() -> None:
     assert [qwen3_time(time) for time in _times(0, 2.04, 61)] == ["<0.0 seconds>", "<2.0 seconds>", "<61.0 seconds>"]
-
-
-def test_the_time_of_a_patch_is_its_first_frames_or_the_middle() -> None:
-    times = _times(0, 1, 5, 6, 9)
-    assert patch_times(times, 2) == _times(0, 5, 9)
-    assert middle_times(times, 2) == _times(0.5, 5.5, 9)
-    assert middle_times(times, 1) == times
 
 
 @pytest.mark.parametrize(

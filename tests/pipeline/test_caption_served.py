@@ -14,7 +14,7 @@ from pipeline.caption.model import Description, SceneView, load, telling
 from pipeline.caption.reply import SCHEMA
 from pipeline.caption.served import PATIENCE, ServedCaptioner
 from pipeline.caption.style import Style
-from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid, WatchwordError
+from pipeline.errors import ModelMismatch, Overloaded, ServiceUnavailable, SettingInvalid, WatchwordError
 from pipeline.served import Breaker, Patience, Server, events
 from pipeline.timeline import ZERO, MediaTime
 from tests.servers import Reply, ScriptedServer, of_json, scripted_server, streamed
@@ -148,6 +148,24 @@ def test_a_sentence_is_told_while_it_is_written(server: ScriptedServer) -> None:
     assert last.text == "A ship leaves."
 
 
+def test_a_description_names_the_version_that_wrote_it(server: ScriptedServer) -> None:
+    hold = threading.Event()
+    server.script = [streamed("A ship.", hold=hold, revision="old"), streamed("A whale.", revision="new")]
+
+    async def at_once() -> list[Description]:
+        model = captioner(server)
+        first = model.tell(scene(1))
+        assert await anext(first) == "A ship."
+        hold.set()
+        others = [await model.describe(scene(at)) for at in (2, 3)]
+        *_, last = [part async for part in first]
+        await model.aclose()
+        assert isinstance(last, Description)
+        return [last, *others]
+
+    assert [(each.text, each.revision) for each in asyncio.run(at_once())] == [("A ship.", "old"), ("A whale.", "new"), ("A whale.", "new")]
+
+
 def test_many_keyframes_are_chosen_from(server: ScriptedServer) -> None:
     server.script = [streamed("A ship.")]
     shots = tuple(shot(at / 4, score=at / 200) for at in range(200))
@@ -250,6 +268,31 @@ def test_only_so_many_requests_are_under_way(server: ScriptedServer) -> None:
     asyncio.run(many())
     assert len(server.asked) == 8
     assert server.most_at_once <= 2
+
+
+@pytest.mark.parametrize("how", ["post", "words"])
+def test_waiting_for_a_place_is_not_the_servers_failure(server: ScriptedServer, how: str) -> None:
+    hold = threading.Event()
+    server.script = [streamed("A ship.", hold=hold)]
+
+    async def crowded() -> str:
+        asked = Server(server.url, what="model", patience=Patience(whole_s=0.5, together=1), breaker=Breaker(failures=1, rest_s=600))
+        words = asked.words({})
+        told = await anext(words)
+        # The only place is taken. Were it noted as a failure, the second would hear that the server is left alone.
+        for _ in range(2):
+            with pytest.raises(Overloaded, match=r"no place .* within 0\.5 s"):
+                await (asked.post("x", {}) if how == "post" else anext(asked.words({})))
+        hold.set()
+        await words.aclose()
+        await asked.aclose()
+        return told
+
+    try:
+        assert asyncio.run(crowded()) == "A ship."
+    finally:
+        hold.set()
+    assert len(server.asked) == 1
 
 
 def test_cancelling_ends_the_request(server: ScriptedServer) -> None:

@@ -342,7 +342,6 @@ class DetailedCaptioner:
             confidence=0.5,
             used=(1,),
             revision="r1",
-            adapter="shop",
             prompt="1",
             remark="mended",
         )
@@ -351,7 +350,7 @@ class DetailedCaptioner:
 def test_details_are_in_the_caption() -> None:
     (caption,) = captions(Caption("s", DetailedCaptioner(), style=Style(language="de")), keyframe(0), keyframe(1), boundary(0, 3))
     assert [each.id for each in caption.keyframes] == ["keyframe-1000"]
-    assert caption.making == CaptionMaking(model_revision="r1", adapter="shop", prompt_version="1", remark="mended")
+    assert caption.making == CaptionMaking(model_revision="r1", prompt_version="1", remark="mended")
     (action,) = caption.actions
     assert (action.what, MediaTime.from_proto(action.media_start), MediaTime.from_proto(action.media_end)) == (
         "waves", MediaTime.of(1), MediaTime.of(2.5),

@@ -15,6 +15,7 @@ from PIL import Image
 from prometheus_client import REGISTRY
 from watchword.v1.scene_pb2 import KeyframeReason
 
+from kernels.frame_to_patches import CLIP_MEAN, CLIP_STD, patch_rows
 from pipeline.caption.model import Description, SceneView, Shot, load, telling
 from pipeline.caption.pictures import decode
 from pipeline.caption.style import PLAIN, QUESTION, Style
@@ -140,8 +141,11 @@ def test_the_words_are_those_of_transformers_own_forward_pass(checkpoints: dict[
     text = "".join(f"<{at:.1f} seconds><|vision_start|>{'<|video_pad|>' * 8}<|vision_end|>" for at in (0, 1, 2.5))
     prompt = f"<|im_start|>user\n{text}{QUESTION}<|im_end|>\n<|im_start|>assistant\n"
     ids = ours.worker._tokenizer.encode(prompt, add_special_tokens=False)
-    how = Preprocessing(16, 2, 2, (0.5,) * 3, (0.5,) * 3)
-    patches, (frames, rows, columns) = patchify([decode(each.jpeg, what="a shot") for each in view.shots], how)
+    how = Preprocessing(16, 2, (0.5,) * 3, (0.5,) * 3)
+    cut = [patchify(decode(each.jpeg, what="a shot"), how) for each in view.shots]
+    (grid,) = {grid for _, grid in cut}
+    # Their temporal patch holds two frames: the picture, repeated.
+    patches = np.concatenate([rows for rows, _ in cut]).reshape(-1, 3, 1, 16 * 16).repeat(2, axis=2).reshape(-1, 3 * 2 * 16 * 16)
     written: list[int] = []
     for _ in job.tokens:
         tokens = torch.tensor([[*ids, *written]])
@@ -150,7 +154,7 @@ def test_the_words_are_those_of_transformers_own_forward_pass(checkpoints: dict[
                 input_ids=tokens,
                 mm_token_type_ids=(tokens == video).int() * 2,
                 pixel_values_videos=torch.from_numpy(patches),
-                video_grid_thw=torch.tensor([[frames, rows, columns]]),
+                video_grid_thw=torch.tensor([[len(cut), *grid]]),
             ).logits
         written.append(int(logits[0, -1].argmax()))
     assert job.tokens == written
@@ -402,16 +406,20 @@ def test_patches_are_those_of_the_image_processor() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (84, 112, 3), dtype=np.uint8)
     picture = Image.fromarray(pixels)
     expected = Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=448 * 448)(picture, return_tensors="np")
-    own, grid = patchify([picture], Preprocessing(patch=14, merge=2, temporal=2))
-    assert grid == tuple(expected["image_grid_thw"][0])
-    np.testing.assert_allclose(own, expected["pixel_values"], atol=1e-6)
+    own, grid = patchify(picture, Preprocessing(patch=14, merge=2))
+    assert (1, *grid) == tuple(expected["image_grid_thw"][0])
+    theirs = expected["pixel_values"].reshape(-1, 3, 2, 14 * 14)
+    np.testing.assert_allclose(own.reshape(-1, 3, 14 * 14), theirs[:, :, 0], atol=1e-6)
+    np.testing.assert_array_equal(theirs[:, :, 0], theirs[:, :, 1])
+    normal = (pixels / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
+    np.testing.assert_allclose(own, patch_rows(normal.transpose(2, 0, 1)[None], temporal=1), atol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "grid"), [((448, 252), (1, 18, 32)), ((10, 10), (1, 2, 2)), ((1920, 1080), (1, 24, 42))])
-def test_pictures_of_any_size_fit_whole_tokens_and_the_budget(size: tuple[int, int], grid: tuple[int, int, int]) -> None:
-    patches, found = patchify([Image.new("RGB", size)], Preprocessing(patch=14, merge=2, temporal=2))
+@pytest.mark.parametrize(("size", "grid"), [((448, 252), (18, 32)), ((10, 10), (2, 2)), ((1920, 1080), (24, 42))])
+def test_pictures_of_any_size_fit_whole_tokens_and_the_budget(size: tuple[int, int], grid: tuple[int, int]) -> None:
+    patches, found = patchify(Image.new("RGB", size), Preprocessing(patch=14, merge=2))
     assert found == grid
-    assert patches.shape == (grid[1] * grid[2], 3 * 2 * 14 * 14)
+    assert patches.shape == (grid[0] * grid[1], 3 * 14 * 14)
 
 
 def test_whole_tokens_stay_within_the_pixels() -> None:
@@ -536,10 +544,18 @@ def test_a_template_without_a_place_for_a_video_is_refused(checkpoint: Path, tmp
         asyncio.run(mute.describe(scene(1)))
 
 
-def test_a_wrong_normalisation_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stated", "match"),
+    [
+        ({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0, 0.5]}, "image_std"),
+        ({"max_pixels": "many"}, "max_pixels of the preprocessor are no numbers"),
+        ({"max_pixels": -1}, "max_pixels of the preprocessor is -1"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(checkpoint: Path, tmp_path: Path, stated: dict[str, Any], match: str) -> None:
     directory = shutil.copytree(checkpoint, tmp_path / "skewed")
-    (directory / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0, 0.5]}))
-    with pytest.raises(ModelMismatch, match="image_std"):
+    (directory / "preprocessor_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ModelMismatch, match=match):
         load("transformers", directory=directory)
 
 
@@ -548,13 +564,3 @@ def test_another_version_of_the_weights_has_another_revision(checkpoint: Path, t
     here, there = (describe(load_vlm(each, max_new_tokens=1), scene(1)).revision for each in (checkpoint, other))
     assert here != there
     assert describe(load_vlm(checkpoint, max_new_tokens=1), scene(1)).revision == here
-
-
-def test_quantised_weights_need_their_package(checkpoint: Path) -> None:
-    pytest.importorskip("torch")
-    from transformers.utils.import_utils import is_bitsandbytes_available
-
-    if is_bitsandbytes_available():
-        pytest.skip("bitsandbytes is here")
-    with pytest.raises(ModelMismatch, match="bitsandbytes, which is not installed"):
-        load_vlm(checkpoint, precision="int4")

@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from prometheus_client import REGISTRY
 from watchword.v1 import scene_pb2
 
-from pipeline.caption.model import Description, SceneView, Shot
+from pipeline.caption.model import Description, SceneView, Shot, aclose, telling
 from pipeline.caption.second_look import SecondLook, load_features
 from pipeline.timeline import MediaTime
 
@@ -29,6 +30,26 @@ class Reciter:
         return Description(
             " ".join(f"{shot.time.seconds:g}:{Image.open(io.BytesIO(shot.jpeg)).size[0]}" for shot in scene.shots),
         )
+
+
+class Teller(Reciter):
+    """Tells how many pictures it is shown before it describes them, and says that it passed the first over."""
+
+    async def describe(self, scene: SceneView) -> Description:
+        return replace(await super().describe(scene), used=tuple(range(1, len(scene.shots))))
+
+    async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+        yield f"{len(scene.shots)} pictures"
+        yield await self.describe(scene)
+
+
+class Holder(Reciter):
+    """Holds on to something."""
+
+    held = True
+
+    async def aclose(self) -> None:
+        self.held = False
 
 
 class Script:
@@ -76,6 +97,36 @@ def test_what_shows_the_same_is_left_out_and_counted() -> None:
     before = spared()
     assert told([0, 3, 60]) == "0:448 2:448"
     assert spared() - before == 16 * 9
+
+
+def test_what_the_captioner_tells_is_passed_on() -> None:
+    shown = scene(*[photo(number) for number in range(4)])
+    looking = SecondLook(Teller(), Script(0, 3, 60, 120))
+
+    async def all_of() -> list[str | Description]:
+        return [part async for part in telling(looking, shown)]
+
+    sentence, description = asyncio.run(all_of())
+    assert sentence == "3 pictures"
+    assert isinstance(description, Description)
+    assert description.used == (2, 3), "by the numbers of the whole scene"
+    assert description == asyncio.run(looking.describe(shown))
+
+
+def test_a_captioner_that_tells_nothing_still_describes() -> None:
+    looking, shown = SecondLook(Reciter(), Script(0, 3)), scene(photo(1), photo(2))
+
+    async def all_of() -> list[str | Description]:
+        return [part async for part in telling(looking, shown)]
+
+    assert asyncio.run(all_of()) == [asyncio.run(looking.describe(shown))]
+
+
+def test_the_captioner_is_closed_with_it() -> None:
+    holder = Holder()
+    asyncio.run(aclose(SecondLook(holder, Script())))
+    assert not holder.held
+    asyncio.run(aclose(SecondLook(Reciter(), Script())))
 
 
 def test_new_writing_is_never_left_out() -> None:

@@ -1,13 +1,18 @@
 """Unit: the shipped weights through the real captioning path say what happens, when and how fast; the speed comes from the times."""
 
 import asyncio
+import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pipeline.caption.model import Captioner, load
+from pipeline.caption.model import Captioner, SceneView, load
+from pipeline.caption.vlm import VlmCaptioner
+from pipeline.caption.vlm.worker import Job
 from pipeline.models import ModelState, load_catalog, verify_all
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
@@ -74,6 +79,33 @@ def test_it_tells_what_comes_first_and_when_the_other_appears(captioner: Caption
 def test_it_reads_a_word(captioner: Captioner) -> None:
     word = Event(Thing("white", "", 1, "STOP"), None, 0, ((32.0, 30.0),), 6.0)
     assert say(captioner, [Scene((word,), (0.0, 1.0, 2.5, 3.0), (40, 20, 20))]) == ["The word STOP is shown."]
+
+
+def larger(view: SceneView, size: tuple[int, int]) -> SceneView:
+    """The same pictures as a camera of this size would send them."""
+
+    def enlarged(jpeg: bytes) -> bytes:
+        file = io.BytesIO()
+        Image.open(io.BytesIO(jpeg)).resize(size, Image.Resampling.NEAREST).save(file, "JPEG", quality=95)
+        return file.getvalue()
+
+    return replace(view, shots=tuple(replace(shot, jpeg=enlarged(shot.jpeg)) for shot in view.shots))
+
+
+def test_of_a_large_picture_it_sees_no_more_tokens_than_it_was_trained_on(captioner: Captioner) -> None:
+    assert isinstance(captioner, VlmCaptioner)
+    job = Job(larger(view(moving("left", 3.0)), (448, 252)), 1, lambda _: None)
+    captioner.worker.run([job])
+    seen = [captioner.worker.features.get(key) for key in job.keys]
+    assert len(seen) == 6
+    assert all(each is not None and 12 <= each.count <= 16 for each in seen)
+    assert captioner.worker.knows(job.scene.shots[0]), "what is encoded ahead is what the scene needs"
+
+
+def test_a_clip_in_larger_pictures_is_described_alike(captioner: Captioner) -> None:
+    for small in (view(moving("left", 3.0)), view(moving("down", 9.5, colour="green", shape="circle"))):
+        large = larger(small, (448, 448))
+        assert asyncio.run(captioner.describe(large)).text == asyncio.run(captioner.describe(small)).text
 
 
 def test_on_clips_it_never_saw(captioner: Captioner) -> None:

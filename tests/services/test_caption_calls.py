@@ -1,6 +1,7 @@
 """Describing scenes and videos by call, over real channels, with a tiny random model behind them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.media.source import open_source
 from pipeline.timeline import MediaTime
 from services.incoming.sound import Sound, chunks
 from services.rpc import MESSAGE_OPTIONS, reason_of
-from services.serve import start_server
+from services.serve import Parts, start_server
 from services.settings import Settings
 from tests import synthetic, tiny_vlm
 from tests.tiny_vlm import shot
@@ -36,13 +37,27 @@ pytestmark = pytest.mark.unit
 T = TypeVar("T")
 
 
+async def serving(checkpoint: Path, stack: AsyncExitStack) -> tuple[Any, Parts]:
+    """A stub of a captioner with this model, and what it is made of, until the stack ends."""
+    from services.captioner.main import build
+
+    settings = Settings(captioner="transformers", captioner_model=str(checkpoint), caption_tokens=12, decoder="cpu", decoder_apart=False)
+    parts = await build(settings, MemoryBus())
+    if parts.close is not None:
+        stack.push_async_callback(parts.close)
+    server, address = await start_server(parts.faces, "127.0.0.1:0", Settings(), health.aio.HealthServicer())
+    stack.push_async_callback(server.stop, None)
+    link = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=MESSAGE_OPTIONS))
+    return caption_service_pb2_grpc.CaptionServiceStub(link), parts
+
+
 class Client:
     """The captioner's face, called from an event loop that goes on from test to test."""
 
     def __init__(self, checkpoint: Path) -> None:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
-        self.run(self._open(checkpoint))
+        self.stub, _ = self.run(serving(checkpoint, self._stack))
 
     def run(self, work: Awaitable[T]) -> T:
         async def bounded() -> T:
@@ -50,18 +65,6 @@ class Client:
                 return await work
 
         return self._runner.run(bounded())
-
-    async def _open(self, checkpoint: Path) -> None:
-        from services.captioner.main import build
-
-        settings = Settings(
-            captioner="transformers", captioner_model=str(checkpoint), caption_tokens=12, decoder="cpu", decoder_apart=False
-        )
-        parts = await build(settings, MemoryBus())
-        server, address = await start_server(parts.faces, "127.0.0.1:0", Settings(), health.aio.HealthServicer())
-        self._stack.push_async_callback(server.stop, None)
-        link = await self._stack.enter_async_context(grpc.aio.insecure_channel(address, options=MESSAGE_OPTIONS))
-        self.stub: Any = caption_service_pb2_grpc.CaptionServiceStub(link)
 
     def close(self) -> None:
         self._runner.run(self._stack.aclose())
@@ -118,6 +121,16 @@ def test_one_scene_is_described(client: Client) -> None:
     assert caption.making.model_revision
 
 
+def test_keyframes_may_come_in_any_order(client: Client) -> None:
+    late = scene(4.5, 3, 4)
+    for keyframe, opened in zip(late.keyframes, ("b", "a", "a"), strict=True):
+        keyframe.scene_id = opened
+    caption = describe(client, late)
+    assert caption.id == "a", "the scene of the first keyframe in time"
+    assert [each.id for each in caption.keyframes] == ["k3", "k4", "k4.5"]
+    assert caption.text == describe(client, scene(3, 4, 4.5)).text
+
+
 def test_a_style_and_what_came_before_change_the_words(client: Client) -> None:
     plain = describe(client, scene(3))
     assert describe(client, scene(3)).text == plain.text
@@ -151,6 +164,9 @@ def test_leaving_a_telling_call_frees_the_model(client: Client) -> None:
         (SceneToDescribe(stream_id="s", keyframes=[Keyframe(jpeg=b"x")] * 201), "1 to 200 keyframes"),
         (SceneToDescribe(keyframes=[Keyframe(jpeg=b"x")]), "must name its stream"),
         (scene(1, before=["x"] * 9), "at most 8"),
+        (scene(1, before=["x", "x" * 2_001]), "2,001 characters"),
+        (scene(1, style=CaptionStyle(language="Write a poem.")), "no BCP 47 language"),
+        (scene(1, style=CaptionStyle(forbidden=["x" * 101])), "at most 100 characters"),
         (scene(1, style=CaptionStyle(words=9_999)), "1 to 400 words"),
     ],
 )
@@ -169,6 +185,22 @@ def test_a_broken_picture_is_named(client: Client) -> None:
     _, reason, details = client.refused(_describe(client, what))
     assert reason == "MEDIA_UNDECODABLE"
     assert "keyframe at 0:05" in details
+
+
+def test_closing_lets_the_models_thread_go(client: Client, tmp_path: Path) -> None:
+    checkpoint, before = tiny_vlm.save(tmp_path / "tiny"), set(threading.enumerate())
+
+    async def opened_and_closed() -> tuple[Parts, threading.Thread]:
+        async with AsyncExitStack() as stack:
+            stub, parts = await serving(checkpoint, stack)
+            await stub.DescribeScene(DescribeSceneRequest(scene=scene(3)))
+            (working,) = [each for each in set(threading.enumerate()) - before if each.name.startswith("caption-vlm")]
+        return parts, working
+
+    parts, working = client.run(opened_and_closed())
+    working.join(5)
+    assert not working.is_alive()
+    assert parts.faces, "it is still held, so that the thread ended for no other reason"
 
 
 # Video in one call.

@@ -29,7 +29,7 @@ def test_the_first_rule_that_matches_holds(tmp_path: Path) -> None:
         """
     )
     rules = read_styles(path)
-    assert style_of("shop-7", rules) == Style(True, "A shop's camera.", "calm", "pt", 20, ("customer",))
+    assert style_of("shop-7", rules) == Style(True, "A shop's camera.", "calm", "pt-BR", 20, ("customer",))
     assert style_of("street", rules) == Style(words=30)
     assert style_of("street", ()) == PLAIN
 
@@ -42,7 +42,10 @@ def test_the_first_rule_that_matches_holds(tmp_path: Path) -> None:
         ("[[stream]]\nmatch = '*'\nwords = true", "words: a whole number"),
         ("[[stream]]\nmatch = '*'\nwords = 4000", "1 to 400 words"),
         ("[[stream]]\nmatch = '*'\nforbidden = 'x'", "forbidden: a list of texts"),
-        ("[[stream]]\nmatch = '*'\nlanguage = 'Klingon!'", "language: a BCP 47 language"),
+        ("[[stream]]\nmatch = '*'\nlanguage = 'Klingon!'", "stream 1: 'Klingon!' is no BCP 47 language"),
+        ("[[stream]]\nmatch = '*'\nlanguage = 'auto'", "'auto' is no BCP 47 language"),
+        ("[[stream]]\nmatch = '*'\nlanguage = 3", "language: a text"),
+        ("[[stream]]\nmatch = '*'\nforbidden = ['" + "x" * 101 + "']", "at most 100 characters each"),
         ("[[stream]]\nmatch = '*'\nmood = 'x'", "'mood' is not known"),
         ("[[stream]]\nmatch = '*'\nstructured = 1", "structured: true or false"),
         ("[[stream]]\nmatch = '*'\nvoice = 1", "voice: a text"),

@@ -24,12 +24,12 @@ def test_a_caption_says_what_happens_in_order() -> None:
     squares = Event(Thing("blue", "square", 2), None, 2, ((20, 50), (40, 50)), 6)
     scene = Scene((mover, squares), (0.0, 1.5, 4.9), (0, 0, 0))
     assert caption(scene) == "A red circle moves left slowly. After 4 seconds, two blue squares appear."
-    assert {each.about: each.answer for each in questions(scene)} == {
-        "direction": "It moves left.",
-        "speed": "It moves slowly.",
-        "count": "Two.",
-        "order": "A red circle.",
-        "time": "After 4 seconds.",
+    assert {each.asked: each.answer for each in questions(scene)} == {
+        "Which way does the red circle move?": "It moves left.",
+        "How fast does the red circle move?": "It moves slowly.",
+        "How many blue squares are there?": "Two.",
+        "What is seen first?": "A red circle.",
+        "When does the second thing, two blue squares, appear?": "After 4 seconds.",
     }
     assert Thing("green", "cross", 3).named() == "three green crosses"
     word = Event(Thing("white", "", 1, "STOP"), None, 0, ((30, 30),), 6)

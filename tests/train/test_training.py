@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.caption.positions import position_ids, temporal_ids
+from pipeline.caption.positions import position_ids
 from train.batches import make_batch, ticks
 from train.network import TOKENS_PER_SECOND, build_network, read, see
 from train.render import GRID, UNKNOWN
@@ -78,7 +78,10 @@ def test_positions_are_the_pipelines_and_questions_do_not_see_each_other(tokeniz
 
 def test_clocks_without_times() -> None:
     assert [each.seconds for each in ticks([0, 0.4, 7], "index")] == [0, 0.25, 0.5]
-    assert temporal_ids(ticks([0, 0.4, 7], "zero"), TOKENS_PER_SECOND) == [0, 0, 0]
+    zero = ticks([0, 0.4, 7], "zero")
+    assert len(set(zero)) == 3, "of two frames at one time the second would be left out"
+    ids = position_ids(before=0, times=zero, rows=1, columns=1, after=0, tokens_per_second=TOKENS_PER_SECOND)
+    assert ids[1, 0].tolist() == [0, 0, 0]
 
 
 def test_steps_lower_the_loss_and_a_run_can_be_taken_up_again(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +47,11 @@ class VlmCaptioner:
 
         Scenes that wait are described together. Cancelling frees the scene's place at its next token.
         """
-        return replace(await asking.describe(scene, self._ask), revision=self._revision)
+        return await asking.describe(scene, self._ask)
 
-    async def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
+    def tell(self, scene: SceneView) -> AsyncGenerator[str | Description, None]:
         """See `Telling`."""
-        async for each in asking.tell(scene, self._ask):
-            yield replace(each, revision=self._revision) if isinstance(each, Description) else each
+        return asking.tell(scene, self._ask)
 
     def look_ahead(self, shot: Shot) -> None:
         """See `Attentive`."""
@@ -62,8 +60,8 @@ class VlmCaptioner:
             self._ahead.add(task)
             task.add_done_callback(self._ahead.discard)
 
-    def close(self) -> None:
-        """Take no more scenes; what waits is still described."""
+    async def aclose(self) -> None:
+        """See `Closing`; what waits is still described."""
         self._batcher.close()
 
     async def _encode_ahead(self, shot: Shot) -> None:
@@ -94,20 +92,19 @@ class VlmCaptioner:
             confidence=round(math.exp(job.certainty / len(job.tokens)), 3) if job.tokens else None,
             cut_off=not job.stopped,
             remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+            revision=self._revision,
         )
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
 
-def load_vlm(
-    directory: Path, *, threads: int = 1, max_new_tokens: int = 96, precision: Precision = "auto", limits: Limits | None = None
-) -> VlmCaptioner:
+def load_vlm(directory: Path, *, max_new_tokens: int = 96, precision: Precision = "auto", limits: Limits | None = None) -> VlmCaptioner:
     """Load a checkpoint from a directory; nothing is fetched, no code of the checkpoint runs, only safetensors are read.
 
     `precision` is how weights are held: by default bfloat16 where the device computes in it, else float32. Raises `ModelMissing`
     where the directory or its config or weights are not there, and `ModelMismatch` where it holds another architecture or
     cannot be loaded.
     """
-    family, tokenizer = open_checkpoint(directory, precision=precision, threads=threads)
+    family, tokenizer = open_checkpoint(directory, precision=precision)
     return VlmCaptioner(directory.name, family, tokenizer, max_new_tokens=max_new_tokens, revision=revision_of(directory), limits=limits)

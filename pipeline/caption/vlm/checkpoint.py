@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.caption.vlm.families import Family, Qwen3, Qwen25, Smol
+from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS
 from pipeline.errors import ModelMismatch, ModelMissing
 
 ARCHITECTURES = ("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration", "SmolVLMForConditionalGeneration")
-Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+Precision = Literal["auto", "float32", "bfloat16"]
 _SAMPLE = 2**20
 
 
-def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: int = 1) -> tuple[Family, Any]:
+def open_checkpoint(directory: Path, *, precision: Precision = "auto") -> tuple[Family, Any]:
     """The network in its family, ready to describe, and the tokenizer.
 
     Raises `ModelMissing` where the directory or its config or weights are not there, and `ModelMismatch` where it holds
@@ -26,13 +27,13 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: 
     from safetensors import SafetensorError
     from transformers.utils.logging import disable_progress_bar
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         loaded: Any = getattr(transformers, architecture).from_pretrained(
-            directory, use_safetensors=True, output_loading_info=True, **_weights(precision, device), **local
+            directory, use_safetensors=True, output_loading_info=True, dtype=_dtype(precision, device), **local
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **local)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -41,9 +42,7 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto", threads: 
     if told["missing_keys"]:
         # The library would fill them with noise.
         raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
-    if precision not in ("int8", "int4"):
-        network = network.to(device)
-    return _family(architecture, network.eval(), tokenizer, _normalisation(directory)), tokenizer
+    return _family(architecture, network.to(device).eval(), tokenizer, _preprocessing(directory)), tokenizer
 
 
 def check(directory: Path) -> str:
@@ -98,56 +97,40 @@ def _require_whole(file: Path) -> None:
         raise ModelMismatch(f"{file} is cut off: {size:,} of {8 + length + max(ends):,} bytes are there; copy it again")
 
 
-def _weights(precision: Precision, device: str) -> Mapping[str, Any]:
-    """How the weights are to be held: bfloat16 where the device computes in it, else float32, or quantised."""
+def _dtype(precision: Precision, device: str) -> Any:
+    """How the weights are to be held: where nothing is asked for, bfloat16 where the device computes in it, else float32."""
     import torch
 
-    if precision in ("int8", "int4"):
-        return _quantised(precision, device)
     if precision == "auto":
         fit = device == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
-        return {"dtype": torch.bfloat16 if fit else torch.float32}
-    return {"dtype": getattr(torch, precision)}
+        return torch.bfloat16 if fit else torch.float32
+    return getattr(torch, precision)
 
 
-def _quantised(precision: str, device: str) -> Mapping[str, Any]:
-    """Weights in 8 or 4 bits through bitsandbytes; the vision tower stays as it is."""
-    import torch
-    from transformers import BitsAndBytesConfig
-    from transformers.utils.import_utils import is_bitsandbytes_available
-
-    if not is_bitsandbytes_available():
-        raise ModelMismatch(f"weights in {precision} need the package bitsandbytes, which is not installed; install it, or use bfloat16")
-    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-        load_in_8bit=precision == "int8",
-        load_in_4bit=precision == "int4",
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
-        llm_int8_skip_modules=["visual", "vision_model", "connector", "lm_head"],
-    )
-    return {"quantization_config": config, "device_map": {"": device}, "dtype": torch.bfloat16}
-
-
-def _family(architecture: str, network: Any, tokenizer: Any, normalisation: dict[str, tuple[float, ...]]) -> Family:
+def _family(architecture: str, network: Any, tokenizer: Any, stated: Mapping[str, Any]) -> Family:
     config = network.config
     if architecture == ARCHITECTURES[2]:
-        return Smol(network, normalisation)
+        return Smol(network, stated)
     pad, opening, closing = (
         str(tokenizer.convert_ids_to_tokens(token))
         for token in (config.video_token_id, config.vision_start_token_id, config.vision_end_token_id)
     )
-    return Qwen3(network, pad, opening, closing, normalisation) if architecture == ARCHITECTURES[1] else Qwen25(network, pad, normalisation)
+    return Qwen3(network, pad, opening, closing, stated) if architecture == ARCHITECTURES[1] else Qwen25(network, pad, stated)
 
 
-def _normalisation(directory: Path) -> dict[str, tuple[float, ...]]:
+def _preprocessing(directory: Path) -> Mapping[str, Any]:
+    """What the checkpoint says of the fields of `Preprocessing`."""
     stated = _json(directory / "preprocessor_config.json") or _json(directory / "video_preprocessor_config.json") or {}
     try:
         found = {key: tuple(map(float, stated[name])) for key, name in (("mean", "image_mean"), ("std", "image_std")) if stated.get(name)}
-    except (TypeError, ValueError) as error:
-        raise ModelMismatch(f"{directory}: image_mean and image_std of the preprocessor are no numbers: {error}") from error
+        most = min(MAX_FRAME_PIXELS, int(stated.get("max_pixels") or MAX_FRAME_PIXELS))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelMismatch(f"{directory}: image_mean, image_std and max_pixels of the preprocessor are no numbers: {error}") from error
+    if most < 1:
+        raise ModelMismatch(f"{directory}: max_pixels of the preprocessor is {most}, which leaves nothing of a picture")
     if any(len(values) != 3 for values in found.values()) or min(found.get("std", (1,))) <= 0:
         raise ModelMismatch(f"{directory}: image_mean and image_std of the preprocessor are three numbers each, the latter above 0")
-    return found
+    return {**found, "max_pixels": most}
 
 
 def _json(file: Path) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ Everything goes to the language model as embeddings with positions of ours, at t
 never counts positions, and what was encoded or read once need not be again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
@@ -66,6 +66,11 @@ class Family(Protocol):
         """The chat format of the published checkpoints, for a tokenizer that brings none."""
         ...
 
+    @property
+    def max_pixels(self) -> int:
+        """The most pixels that a picture is shown with."""
+        ...
+
     def tokens_each(self, size: tuple[int, int], max_pixels: int) -> int:
         """How many tokens a picture of a size (width, height) takes."""
         ...
@@ -95,12 +100,12 @@ class Family(Protocol):
 class Qwen25:
     """Qwen2.5-VL: a video is one block; time is in the temporal ids."""
 
-    def __init__(self, network: Any, pad: str, normalisation: dict[str, tuple[float, ...]]) -> None:
-        """`pad` is the text of the video token, `normalisation` what the checkpoint says of `Preprocessing.mean` and `std`."""
+    def __init__(self, network: Any, pad: str, stated: Mapping[str, Any]) -> None:
+        """`pad` is the text of the video token, `stated` what the checkpoint says of `Preprocessing`."""
         vision = network.config.vision_config
         self.network = network
         # Each keyframe fills its temporal patch by itself, so the patch need not be filled: the weights are added up instead.
-        self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, 1, **normalisation)
+        self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, **stated)
         _fold_time(network.model.visual)
         self._pad = pad
         self._rate = float(getattr(vision, "tokens_per_second", 1))
@@ -114,6 +119,11 @@ class Qwen25:
     def template(self) -> str:
         """See `Family`."""
         return QWEN_TEMPLATE
+
+    @property
+    def max_pixels(self) -> int:
+        """See `Family`."""
+        return self.preprocessing.max_pixels
 
     def tokens_each(self, size: tuple[int, int], max_pixels: int) -> int:
         """See `Family`."""
@@ -130,14 +140,14 @@ class Qwen25:
     def _encode(self, pictures: Sequence[Image.Image], max_pixels: int) -> list[Features]:
         import torch
 
-        cut = [patchify([picture], self.preprocessing, max_pixels=max_pixels) for picture in pictures]
+        cut = [patchify(picture, self.preprocessing, max_pixels=max_pixels) for picture in pictures]
         pixels = torch.from_numpy(np.concatenate([rows for rows, _ in cut])).to(self.network.device, self.network.dtype)
-        grids = torch.tensor([grid for _, grid in cut], device=self.network.device)
+        grids = torch.tensor([(1, *grid) for _, grid in cut], device=self.network.device)
         told = self.network.model.get_video_features(pixels, grids, return_dict=True)
         merge = self.preprocessing.merge
         return [
             Features(tokens, rows // merge, columns // merge, tuple(level[number] for level in getattr(told, "deepstack_features", ())))
-            for number, (tokens, (_, (_, rows, columns))) in enumerate(zip(told.pooler_output, cut, strict=True))
+            for number, (tokens, (_, (rows, columns))) in enumerate(zip(told.pooler_output, cut, strict=True))
         ]
 
     def video(self, times: Sequence[MediaTime]) -> list[Part]:
@@ -167,9 +177,9 @@ class Qwen25:
 class Qwen3(Qwen25):
     """Qwen3-VL: each frame is a block of its own with its time before it in text, and feeds the first layers too."""
 
-    def __init__(self, network: Any, pad: str, opening: str, closing: str, normalisation: dict[str, tuple[float, ...]]) -> None:
+    def __init__(self, network: Any, pad: str, opening: str, closing: str, stated: Mapping[str, Any]) -> None:
         """`opening` and `closing` are the texts of the tokens around a block."""
-        super().__init__(network, pad, {"mean": HALF, "std": HALF} | normalisation)
+        super().__init__(network, pad, {"mean": HALF, "std": HALF, **stated})
         self._opening, self._closing = opening, closing
 
     @property
@@ -203,12 +213,12 @@ class Qwen3(Qwen25):
 class Smol:
     """SmolVLM2: frames are squares of one size, positions are one-dimensional, the time stands before each frame in text."""
 
-    def __init__(self, network: Any, normalisation: dict[str, tuple[float, ...]]) -> None:
+    def __init__(self, network: Any, stated: Mapping[str, Any]) -> None:
         config = network.config
         self.network = network
         self._side = int(config.vision_config.image_size)
         self._rows: int = self._side // int(config.vision_config.patch_size) // int(config.scale_factor)
-        self._how = Preprocessing(config.vision_config.patch_size, config.scale_factor, 1, **{"mean": HALF, "std": HALF} | normalisation)
+        self._how = Preprocessing(config.vision_config.patch_size, config.scale_factor, **{"mean": HALF, "std": HALF, **stated})
 
     @property
     def placeholder(self) -> str:
@@ -219,6 +229,11 @@ class Smol:
     def template(self) -> str:
         """See `Family`."""
         return SMOL_TEMPLATE
+
+    @property
+    def max_pixels(self) -> int:
+        """See `Family`; it does not matter, because there is one size only."""
+        return self._how.max_pixels
 
     def tokens_each(self, size: tuple[int, int], max_pixels: int) -> int:
         """See `Family`: always the same."""

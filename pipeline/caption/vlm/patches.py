@@ -1,10 +1,11 @@
 """Keyframes as a vision tower wants them, without torchvision: whole tokens, normalised, cut into patches.
 
-The patches equal those of transformers' own image processor for Qwen2-VL. Each channel goes from bytes to its place in one pass.
+The patches equal those of transformers' own image processor for Qwen2-VL, without the repetition that fills its temporal patch. Their order
+is that of `kernels.frame_to_patches.patch_rows`, which wants normalised pictures. Here each channel goes from bytes to its place in one
+pass: no whole picture in floats is made first.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +27,11 @@ class Preprocessing:
     """Side of a patch in pixels."""
     merge: int
     """How many patches in each direction become one token."""
-    temporal: int
-    """How many frames a patch spans."""
     mean: tuple[float, ...] = CLIP_MEAN
     std: tuple[float, ...] = CLIP_STD
     """As the published checkpoints; `preprocessor_config.json` overrides them."""
+    max_pixels: int = MAX_FRAME_PIXELS
+    """The most pixels of a picture; a checkpoint that was trained on smaller ones says so."""
 
     @property
     def token(self) -> int:
@@ -44,26 +45,23 @@ class Preprocessing:
 
 
 def patchify(
-    pictures: Sequence[Image.Image], how: Preprocessing, *, max_pixels: int = MAX_FRAME_PIXELS
-) -> tuple[NDArray[np.float32], tuple[int, int, int]]:
-    """Patches [frames * rows * columns, 3 * temporal * patch * patch] and the grid (frames, rows, columns) of equal frames.
+    picture: Image.Image, how: Preprocessing, *, max_pixels: int = MAX_FRAME_PIXELS
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Patches [rows * columns, 3 * patch * patch] of a picture and the grid (rows, columns).
 
-    All pictures take the first one's shape, with sides of whole tokens and at most `max_pixels`. The patches of a
-    token follow each other, as the vision tower expects. Each picture is repeated to fill the temporal patch.
+    The picture takes sides of whole tokens next to its own and at most `max_pixels`.
     """
-    width, height = whole_tokens(pictures[0].size, how.token, max_pixels=max_pixels)
+    width, height = whole_tokens(picture.size, how.token, max_pixels=max_pixels)
     rows, columns, merge, patch = height // how.token, width // how.token, how.merge, how.patch
     scale, offset = how.affine()
-    # Frame, token row, token column, patch row, patch column, channel, temporal, y, x.
-    out = np.empty((len(pictures), rows, columns, merge, merge, 3, how.temporal, patch, patch), np.float32)
-    for picture, into in zip(pictures, out, strict=True):
-        for channel, band in enumerate(picture.resize((width, height), Image.Resampling.BICUBIC).split()):
-            levels = np.asarray(band).reshape(rows, merge, patch, columns, merge, patch).transpose(0, 3, 1, 4, 2, 5)
-            first = into[:, :, :, :, channel, 0]
-            np.multiply(levels, scale[channel], out=first, dtype=np.float32)
-            first += offset[channel]
-    out[:, :, :, :, :, :, 1:] = out[:, :, :, :, :, :, :1]
-    return out.reshape(-1, 3 * how.temporal * patch * patch), (len(pictures), rows * merge, columns * merge)
+    # Token row, token column, patch row, patch column, channel, y, x.
+    out = np.empty((rows, columns, merge, merge, 3, patch, patch), np.float32)
+    for channel, band in enumerate(picture.resize((width, height), Image.Resampling.BICUBIC).split()):
+        levels = np.asarray(band).reshape(rows, merge, patch, columns, merge, patch).transpose(0, 3, 1, 4, 2, 5)
+        into = out[:, :, :, :, channel]
+        np.multiply(levels, scale[channel], out=into, dtype=np.float32)
+        into += offset[channel]
+    return out.reshape(-1, 3 * patch * patch), (rows * merge, columns * merge)
 
 
 def square(picture: Image.Image, side: int, how: Preprocessing) -> NDArray[np.float32]:

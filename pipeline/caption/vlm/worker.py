@@ -19,7 +19,7 @@ from pipeline.caption.vlm import prompt
 from pipeline.caption.vlm.decoding import Decoder, Prefix, Row
 from pipeline.caption.vlm.families import Family, Features
 from pipeline.caption.vlm.memory import with_less
-from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS, affordable
+from pipeline.caption.vlm.patches import affordable
 from pipeline.caption.vlm.reuse import Shelf, digest
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
 from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
@@ -87,14 +87,14 @@ class Worker:
 
     def knows(self, shot: Shot) -> bool:
         """Whether a shot is encoded already; from any thread."""
-        return self.features.holds((digest(shot.jpeg), MAX_FRAME_PIXELS))
+        return self.features.holds((digest(shot.jpeg), self._family.max_pixels))
 
     def run(self, items: Sequence[Job | Shot]) -> Sequence[Exception | None]:
         """Describe scenes, or encode shots ahead, and tell of each whether it failed."""
         import torch
 
         with torch.inference_mode():
-            if ahead := {(digest(item.jpeg), MAX_FRAME_PIXELS): item for item in items if isinstance(item, Shot)}:
+            if ahead := {(digest(item.jpeg), self._family.max_pixels): item for item in items if isinstance(item, Shot)}:
                 self._encoded(ahead)
                 return [None] * len(items)
             jobs = [item for item in items if isinstance(item, Job)]
@@ -129,10 +129,10 @@ class Worker:
     def _shown(self, shots: Sequence[Shot], budget: int) -> tuple[tuple[int, ...], int]:
         """Which shots of a scene are shown, in order of time, and with how many pixels at most."""
         ordered = [(number, shots[number]) for number in in_order([shot.time for shot in shots])]
-        full = self._family.tokens_each(FULL_SIZE, MAX_FRAME_PIXELS)
+        full = self._family.tokens_each(FULL_SIZE, self._family.max_pixels)
         kept, tokens = affordable(min(len(ordered), MOST_SHOTS), full, budget)
         chosen = {id(shot) for shot in choose([shot for _, shot in ordered], kept)}
-        return tuple(number for number, shot in ordered if id(shot) in chosen), MAX_FRAME_PIXELS * tokens // full
+        return tuple(number for number, shot in ordered if id(shot) in chosen), self._family.max_pixels * tokens // full
 
     def _encoded(self, wanted: Mapping[Key, Shot]) -> Mapping[Key, Features | MediaUndecodable]:
         """The features of shots, computed where they are not known; or why a picture cannot be read."""
