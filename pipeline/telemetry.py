@@ -32,6 +32,8 @@ CAPTION_REPLIES = Counter(
 CAPTION_REUSE = Counter(
     "watchword_caption_reuse", "Features of pictures and read instructions, by whether they had to be computed.", ["what", "outcome"]
 )
+SCENES_ADAPTED = Counter("watchword_scenes_adapted", "Scenes that were described with an adapter, by its name.", ["adapter"])
+ADAPTERS_UNKNOWN = Counter("watchword_adapters_unknown", "Descriptions that were refused because their adapter is not there.")
 CAPTION_SHRUNK = Counter(
     "watchword_caption_shrunk",
     "Times memory did not suffice to describe scenes, by what was done: split, fewer_tokens or refused.",

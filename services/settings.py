@@ -114,6 +114,8 @@ class Settings:
     """WATCHWORD_CAPTIONER_MODEL: a checkpoint directory or a catalog model's name, or URL#NAME of a served model."""
     captioner_key: str = ""
     """WATCHWORD_CAPTIONER_KEY: the key that such a server wants."""
+    adapters: tuple[tuple[str, Path], ...] = ()
+    """WATCHWORD_ADAPTERS: directories of LoRA adapters for the captioner's model, as NAME=DIRECTORY, between commas."""
     refiner: str = ""
     """WATCHWORD_REFINER: "transformers" or "served": a stronger captioner for the scenes that matter; none if empty."""
     refiner_model: str = ""
@@ -192,6 +194,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("captioner", lambda text: _one_of(text, ADAPTERS))
     take("captioner_model", _captioner_model)
     take("captioner_key", str)
+    take("adapters", _adapters)
     take("refiner", lambda text: _one_of(text, ADAPTERS[1:]))
     take("refiner_model", _captioner_model)
     take("refiner_key", str)
@@ -222,6 +225,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     if not problems:
         problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
         problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
+        problems += _adapter_problems(settings)
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
@@ -292,6 +296,33 @@ def _captioner_problems(name: str, adapter: str, model: str) -> list[str]:
     if adapter == "served" and "://" not in model:
         return [f"WATCHWORD_{name}=served needs WATCHWORD_{name}_MODEL, a server and its model as URL#NAME"]
     return []
+
+
+def _adapter_problems(settings: Settings) -> list[str]:
+    """What is wrong with the adapters, or with the styles that name them."""
+    if settings.adapters and settings.captioner != "transformers":
+        return [f"WATCHWORD_ADAPTERS is for WATCHWORD_CAPTIONER=transformers, not {settings.captioner}"]
+    known = {name for name, _ in settings.adapters}
+    wanted = [(rule.match, rule.style.adapter) for rule in settings.caption_styles if rule.style.adapter]
+    return [
+        f"WATCHWORD_CAPTION_STYLES: the streams {match} want the adapter {name!r}, which WATCHWORD_ADAPTERS does not name"
+        for match, name in wanted
+        if name not in known and settings.captioner != "served"
+    ]
+
+
+def _adapters(text: str) -> tuple[tuple[str, Path], ...]:
+    found = []
+    for part in text.split(","):
+        name, _, where = part.strip().partition("=")
+        if not re.fullmatch("[A-Za-z0-9._-]{1,100}", name) or not where:
+            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY; a name has letters, digits, '.', '_' and '-'")
+        if not Path(where).is_dir():
+            raise ValueError(f"{where} is no directory")
+        found.append((name, Path(where)))
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError("each name can be there once")
+    return tuple(found)
 
 
 def _captioner_model(text: str) -> str:

@@ -21,7 +21,7 @@ from pipeline.caption.pictures import decode
 from pipeline.caption.style import PLAIN, QUESTION, Style
 from pipeline.caption.vlm import Preprocessing, VlmCaptioner, load_vlm, patchify
 from pipeline.caption.vlm.patches import affordable, whole_tokens
-from pipeline.caption.vlm.worker import Job, Limits
+from pipeline.caption.vlm.worker import Ahead, Job, Limits
 from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing, Overloaded, SettingInvalid
 from pipeline.timeline import ZERO, MediaTime
 from tests import tiny_vlm
@@ -213,7 +213,7 @@ def test_what_is_reused_changes_no_word_and_saves_the_work(each: VlmCaptioner, c
 
     worker._family.encode = counting  # type: ignore[method-assign]
     try:
-        worker.run([view.shots[0]])
+        worker.run([Ahead(view.shots[0])])
         worker.run([first])
         worker.run([second])
     finally:
@@ -240,7 +240,7 @@ def test_keyframes_are_looked_at_while_their_scene_is_open(captioner: VlmCaption
         await asyncio.gather(*captioner._ahead)
 
     asyncio.run(run())
-    assert all(captioner.worker.knows(each) for each in view.shots)
+    assert all(captioner.worker.knows(Ahead(each)) for each in view.shots)
 
 
 def test_scenes_of_many_streams_are_described_in_one_batch(each: VlmCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.caption.positions import Placed
 from pipeline.caption.vlm.families import Family, Features
+from pipeline.caption.vlm.lowrank import Adapter, Switch
 from pipeline.caption.vlm.prompt import Tokens
 from pipeline.timeline import MediaTime
 
@@ -48,6 +49,8 @@ class Row:
     take: Callable[[int, float], bool]
     """Told each written token and the logarithm of its probability; whether another one is wanted."""
     prefix: Prefix | None = None
+    adapter: Adapter | None = None
+    """What changes the network for this row; its prefix was read with it."""
     keep: int = 0
     """So many tokens at the beginning are to be kept as `kept`, which only a row by itself can."""
     kept: Prefix | None = field(default=None, init=False)
@@ -58,19 +61,22 @@ class Row:
 class Decoder:
     """Reads and writes with one network; blocks, and belongs to one thread."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, switch: Switch | None = None) -> None:
+        """`switch` is the one that rows' adapters were added to."""
         self._family = family
+        self._switch = switch or Switch(family.network)
         self._network = family.network
         self._text_config = self._network.config.get_text_config(decoder=True)
 
-    def read(self, tokens: Tokens) -> Prefix:
-        """Read a beginning of text once, to go on from it many times."""
+    def read(self, tokens: Tokens, adapter: Adapter | None = None) -> Prefix:
+        """Read a beginning of text once, to go on from it many times with the same adapter."""
         import torch
 
         placed = self._family.place([len(tokens)], (), start=0, behind=0)
         cache = self._cache([None])
         ids = torch.from_numpy(placed.ids).to(self._network.device)
-        self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
+        with self._switch.on([adapter]):
+            self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
         return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), placed)
 
     def worth_going_on(self, known: int, rest: int) -> bool:
@@ -98,10 +104,11 @@ class Decoder:
         mask = torch.cat([known, seen], dim=1).to(self._network.device, torch.long)
         writing = list(rows)
         while True:
-            hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
+            with self._switch.on([row.adapter for row in writing]):
+                hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
+                tokens, certainties = self._choose(hidden[:, -1])
             if (first := rows[0]).keep and first.kept is None:
                 first.kept = self._kept(cache, first.keep)
-            tokens, certainties = self._choose(hidden[:, -1])
             staying = [number for number, row in enumerate(writing) if row.take(tokens[number], certainties[number])]
             if not staying:
                 return

@@ -6,7 +6,7 @@ no encoding. The instruction, which stands before the pictures, is read once for
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.caption.style import instruction, question
 from pipeline.caption.vlm import prompt
 from pipeline.caption.vlm.decoding import Decoder, Prefix, Row
 from pipeline.caption.vlm.families import Family, Features
+from pipeline.caption.vlm.lowrank import Adapter, Switch
 from pipeline.caption.vlm.memory import with_less
 from pipeline.caption.vlm.patches import affordable
 from pipeline.caption.vlm.reuse import Shelf, digest
@@ -32,8 +33,8 @@ LEAST_PREFIX = 64
 FULL_SIZE = (448, 448)
 """Of a picture; larger ones are made smaller."""
 
-Key = tuple[bytes, int]
-"""A picture and the most pixels that it is shown with."""
+Key = tuple[bytes, int, str]
+"""A picture, the most pixels that it is shown with, and the adapter that changes how it is encoded, if one does."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class Limits:
     """Of instructions that were read; 0 keeps none."""
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """A shot of a scene that is still open, and the adapter that the scene will be described with."""
+
+    shot: Shot
+    adapter: str = ""
+
+
 @dataclass(eq=False)
 class Job:
     """A scene that is being described; belongs to the worker while it is worked on."""
@@ -64,6 +73,7 @@ class Job:
     used: tuple[int, ...] = ()
     """Which of the scene's shots are shown, in order of time."""
     keys: tuple[Key, ...] = ()
+    adapter: Adapter | None = None
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     """Whether the last token said that it is the last."""
@@ -75,27 +85,33 @@ class Job:
 class Worker:
     """Works for one network; everything but `knows` is called on one thread."""
 
-    def __init__(self, name: str, family: Family, tokenizer: Any, limits: Limits) -> None:
+    def __init__(self, name: str, family: Family, tokenizer: Any, limits: Limits, adapters: Iterable[Adapter] = ()) -> None:
         self.limits = limits
+        self.adapters = {adapter.name: adapter for adapter in adapters}
         self.features: Shelf[Features] = Shelf("features", limits.feature_bytes)
         self.prefixes: Shelf[Prefix] = Shelf("prefix", limits.prefix_bytes)
         self._name = name
         self._family = family
         self._tokenizer = tokenizer
         self._stops = frozenset(_stops(family.network, tokenizer))
-        self._decoder = Decoder(family)
+        self._switch = Switch(family.network)
+        for adapter in self.adapters.values():
+            self._switch.add(adapter)
+        self._decoder = Decoder(family, self._switch)
 
-    def knows(self, shot: Shot) -> bool:
+    def knows(self, ahead: Ahead) -> bool:
         """Whether a shot is encoded already; from any thread."""
-        return self.features.holds((digest(shot.jpeg), self._family.max_pixels))
+        return self.features.holds(self._key(ahead.shot, self._family.max_pixels, self.adapters.get(ahead.adapter)))
 
-    def run(self, items: Sequence[Job | Shot]) -> Sequence[Exception | None]:
+    def run(self, items: Sequence[Job | Ahead]) -> Sequence[Exception | None]:
         """Describe scenes, or encode shots ahead, and tell of each whether it failed."""
         import torch
 
         with torch.inference_mode():
-            if ahead := {(digest(item.jpeg), self._family.max_pixels): item for item in items if isinstance(item, Shot)}:
-                self._encoded(ahead)
+            ahead = [item for item in items if isinstance(item, Ahead)]
+            if ahead:
+                most = self._family.max_pixels
+                self._encoded({self._key(each.shot, most, self.adapters.get(each.adapter)): each.shot for each in ahead})
                 return [None] * len(items)
             jobs = [item for item in items if isinstance(item, Job)]
             least = min(LEAST_SCENE_TOKENS, self.limits.scene_tokens)
@@ -105,7 +121,8 @@ class Worker:
         wanted: dict[Key, Shot] = {}
         for job in jobs:
             job.used, most_pixels = self._shown(job.scene.shots, budget)
-            job.keys = tuple((digest(job.scene.shots[number].jpeg), most_pixels) for number in job.used)
+            job.adapter = self.adapters[job.scene.style.adapter] if job.scene.style.adapter else None
+            job.keys = tuple(self._key(job.scene.shots[number], most_pixels, job.adapter) for number in job.used)
             job.tokens, job.stopped, job.certainty = [], False, 0.0
             if not job.cancelled:
                 wanted |= {key: job.scene.shots[number] for key, number in zip(job.keys, job.used, strict=True)}
@@ -123,8 +140,12 @@ class Worker:
         if rows:
             self._decoder.write(rows)
             if (kept := rows[0].kept) is not None:
-                self.prefixes.put(rows[0].parts[0], kept, kept.nbytes)
+                self.prefixes.put((rows[0].parts[0], rows[0].adapter), kept, kept.nbytes)
         return failures
+
+    @staticmethod
+    def _key(shot: Shot, most_pixels: int, adapter: Adapter | None) -> Key:
+        return digest(shot.jpeg), most_pixels, adapter.name if adapter is not None and adapter.sees else ""
 
     def _shown(self, shots: Sequence[Shot], budget: int) -> tuple[tuple[int, ...], int]:
         """Which shots of a scene are shown, in order of time, and with how many pixels at most."""
@@ -137,18 +158,20 @@ class Worker:
     def _encoded(self, wanted: Mapping[Key, Shot]) -> Mapping[Key, Features | MediaUndecodable]:
         """The features of shots, computed where they are not known; or why a picture cannot be read."""
         found: dict[Key, Features | MediaUndecodable] = {}
-        pictures: dict[int, dict[Key, Any]] = {}
+        pictures: dict[tuple[int, str], dict[Key, Any]] = {}
         for key, shot in wanted.items():
             known = self.features.get(key)
             if known is not None:
                 found[key] = known
                 continue
             try:
-                pictures.setdefault(key[1], {})[key] = decode(shot.jpeg, what=f"keyframe at {shot.time.clock()}")
+                pictures.setdefault(key[1:], {})[key] = decode(shot.jpeg, what=f"keyframe at {shot.time.clock()}")
             except MediaUndecodable as error:
                 found[key] = error
-        for most_pixels, group in pictures.items():
-            for key, features in zip(group, self._family.encode(list(group.values()), most_pixels), strict=True):
+        for (most_pixels, adapter), group in pictures.items():
+            with self._switch.on([self.adapters[adapter]] if adapter else []):
+                encoded = self._family.encode(list(group.values()), most_pixels)
+            for key, features in zip(group, encoded, strict=True):
                 found[key] = features
                 self.features.put(key, features, features.nbytes)
         return found
@@ -172,15 +195,15 @@ class Worker:
 
         fixed = written.fixed
         if len(fixed) < LEAST_PREFIX:
-            return Row([fixed, *parts] if fixed else parts, times, take)
-        prefix = self.prefixes.get(fixed)
+            return Row([fixed, *parts] if fixed else parts, times, take, adapter=job.adapter)
+        prefix = self.prefixes.get((fixed, job.adapter))
         rest = sum(part.count if isinstance(part, Features) else len(part) for part in parts)
         if alone and (prefix is None or not self._decoder.worth_going_on(len(fixed), rest)):
-            return Row([fixed, *parts], times, take, keep=len(fixed) if prefix is None else 0)
+            return Row([fixed, *parts], times, take, adapter=job.adapter, keep=len(fixed) if prefix is None else 0)
         if prefix is None:
-            prefix = self._decoder.read(fixed)
-            self.prefixes.put(fixed, prefix, prefix.nbytes)
-        return Row(parts, times, take, prefix)
+            prefix = self._decoder.read(fixed, job.adapter)
+            self.prefixes.put((fixed, job.adapter), prefix, prefix.nbytes)
+        return Row(parts, times, take, prefix, job.adapter)
 
     def _take(self, job: Job, token: int, certainty: float) -> bool:
         """Note a token of a scene; whether another one is wanted."""
