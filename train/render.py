@@ -54,7 +54,11 @@ def cover(shape: str, x: float, y: float, radius: float) -> NDArray[np.float32]:
     """How much of each pixel a shape covers, 0 to 1: [SIDE, SIDE]. `x` and `y` are its centre."""
     across, down = np.abs(_ACROSS - np.float32(x)), _DOWN - np.float32(y)
     inside: NDArray[np.float32]
-    if shape == "circle":
+    if shape == "heart":
+        # A shape that training never shows, for adapters to learn (train/novel.py).
+        lobes, low = radius * 0.55 - np.hypot(across - 0.48 * radius, down + 0.35 * radius), down + 0.15 * radius
+        inside = np.maximum(lobes, np.minimum(low, (0.95 * radius - across * 0.95 - down) * 0.7))
+    elif shape == "circle":
         inside = radius - np.hypot(across, down)
     elif shape == "square":
         inside = 0.88 * radius - np.maximum(across, np.abs(down))

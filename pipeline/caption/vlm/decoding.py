@@ -79,6 +79,15 @@ class Decoder:
             self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
         return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), placed)
 
+    def states(self, rows: Sequence[Row]) -> "Tensor":
+        """The hidden states [rows, length, hidden] of rows without prefixes, read in one go and filled up on the left.
+
+        For training: gradients flow. The rows' adapters must be on, and pictures may have been encoded with gradients.
+        """
+
+        embeddings, ids, weight, of_pictures, levels = self._prompts(rows)
+        return self._family.forward(embeddings, ids, self._mask(weight, ids), self._cache([None] * len(rows)), of_pictures, levels)
+
     def worth_going_on(self, known: int, rest: int) -> bool:
         """Whether going on from so many tokens costs less than reading them again with the rest, for a row by itself.
 
@@ -98,14 +107,14 @@ class Decoder:
 
         behind = max(0 if row.prefix is None else row.prefix.placed.tokens for row in rows)
         cache = self._cache([row.prefix for row in rows], behind)
-        embeddings, ids, seen, of_pictures, levels = self._prompts(rows)
+        embeddings, ids, weight, of_pictures, levels = self._prompts(rows)
         shown: Tensor | None = of_pictures
         known = torch.stack([self._padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
-        mask = torch.cat([known, seen], dim=1).to(self._network.device, torch.long)
+        weight = torch.cat([known.to(weight), weight], dim=1)
         writing = list(rows)
         while True:
             with self._switch.on([row.adapter for row in writing]):
-                hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
+                hidden = self._family.forward(embeddings, ids, self._mask(weight, ids), cache, shown, levels)
                 tokens, certainties = self._choose(hidden[:, -1])
             if (first := rows[0]).keep and first.kept is None:
                 first.kept = self._kept(cache, first.keep)
@@ -115,11 +124,27 @@ class Decoder:
             if len(staying) < len(writing):
                 kept = torch.tensor(staying, device=self._network.device)
                 cache.batch_select_indices(kept)
-                mask, writing = mask[kept], [writing[number] for number in staying]
+                weight, writing = weight[kept], [writing[number] for number in staying]
             embeddings = self._embed([tokens[number] for number in staying])[:, None]
             ids = torch.tensor([self._next(row) for row in writing], device=self._network.device).T[:, :, None]
-            mask = torch.cat([mask, mask.new_ones(len(writing), 1)], dim=1)
+            weight = torch.cat([weight, weight.new_ones(len(writing), 1)], dim=1)
             shown, levels = None, []
+
+    def _mask(self, weight: "Tensor", ids: "Tensor") -> "Tensor":
+        """What attention is told of tokens [rows, known + new] that stand for so many each, 0 for padding; `ids` are the new ones'
+        positions.
+
+        Where each stands for itself it is told what is there, and finds the quickest way itself.
+        """
+        import torch
+
+        if bool((weight <= 1).all()):
+            return weight.long()
+        length, new = weight.shape[1], ids.shape[2]
+        ahead = torch.ones(new, length, dtype=torch.bool, device=weight.device).triu(length - new + 1)
+        share = weight.log()[:, None, None].expand(-1, -1, new, -1).masked_fill(ahead, -torch.inf)
+        # Padding sees nothing at all, of which no share can be made; so nothing is never quite nothing.
+        return share.to(self._network.dtype).clamp(min=torch.finfo(self._network.dtype).min)
 
     def _kept(self, cache: Any, tokens: int) -> Prefix:
         layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
@@ -132,7 +157,10 @@ class Decoder:
         return [behind + row.placed.tokens + row.written - 1, *[row.placed.next + row.written - 1] * 3]
 
     def _prompts(self, rows: Sequence[Row]) -> "tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]":
-        """The rows' prompts, filled up on the left: embeddings, positions, what is there, what is of pictures, what is added to these."""
+        """The rows' prompts, filled up on the left: embeddings, positions, weights, what is of pictures, what is added to these.
+
+        A weight is how many tokens one stands for, 0 for padding.
+        """
         import torch
 
         for row in rows:
@@ -142,12 +170,12 @@ class Decoder:
         length = max(row.placed.tokens for row in rows)
         embeddings = torch.stack([self._padded(self._read_in(row), length) for row in rows])
         ids = np.stack([np.pad(row.placed.ids[:, 0], ((0, 0), (length - row.placed.tokens, 0))) for row in rows], axis=1)
-        seen = torch.stack([self._padded(torch.ones(row.placed.tokens), length) for row in rows])
+        weight = torch.stack([self._padded(torch.cat([_weights(part) for part in row.parts]), length) for row in rows])
         shown = torch.stack([self._padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
         pictures = [part for row in rows for part in row.parts if isinstance(part, Features)]
         levels = [torch.cat(each) for each in zip(*(picture.levels for picture in pictures), strict=True)]
         device = self._network.device
-        return embeddings, torch.from_numpy(ids).to(device), seen, shown.to(device, torch.bool), levels
+        return embeddings, torch.from_numpy(ids).to(device), weight.to(device), shown.to(device, torch.bool), levels
 
     def _read_in(self, row: Row) -> "Tensor":
         import torch
@@ -188,6 +216,14 @@ class Decoder:
         missing = list(values.shape)
         missing[axis] = length - values.shape[axis]
         return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
+
+
+def _weights(part: Tokens | Features) -> "Tensor":
+    import torch
+
+    if isinstance(part, Features) and part.stands_for is not None:
+        return torch.tensor(part.stands_for, dtype=torch.float)
+    return torch.ones(part.count if isinstance(part, Features) else len(part))
 
 
 def _of_picture(part: Tokens | Features) -> "Tensor":

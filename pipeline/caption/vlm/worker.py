@@ -22,8 +22,9 @@ from pipeline.caption.vlm.lowrank import Adapter, Switch
 from pipeline.caption.vlm.memory import with_less
 from pipeline.caption.vlm.patches import affordable
 from pipeline.caption.vlm.reuse import Shelf, digest
+from pipeline.caption.vlm.thinning import OFF, Thinning, thin
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
-from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
+from pipeline.telemetry import PICTURE_TOKENS, SCENE_FIRST_TOKEN_SECONDS
 
 MOST_SHOTS = 16
 LEAST_SCENE_TOKENS = 64
@@ -47,6 +48,8 @@ class Limits:
     """What the pictures of a scene may take: 16 of 448x448 pixels at 28 pixels a token."""
     feature_bytes: int = 256 * 2**20
     """Of pictures that were encoded; 0 keeps none."""
+    thinning: Thinning = OFF
+    """What of pictures that hardly change is not shown."""
     prefix_bytes: int = 64 * 2**20
     """Of instructions that were read; 0 keeps none."""
 
@@ -75,6 +78,8 @@ class Job:
     keys: tuple[Key, ...] = ()
     adapter: Adapter | None = None
     tokens: list[int] = field(default_factory=list)
+    picture_tokens: int = 0
+    """How many tokens its pictures took."""
     stopped: bool = False
     """Whether the last token said that it is the last."""
     certainty: float = 0.0
@@ -188,7 +193,11 @@ class Worker:
             times=times,
             question=question(style, job.scene.before),
         )
-        parts = [features[part] if isinstance(part, int) else part for part in written.parts]
+        shown = thin(features, self.limits.thinning)
+        job.picture_tokens = sum(each.count for each in shown)
+        PICTURE_TOKENS.labels("shown").inc(job.picture_tokens)
+        PICTURE_TOKENS.labels("left_out").inc(sum(each.count for each in features) - job.picture_tokens)
+        parts = [shown[part] if isinstance(part, int) else part for part in written.parts]
 
         def take(token: int, certainty: float) -> bool:
             return self._take(job, token, certainty)
