@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.caption.model import ADAPTERS
+from pipeline.caption.model import ADAPTERS, PRECISIONS
+from pipeline.caption.vlm.thinning import read_thinning
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
@@ -128,6 +129,12 @@ class Settings:
     """WATCHWORD_CAPTION_STYLES: a TOML file that says for streams of a name how they are described."""
     caption_tokens: int = 96
     """WATCHWORD_CAPTION_TOKENS: what a model may write for a sentence."""
+    caption_precision: str = "auto"
+    """WATCHWORD_CAPTION_PRECISION: how a model's weights are held: "auto", "float32", "bfloat16", "int8" or "int4"."""
+    caption_picture_tokens: int = 4096
+    """WATCHWORD_CAPTION_PICTURE_TOKENS: what the pictures of a scene may take of a model's attention, in tokens."""
+    caption_thin: str = "none"
+    """WATCHWORD_CAPTION_THIN: which tokens of pictures that hardly change are not shown: "none", or a way and a cosine, as "plain:0.99"."""
     caption_extend: int | None = None
     """WATCHWORD_CAPTION_EXTEND: how often a caption is extended over scenes that look the same; by default 4, and 0 for tags."""
     caption_context: int = 0
@@ -201,6 +208,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("refiner_per_minute", lambda text: _whole(text, 1, 60))
     take("caption_styles", lambda text: read_styles(Path(text)))
     take("caption_tokens", lambda text: _whole(text, 1, 1024))
+    take("caption_precision", lambda text: _one_of(text, PRECISIONS))
+    take("caption_picture_tokens", lambda text: _whole(text, 16, 65_536))
+    take("caption_thin", _thinning)
     take("caption_extend", lambda text: _whole(text, 0, 20))
     take("caption_context", lambda text: _whole(text, 0, 8))
     certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
@@ -323,6 +333,11 @@ def _adapters(text: str) -> tuple[tuple[str, Path], ...]:
     if len({name for name, _ in found}) < len(found):
         raise ValueError("each name can be there once")
     return tuple(found)
+
+
+def _thinning(text: str) -> str:
+    read_thinning(text)
+    return text
 
 
 def _captioner_model(text: str) -> str:

@@ -14,6 +14,7 @@ from pipeline.telemetry import ADAPTERS_UNKNOWN
 from pipeline.timeline import MediaTime
 
 ADAPTERS = ("tags", "transformers", "served")
+PRECISIONS = ("auto", "float32", "bfloat16", "int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -176,14 +177,18 @@ def load(
     key: str = "",
     max_new_tokens: int = 96,
     adapters: Mapping[str, Path] | None = None,
+    precision: str = "auto",
+    thin: str = "none",
+    picture_tokens: int = 4096,
 ) -> Captioner:
     """Load a captioner, which takes seconds.
 
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
     of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
     OpenAI's chat API and its name of the `model`, and shows it the `key`. A model writes at most `max_new_tokens` tokens for
-    a sentence. `adapters`, directories by name, are for `transformers`. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid`
-    for what cannot be meant.
+    a sentence. For `transformers` alone are `adapters`, directories by name; `precision`, one of `PRECISIONS`; `thin`, as
+    `vlm.thinning.read_thinning` has it; and `picture_tokens`, what the pictures of a scene may take. Raises `ModelMissing`,
+    `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
     """
     if adapter == "tags":
         from pipeline.caption.tags import load_tags
@@ -192,10 +197,18 @@ def load(
         return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"))
     if adapter == "transformers":
         from pipeline.caption.vlm import load_vlm
+        from pipeline.caption.vlm.thinning import read_thinning
+        from pipeline.caption.vlm.worker import Limits
 
         if directory is None:
             raise SettingInvalid('the captioner "transformers" needs the directory of a checkpoint; none was given')
-        return load_vlm(_checkpoint(directory), max_new_tokens=max_new_tokens, adapters=adapters)
+        return load_vlm(
+            _checkpoint(directory),
+            max_new_tokens=max_new_tokens,
+            precision=precision,  # type: ignore[arg-type]
+            limits=Limits(scene_tokens=picture_tokens, thinning=read_thinning(thin)),
+            adapters=adapters,
+        )
     if adapter == "served":
         from pipeline.caption.served import ServedCaptioner
 

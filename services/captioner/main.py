@@ -31,7 +31,18 @@ EXTEND = 4
 def _load(adapter: str, where: str, key: str, settings: Settings, adapters: Mapping[str, Path]) -> model.Captioner:
     url, name = address(where) if "://" in where else ("", "")
     directory = Path(where) if where and not url else None
-    return model.load(adapter, directory=directory, url=url, model=name, key=key, max_new_tokens=settings.caption_tokens, adapters=adapters)
+    return model.load(
+        adapter,
+        directory=directory,
+        url=url,
+        model=name,
+        key=key,
+        max_new_tokens=settings.caption_tokens,
+        adapters=adapters,
+        precision=settings.caption_precision,
+        thin=settings.caption_thin,
+        picture_tokens=settings.caption_picture_tokens,
+    )
 
 
 async def build(settings: Settings, bus: Bus) -> Parts:

@@ -16,7 +16,7 @@ from pipeline.caption.vlm import load_vlm
 from pipeline.models import locate
 from pipeline.timeline import MediaTime
 from tests import synthetic
-from train import examples, finetune, novel
+from train import examples, finetune, novel, preference
 from train.batches import to_jpeg
 from train.evaluate import view
 from train.learner import Shape
@@ -129,3 +129,34 @@ def test_how_sure_a_share_is() -> None:
     assert finetune.wilson(0, 100) == (0.0, 0.037)
     assert finetune.wilson(50, 100) == (0.4038, 0.5962)
     assert finetune.wilson(0, 0) == (0.0, 1.0)
+
+
+REVIEWED = {"prompt": "Does the picture break the policy?", "chosen": "Yes", "rejected": "No", "image": PICTURE, "id": "v1", "policy": "x"}
+"""As `watchword review export` writes a decision about a picture; about words there is no image."""
+
+
+def test_preferences_of_reviewers_are_learned_and_leave_the_base_alone(tmp_path: Path) -> None:
+    file = tmp_path / "preferences.jsonl"
+    words = {key: value for key, value in REVIEWED.items() if key != "image"} | {"chosen": "No", "rejected": "Yes"}
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in (REVIEWED, words) * 4))
+    guard = tmp_path / "guard.jsonl"
+    novel.write(novel.novel(2), guard)
+    for how in (preference.Preferring(), preference.Preferring(2.0, reference_free=True)):
+        course = Course(epochs=4, batch=3, rate=1e-2, held_out=0.25)
+        report = preference.prefer(
+            locate("watchword-tiny"), file, tmp_path / "out", how=how, shape=Shape(rank=4), course=course, guard=guard
+        )
+        first, best = report["lesson"]["losses"][0], report["lesson"]["losses"][report["lesson"]["best"]]
+        assert best["held out"] < 0.7 * first["held out"]
+        assert best["preferred"] == 1.0
+        assert report["off"] == {"clips": 2, "changed": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [({"chosen": ""}, "'chosen' must be a text"), ({"chosen": "No"}, "chosen and rejected are the same")]
+)
+def test_a_pair_needs_two_answers(tmp_path: Path, change: Mapping[str, str], told: str) -> None:
+    file = tmp_path / "preferences.jsonl"
+    file.write_text(json.dumps(REVIEWED | change))
+    with pytest.raises(examples.BadLines, match=told):
+        examples.read(file, tmp_path / "kept", pairs=True)

@@ -13,7 +13,7 @@ from pipeline.caption.asking import Say, Written
 from pipeline.caption.model import Description, SceneView, Shot, require_adapter
 from pipeline.caption.style import PLAIN, Style
 from pipeline.caption.vlm import adapters as adapter_files
-from pipeline.caption.vlm.checkpoint import Precision, open_checkpoint, revision_of
+from pipeline.caption.vlm.checkpoint import BITS, Precision, open_checkpoint, revision_of
 from pipeline.caption.vlm.families import Family
 from pipeline.caption.vlm.lowrank import Adapter
 from pipeline.caption.vlm.worker import Ahead, Job, Limits, Worker
@@ -132,11 +132,13 @@ def load_vlm(
 ) -> VlmCaptioner:
     """Load a checkpoint from a directory; nothing is fetched, no code of the checkpoint runs, only safetensors are read.
 
-    `precision` is how weights are held: by default bfloat16 where the device computes in it, else float32. `adapters` are the
+    `precision` is how weights are held: by default bfloat16 where the device computes in it, else float32; "int8" and "int4" are
+    made of these when they are loaded. `adapters` are the
     directories of the adapters by which scenes may be described, by name. Raises `ModelMissing` where the directory or its config or
     weights are not there, and `ModelMismatch` where it holds another architecture or cannot be loaded; of adapters likewise.
     """
     family, tokenizer = open_checkpoint(directory, precision=precision)
     revision = revision_of(directory)
+    told = f"{revision}-{precision}" if precision in BITS else revision
     loaded = [adapter_files.read(name, where, family.network, base=revision) for name, where in (adapters or {}).items()]
-    return VlmCaptioner(directory.name, family, tokenizer, max_new_tokens=max_new_tokens, revision=revision, limits=limits, adapters=loaded)
+    return VlmCaptioner(directory.name, family, tokenizer, max_new_tokens=max_new_tokens, revision=told, limits=limits, adapters=loaded)

@@ -11,7 +11,8 @@ from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS
 from pipeline.errors import ModelMismatch, ModelMissing
 
 ARCHITECTURES = ("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration", "SmolVLMForConditionalGeneration")
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+BITS = {"int8": 8, "int4": 4}
 _SAMPLE = 2**20
 
 
@@ -42,7 +43,12 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto") -> tuple[
     if told["missing_keys"]:
         # The library would fill them with noise.
         raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
-    return _family(architecture, network.to(device).eval(), tokenizer, _preprocessing(directory)), tokenizer
+    network = network.to(device).eval()
+    if precision in BITS:
+        from pipeline.caption.vlm.quantise import quantise
+
+        quantise(network, BITS[precision])
+    return _family(architecture, network, tokenizer, _preprocessing(directory)), tokenizer
 
 
 def check(directory: Path) -> str:
@@ -98,10 +104,10 @@ def require_whole(file: Path) -> None:
 
 
 def _dtype(precision: Precision, device: str) -> Any:
-    """How the weights are to be held: where nothing is asked for, bfloat16 where the device computes in it, else float32."""
+    """What the weights are computed with: where nothing is asked for, bfloat16 where the device computes in it, else float32."""
     import torch
 
-    if precision == "auto":
+    if precision == "auto" or precision in BITS:
         fit = device == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
         return torch.bfloat16 if fit else torch.float32
     return getattr(torch, precision)
