@@ -1,8 +1,8 @@
 """Descriptions of synthetic clips that were put right, as reviewers would: `python -m train.corrections BASE FILE`.
 
 The base describes clips that it never saw. Where it is wrong, what is true is preferred to what it said; the truth of a synthetic clip is
-known, so nobody has to look. With `--wording appears=arrives` reviewers want another word instead: what the base said with that word in its place
-is preferred. For your own streams, what reviewers wrote takes the place of either.
+known, so nobody has to look. With `--wording appears=arrives` reviewers want another word: what the base said, with that word in its
+place, is preferred. For your own streams, what reviewers wrote takes the place of either.
 """
 
 import argparse
