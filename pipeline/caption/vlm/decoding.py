@@ -1,7 +1,8 @@
-"""The tokens of many scenes, written together and greedily: one prompt's reading, then one token of each a step.
+"""The tokens of many scenes, written together and greedily: prompts are read, then one token of each scene is written a step.
 
 Prompts of different lengths are filled up on the left, where nothing looks. Positions are those of each prompt, for its
-reading and for each written token. A scene that is finished, or that nobody waits for any more, leaves the batch at once.
+reading and for each written token. So a scene can join those that are being written (its keys and values are put beside theirs), and
+one that is finished, or that nobody waits for any more, leaves at once: nobody waits for the slowest (continuous batching, Orca, 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -86,33 +87,45 @@ class Decoder:
         whole = known + rest
         return bool(rest * token + rest * whole * pair < whole * token + whole**2 / 2 * pair)
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Read the prompts of the rows and write until each row has enough."""
+    def begin(self) -> "Writing":
+        """A batch that rows can join."""
+        return Writing(self)
+
+    def open(self, rows: Sequence[Row]) -> tuple["Tensor", Any, "Tensor"]:
+        """Read the prompts of the rows together: the last hidden states [B, hidden], the cache, and which of its places are there [B, P]."""
         import torch
 
         behind = max(0 if row.prefix is None else row.prefix.placed.tokens for row in rows)
         cache = self._cache([row.prefix for row in rows], behind)
         embeddings, ids, seen, of_pictures, levels = self._prompts(rows)
-        shown: Tensor | None = of_pictures
-        known = torch.stack([self._padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
+        known = torch.stack([padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
         mask = torch.cat([known, seen], dim=1).to(self._network.device, torch.long)
-        writing = list(rows)
-        while True:
-            hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
-            if (first := rows[0]).keep and first.kept is None:
-                first.kept = self._kept(cache, first.keep)
-            tokens, certainties = self._choose(hidden[:, -1])
-            staying = [number for number, row in enumerate(writing) if row.take(tokens[number], certainties[number])]
-            if not staying:
-                return
-            if len(staying) < len(writing):
-                kept = torch.tensor(staying, device=self._network.device)
-                cache.batch_select_indices(kept)
-                mask, writing = mask[kept], [writing[number] for number in staying]
-            embeddings = self._embed([tokens[number] for number in staying])[:, None]
-            ids = torch.tensor([self._next(row) for row in writing], device=self._network.device).T[:, :, None]
-            mask = torch.cat([mask, mask.new_ones(len(writing), 1)], dim=1)
-            shown, levels = None, []
+        hidden = self._family.forward(embeddings, ids, mask, cache, of_pictures, levels)
+        if (first := rows[0]).keep:
+            first.kept = self._kept(cache, first.keep)
+        return hidden[:, -1], cache, mask
+
+    def go_on(self, rows: Sequence[Row], tokens: Sequence[int], cache: Any, mask: "Tensor") -> "Tensor":
+        """Read one more token of each row: the hidden states [B, hidden]. `mask` [B, P + 1] counts it as there."""
+        import torch
+
+        ids = torch.tensor([self._next(row) for row in rows], device=self._network.device).T[:, :, None]
+        return self._family.forward(self._embed(tokens)[:, None], ids, mask, cache, None, [])[:, -1]
+
+    def choose(self, hidden: "Tensor") -> list[tuple[int, float]]:
+        """The likeliest next token of each row and the logarithm of its probability."""
+        import torch
+
+        logits = self._network.lm_head(hidden).float()
+        best, tokens = logits.log_softmax(dim=-1).max(dim=-1)
+        # One copy from the device, which waits for it; a token's number is exact in float64.
+        return [(int(token), likely) for token, likely in torch.stack([tokens.double(), best.double()], dim=1).tolist()]
+
+    def cache_of(self, layers: "Sequence[tuple[Tensor, Tensor]]") -> Any:
+        """A cache that begins with keys and values, [B, heads, P, width] of each layer."""
+        from transformers import DynamicCache
+
+        return DynamicCache(layers, config=self._text_config)
 
     def _kept(self, cache: Any, tokens: int) -> Prefix:
         layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
@@ -133,10 +146,10 @@ class Decoder:
             start, behind = (row.prefix.placed.next, row.prefix.placed.tokens) if row.prefix else (0, 0)
             row.placed = self._family.place(counts, row.times, start=start, behind=behind)
         length = max(row.placed.tokens for row in rows)
-        embeddings = torch.stack([self._padded(self._read_in(row), length) for row in rows])
+        embeddings = torch.stack([padded(self._read_in(row), length) for row in rows])
         ids = np.stack([np.pad(row.placed.ids[:, 0], ((0, 0), (length - row.placed.tokens, 0))) for row in rows], axis=1)
-        seen = torch.stack([self._padded(torch.ones(row.placed.tokens), length) for row in rows])
-        shown = torch.stack([self._padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
+        seen = torch.stack([padded(torch.ones(row.placed.tokens), length) for row in rows])
+        shown = torch.stack([padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
         pictures = [part for row in rows for part in row.parts if isinstance(part, Features)]
         levels = [torch.cat(each) for each in zip(*(picture.levels for picture in pictures), strict=True)]
         device = self._network.device
@@ -153,11 +166,6 @@ class Decoder:
         embedded: Tensor = self._network.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=self._network.device))
         return embedded
 
-    def _choose(self, hidden: "Tensor") -> tuple[list[int], list[float]]:
-        logits = self._network.lm_head(hidden).float()
-        best, tokens = logits.log_softmax(dim=-1).max(dim=-1)
-        return tokens.tolist(), best.tolist()
-
     def _cache(self, prefixes: Sequence[Prefix | None], length: int = 0) -> Any:
         """A cache in which each row has its prefix, on the right of `length` places."""
         import torch
@@ -170,17 +178,92 @@ class Decoder:
         for number, (keys, _) in enumerate(known.layers):
             nothing = keys[:, :, :0]
             rows = [(nothing, nothing) if prefix is None else prefix.layers[number] for prefix in prefixes]
-            layers.append(tuple(torch.cat([self._padded(row[side], length, axis=2) for row in rows]) for side in (0, 1)))
+            layers.append(tuple(torch.cat([padded(row[side], length, axis=2) for row in rows]) for side in (0, 1)))
         return DynamicCache(layers, config=self._text_config)
 
-    @staticmethod
-    def _padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":
-        """The values with zeros before them along an axis, up to a length."""
+
+class Writing:
+    """Rows that are written together, a token of each a step; others join between two steps, and those that have enough leave."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self._decoder = decoder
+        self._rows: list[Row] = []
+        self._tokens: list[int] = []
+        """The last of each row, which is not read yet."""
+        self._cache: Any = None
+        self._mask: Tensor | None = None
+        """Which places of the cache are there, [B, P]."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def join(self, rows: Sequence[Row]) -> list[Row]:
+        """Read the prompts of rows, write the first token of each, and go on with them from the next step; the rows that are done already."""
         import torch
 
-        missing = list(values.shape)
-        missing[axis] = length - values.shape[axis]
-        return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
+        hidden, cache, mask = self._decoder.open(rows)
+        joined = Writing(self._decoder)
+        joined._rows, joined._cache, joined._mask = list(rows), cache, mask
+        done = joined._take(hidden)
+        if not joined:
+            return done
+        if self._mask is None:
+            self._rows, self._tokens, self._cache, self._mask = joined._rows, joined._tokens, joined._cache, joined._mask
+            return done
+        length = max(self._mask.shape[1], joined._mask.shape[1])
+        both = [
+            tuple(
+                torch.cat([padded(each, length, axis=2) for each in pair]) for pair in ((one.keys, other.keys), (one.values, other.values))
+            )
+            for one, other in zip(self._cache.layers, joined._cache.layers, strict=True)
+        ]
+        self._cache = self._decoder.cache_of(both)  # type: ignore[arg-type]
+        self._mask = torch.cat([padded(each, length, axis=1) for each in (self._mask, joined._mask)])
+        self._rows += joined._rows
+        self._tokens += joined._tokens
+        return done
+
+    def step(self) -> list[Row]:
+        """Write a token of each row; the rows that are done with it."""
+        import torch
+
+        assert self._mask is not None
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._rows), 1)], dim=1)
+        return self._take(self._decoder.go_on(self._rows, self._tokens, self._cache, self._mask))
+
+    def _take(self, hidden: "Tensor") -> list[Row]:
+        chosen = self._decoder.choose(hidden)
+        staying = [number for number, row in enumerate(self._rows) if row.take(*chosen[number])]
+        self._tokens = [chosen[number][0] for number in staying]
+        if len(staying) == len(self._rows):
+            return []
+        before, self._rows = self._rows, [self._rows[number] for number in staying]
+        self._keep(staying)
+        return [row for row in before if row not in self._rows]
+
+    def _keep(self, staying: Sequence[int]) -> None:
+        """Of the cache, only some rows, and no place that none of them needs."""
+        import torch
+
+        if not staying:
+            self._cache, self._mask = None, None
+            return
+        assert self._mask is not None
+        kept = torch.tensor(staying, device=self._mask.device)
+        mask = self._mask[kept]
+        needless = int(mask.any(dim=0).int().argmax())
+        self._mask = mask[:, needless:]
+        layers = [tuple(each[kept, :, needless:] for each in (layer.keys, layer.values)) for layer in self._cache.layers]
+        self._cache = self._decoder.cache_of(layers)  # type: ignore[arg-type]
+
+
+def padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":
+    """The values with zeros before them along an axis, up to a length."""
+    import torch
+
+    missing = list(values.shape)
+    missing[axis] = length - values.shape[axis]
+    return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
 
 
 def _of_picture(part: Tokens | Features) -> "Tensor":
