@@ -3,10 +3,10 @@
     python -m bench.caption_streams --model 7b --streams 16,33,64     # a GPU
     python -m bench.caption_streams --model tiny --streams 4,8 --every 3
 
-The model has random weights of a published shape, so the words mean nothing, and each description takes as many tokens as it may: the worst case.
-Each stream closes a scene every so many seconds, beginning at a moment of its own; its keyframes come while the scene is open, as the sampler
-sends them. Measured is from the end of a scene to its first token and to its last. A first round is not counted. Latencies that grow
-from round to round mean that the device does not keep up; the table says so.
+The model has random weights of a published shape, so the words mean nothing, and each description takes as many tokens as it may: the
+worst case. Each stream closes a scene every so many seconds, beginning at a moment of its own; its keyframes come while the scene is open,
+as the sampler sends them. Measured is from the end of a scene to its first token and to its last. A first round is not counted.
+Latencies that grow from round to round mean that the device does not keep up; the table says so.
 """
 
 import argparse
@@ -115,12 +115,12 @@ def main() -> None:
     import transformers
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()}, one thread"
-    print(f"{device}; Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, bfloat16")
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{device}; {versions}, bfloat16")
     captioner = captioner_of(asked.model, asked.tokens, Limits.of(device_of()))
     parameters = sum(each.numel() for each in captioner.worker.parameters())
-    print(
-        f"{parameters / 1e9:.2f} G parameters, random; a scene of {asked.keyframes} keyframes of 448x252 every {asked.every:g} s, {asked.tokens} tokens\n"
-    )
+    scene = f"a scene of {asked.keyframes} keyframes of 448x252 every {asked.every:g} s"
+    print(f"{parameters / 1e9:.2f} G parameters, random; {scene}, described by {asked.tokens} tokens\n")
     print("seconds from a scene's end\n streams first p50      p95 whole p50      p95")
     for count in map(int, asked.streams.split(",")):
         size = asked.rounds + 1

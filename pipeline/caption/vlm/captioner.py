@@ -43,7 +43,7 @@ class VlmCaptioner:
     async def describe(self, scene: SceneView) -> Description:
         """Describe a scene. Raises `MediaUndecodable` for a picture that cannot be read, `Overloaded` where memory does not suffice.
 
-        A scene joins those that are being described, and is answered as soon as it is done. Cancelling frees the scene's place at its next token.
+        A scene joins those that are being described and is answered as soon as it is done. Cancelling frees its seat at its next token.
         """
         return await asking.describe(scene, self._ask)
 

@@ -1,8 +1,8 @@
 """The tokens of many scenes, written together and greedily: prompts are read, then one token of each scene is written a step.
 
 Prompts of different lengths are filled up on the left, where nothing looks. Positions are those of each prompt, for its
-reading and for each written token. So a scene can join those that are being written (its keys and values are put beside theirs), and
-one that is finished, or that nobody waits for any more, leaves at once: nobody waits for the slowest (continuous batching, Orca, 2022).
+reading and for each written token. So a scene can join those that are being written, and one that is finished, or that nobody waits
+for any more, leaves at once: nobody waits for the slowest (continuous batching; Orca, 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.caption.positions import Placed
 from pipeline.caption.vlm.families import Family, Features
 from pipeline.caption.vlm.prompt import Tokens
+from pipeline.caption.vlm.table import Table
 from pipeline.timeline import MediaTime
 
 if TYPE_CHECKING:
@@ -53,7 +54,18 @@ class Row:
     """So many tokens at the beginning are to be kept as `kept`, which only a row by itself can."""
     kept: Prefix | None = field(default=None, init=False)
     written: int = field(default=0, init=False)
+    """Tokens that were written and read."""
     placed: Placed = field(init=False)
+
+    @property
+    def known(self) -> int:
+        """How many tokens were read."""
+        return (self.prefix.placed.tokens if self.prefix else 0) + self.placed.tokens + self.written
+
+    @property
+    def next_ids(self) -> list[int]:
+        """The position of the next written token, as `Family.forward` takes it."""
+        return [self.known, *[self.placed.next + self.written] * 3]
 
 
 class Decoder:
@@ -62,6 +74,7 @@ class Decoder:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._network = family.network
+        self._table: Table | None = None
         self._text_config = self._network.config.get_text_config(decoder=True)
 
     def read(self, tokens: Tokens) -> Prefix:
@@ -88,54 +101,39 @@ class Decoder:
         return bool(rest * token + rest * whole * pair < whole * token + whole**2 / 2 * pair)
 
     def begin(self) -> "Writing":
-        """A batch that rows can join."""
-        return Writing(self)
+        """An empty batch, which rows can join; the one before must be done with."""
+        if self._table is None:
+            self._table = Table(self._family, recorded=self._network.device.type == "cuda")
+        return Writing(self, self._table)
 
-    def open(self, rows: Sequence[Row]) -> tuple["Tensor", Any, "Tensor"]:
-        """Read the prompts of the rows together: the last hidden states [B, hidden], the cache, and which of its places are there [B, P]."""
+    def let_go(self) -> None:
+        """Free what batches are kept in; the one that was begun must be done with."""
+        self._table = None
+
+    def open(self, rows: Sequence[Row]) -> tuple[list[tuple[int, float]], list["Tensor"]]:
+        """Read the prompts of the rows together: of each its first token and the logarithm of its probability, and its keys and values.
+
+        These are [layers, 2, heads, tokens, width] of a row, without the places that it was filled up with.
+        """
         import torch
 
         behind = max(0 if row.prefix is None else row.prefix.placed.tokens for row in rows)
         cache = self._cache([row.prefix for row in rows], behind)
         embeddings, ids, seen, of_pictures, levels = self._prompts(rows)
         known = torch.stack([padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
-        mask = torch.cat([known, seen], dim=1).to(self._network.device, torch.long)
-        hidden = self._family.forward(embeddings, ids, mask, cache, of_pictures, levels)
+        there = torch.cat([known, seen], dim=1)
+        hidden = self._family.forward(embeddings, ids, there.to(self._network.device, torch.long), cache, of_pictures, levels)
         if (first := rows[0]).keep:
             first.kept = self._kept(cache, first.keep)
-        return hidden[:, -1], cache, mask
-
-    def go_on(self, rows: Sequence[Row], tokens: Sequence[int], cache: Any, mask: "Tensor") -> "Tensor":
-        """Read one more token of each row: the hidden states [B, hidden]. `mask` [B, P + 1] counts it as there."""
-        import torch
-
-        ids = torch.tensor([self._next(row) for row in rows], device=self._network.device).T[:, :, None]
-        return self._family.forward(self._embed(tokens)[:, None], ids, mask, cache, None, [])[:, -1]
-
-    def choose(self, hidden: "Tensor") -> list[tuple[int, float]]:
-        """The likeliest next token of each row and the logarithm of its probability."""
-        import torch
-
-        logits = self._network.lm_head(hidden).float()
-        best, tokens = logits.log_softmax(dim=-1).max(dim=-1)
-        # One copy from the device, which waits for it; a token's number is exact in float64.
-        return [(int(token), likely) for token, likely in torch.stack([tokens.double(), best.double()], dim=1).tolist()]
-
-    def cache_of(self, layers: "Sequence[tuple[Tensor, Tensor]]") -> Any:
-        """A cache that begins with keys and values, [B, heads, P, width] of each layer."""
-        from transformers import DynamicCache
-
-        return DynamicCache(layers, config=self._text_config)
+        best, tokens = self._network.lm_head(hidden[:, -1]).float().log_softmax(dim=-1).max(dim=-1)
+        read = [torch.stack([torch.stack([layer.keys[row], layer.values[row]]) for layer in cache.layers]) for row in range(len(rows))]
+        places = [at.nonzero()[:, 0].to(self._network.device) for at in there]
+        compact = [each if len(at) == each.shape[3] else each[:, :, :, at] for each, at in zip(read, places, strict=True)]
+        return list(zip(tokens.tolist(), best.tolist(), strict=True)), compact
 
     def _kept(self, cache: Any, tokens: int) -> Prefix:
         layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
         return Prefix(layers, self._family.place([tokens], (), start=0, behind=0))
-
-    def _next(self, row: Row) -> list[int]:
-        """The position of the row's next written token."""
-        behind = row.prefix.placed.tokens if row.prefix else 0
-        row.written += 1
-        return [behind + row.placed.tokens + row.written - 1, *[row.placed.next + row.written - 1] * 3]
 
     def _prompts(self, rows: Sequence[Row]) -> "tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]":
         """The rows' prompts, filled up on the left: embeddings, positions, what is there, what is of pictures, what is added to these."""
@@ -185,76 +183,49 @@ class Decoder:
 class Writing:
     """Rows that are written together, a token of each a step; others join between two steps, and those that have enough leave."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, table: Table) -> None:
         self._decoder = decoder
+        self._table = table
         self._rows: list[Row] = []
+        """By their seats."""
         self._tokens: list[int] = []
         """The last of each row, which is not read yet."""
-        self._cache: Any = None
-        self._mask: Tensor | None = None
-        """Which places of the cache are there, [B, P]."""
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def join(self, rows: Sequence[Row]) -> list[Row]:
-        """Read the prompts of rows, write the first token of each, and go on with them from the next step; the rows that are done already."""
-        import torch
-
-        hidden, cache, mask = self._decoder.open(rows)
-        joined = Writing(self._decoder)
-        joined._rows, joined._cache, joined._mask = list(rows), cache, mask
-        done = joined._take(hidden)
-        if not joined:
-            return done
-        if self._mask is None:
-            self._rows, self._tokens, self._cache, self._mask = joined._rows, joined._tokens, joined._cache, joined._mask
-            return done
-        length = max(self._mask.shape[1], joined._mask.shape[1])
-        both = [
-            tuple(
-                torch.cat([padded(each, length, axis=2) for each in pair]) for pair in ((one.keys, other.keys), (one.values, other.values))
-            )
-            for one, other in zip(self._cache.layers, joined._cache.layers, strict=True)
-        ]
-        self._cache = self._decoder.cache_of(both)  # type: ignore[arg-type]
-        self._mask = torch.cat([padded(each, length, axis=1) for each in (self._mask, joined._mask)])
-        self._rows += joined._rows
-        self._tokens += joined._tokens
+        """Read the prompts of rows and write the first token of each; the rows that are done with it."""
+        chosen, read = self._decoder.open(rows)
+        done = []
+        for row, (token, certainty), known in zip(rows, chosen, read, strict=True):
+            if not row.take(token, certainty):
+                done.append(row)
+                continue
+            self._table.put(len(self._rows), known)
+            self._rows.append(row)
+            self._tokens.append(token)
         return done
 
     def step(self) -> list[Row]:
         """Write a token of each row; the rows that are done with it."""
-        import torch
+        told = self._table.step(self._tokens, [row.next_ids for row in self._rows], [row.known for row in self._rows]).tolist()
+        done = []
+        for seat in reversed(range(len(self._rows))):
+            row, (token, certainty) = self._rows[seat], told[seat]
+            row.written += 1
+            self._tokens[seat] = int(token)
+            if not row.take(int(token), certainty):
+                done.append(row)
+                self._leave(seat)
+        return done
 
-        assert self._mask is not None
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._rows), 1)], dim=1)
-        return self._take(self._decoder.go_on(self._rows, self._tokens, self._cache, self._mask))
-
-    def _take(self, hidden: "Tensor") -> list[Row]:
-        chosen = self._decoder.choose(hidden)
-        staying = [number for number, row in enumerate(self._rows) if row.take(*chosen[number])]
-        self._tokens = [chosen[number][0] for number in staying]
-        if len(staying) == len(self._rows):
-            return []
-        before, self._rows = self._rows, [self._rows[number] for number in staying]
-        self._keep(staying)
-        return [row for row in before if row not in self._rows]
-
-    def _keep(self, staying: Sequence[int]) -> None:
-        """Of the cache, only some rows, and no place that none of them needs."""
-        import torch
-
-        if not staying:
-            self._cache, self._mask = None, None
-            return
-        assert self._mask is not None
-        kept = torch.tensor(staying, device=self._mask.device)
-        mask = self._mask[kept]
-        needless = int(mask.any(dim=0).int().argmax())
-        self._mask = mask[:, needless:]
-        layers = [tuple(each[kept, :, needless:] for each in (layer.keys, layer.values)) for layer in self._cache.layers]
-        self._cache = self._decoder.cache_of(layers)  # type: ignore[arg-type]
+    def _leave(self, seat: int) -> None:
+        """Free a seat; the last row moves there, so that the first seats are the taken ones."""
+        row, token = self._rows.pop(), self._tokens.pop()
+        if seat < len(self._rows):
+            self._table.move(len(self._rows), seat, row.known)
+            self._rows[seat], self._tokens[seat] = row, token
 
 
 def padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":

@@ -60,10 +60,10 @@ class Intake(Generic[Scene, Picture]):
         """As `submit`, for what takes no seat."""
         await self._submit(item, self._pictures)
 
-    def take(self, seats: int, pictures: int) -> tuple[list[Scene], list[Picture]]:
-        """What waited longest: so many scenes at most, and pictures. For `serve`."""
+    def take(self, seats: int, pictures: int, *, least: int = 1) -> tuple[list[Scene], list[Picture]]:
+        """What waited longest: so many scenes at most, and so many pictures, or none where fewer than `least` wait. For `serve`."""
         with self._lock:
-            return self._out_of(self._scenes, seats), self._out_of(self._pictures, pictures)
+            return self._out_of(self._scenes, seats), self._out_of(self._pictures, pictures if len(self._pictures) >= least else 0)
 
     def settle(self, item: Scene | Picture, failure: BaseException | None) -> None:
         """Answer for something that was taken, once. For `serve`."""

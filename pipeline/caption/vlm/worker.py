@@ -28,6 +28,8 @@ from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
 MOST_SHOTS = 16
 LEAST_SCENE_TOKENS = 64
 """With less of pictures there is nothing to describe."""
+AHEAD_TOGETHER = 4
+"""Pictures that are encoded in one go while scenes are being written: encoding one alone would hold them up nearly as long."""
 LEAST_PREFIX = 64
 """Tokens of an instruction from which it may be worth keeping."""
 FULL_SIZE = (448, 448)
@@ -104,23 +106,26 @@ class Worker:
         import torch
 
         with torch.inference_mode():
-            writing, seated = self._decoder.begin(), dict[Row, Job]()
-            while True:
-                arrived, shots = intake.take(self.limits.together - len(seated), ENCODED_AT_ONCE)
-                if shots:
-                    self._look_ahead(shots, intake)
-                if not arrived and not seated:
-                    if not shots:
-                        return
-                    continue
-                try:
-                    done = self._join(writing, seated, arrived, intake) if arrived else writing.step()
-                except Exception as error:
-                    self._apart([*seated.values(), *arrived], error, intake)
-                    writing, seated = self._decoder.begin(), {}
-                    continue
-                for row in done:
-                    intake.settle(seated.pop(row), None)
+            while trouble := self._serve(intake):
+                self._apart(*trouble, intake)
+
+    def _serve(self, intake: Intake[Job, Shot]) -> tuple[list[Job], bool] | None:
+        """As `serve`; returns where scenes failed together: them, and whether it was for want of memory. What held it is let go by then."""
+        writing, seated = self._decoder.begin(), dict[Row, Job]()
+        while True:
+            # While scenes are being written, pictures wait for company: a scene that ends has those encoded that it lacks.
+            least = AHEAD_TOGETHER if seated else 1
+            arrived, shots = intake.take(self.limits.together - len(seated), ENCODED_AT_ONCE, least=least)
+            if shots:
+                self._look_ahead(shots, intake)
+            elif not arrived and not seated:
+                return None
+            try:
+                done = self._join(writing, seated, arrived, intake) if arrived else writing.step() if seated else []
+            except Exception as error:
+                return [*seated.values(), *arrived], is_out_of_memory(error)
+            for row in done:
+                intake.settle(seated.pop(row), None)
 
     def run(self, jobs: Sequence[Job]) -> list[Exception | None]:
         """Describe scenes together and tell of each whether it failed; where memory does not suffice, in parts and by less."""
@@ -159,11 +164,11 @@ class Worker:
         jobs.clear()
         return self._begun(writing, list(rows))
 
-    def _apart(self, jobs: Sequence[Job], error: Exception, intake: Intake[Job, Shot]) -> None:
-        """Describe scenes that failed together: if it was for memory in ever smaller parts, else each alone, so that only its own fails."""
-        parts = [jobs] if is_out_of_memory(error) else [[job] for job in jobs]
+    def _apart(self, jobs: Sequence[Job], crowded: bool, intake: Intake[Job, Shot]) -> None:
+        """Describe scenes that failed together: for want of memory in ever smaller parts, else each alone, so that only its own fails."""
         self._make_room()
-        for part in parts:
+        for part in [jobs] if crowded else [[job] for job in jobs]:
+            failures: Sequence[Exception | None]
             try:
                 failures = self.run(part)
             except Exception as failure:
@@ -283,6 +288,7 @@ class Worker:
 
         self.features.clear()
         self.prefixes.clear()
+        self._decoder.let_go()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
