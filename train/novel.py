@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from train.evaluate import HELD_OUT_SEED, view
+from train.finetune import base_of
 from train.scenes import SHAPES, Scene, caption, draw_scene, plural
 
 NEW_SHAPE = "heart"
@@ -87,12 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips.add_argument("--rehearse", type=int, default=100, help="so many ordinary clips among them, so that little else is forgotten")
     clips.add_argument("--guard", type=int, default=100, help="so many other ordinary clips, to see what an adapter does to them")
     measure = commands.add_parser("measure", help=f"score captions of held-out clips of a {NEW_SHAPE}; prints JSON")
-    measure.add_argument("base", type=Path)
+    measure.add_argument("base", help="a checkpoint directory or a model of the catalog")
     measure.add_argument("--adapter", type=Path)
     measure.add_argument("--clips", type=int, default=200)
     options = parser.parse_args(arguments)
     if options.command == "measure":
-        print(json.dumps(measured(options.base, options.adapter, novel(options.clips))))
+        print(json.dumps(measured(base_of(options.base), options.adapter, novel(options.clips))))
         return
     options.directory.mkdir(parents=True, exist_ok=True)
     rehearsed = [draw_scene(np.random.default_rng((SEEDS["clips"] + 2, index))) for index in range(options.rehearse)]

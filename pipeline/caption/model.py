@@ -197,6 +197,7 @@ def load(
         return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"))
     if adapter == "transformers":
         from pipeline.caption.vlm import load_vlm
+        from pipeline.caption.vlm.checkpoint import device_of
         from pipeline.caption.vlm.thinning import read_thinning
         from pipeline.caption.vlm.worker import Limits
 
@@ -206,7 +207,7 @@ def load(
             _checkpoint(directory),
             max_new_tokens=max_new_tokens,
             precision=precision,  # type: ignore[arg-type]
-            limits=Limits(scene_tokens=picture_tokens, thinning=read_thinning(thin)),
+            limits=Limits(scene_tokens=picture_tokens, thinning=read_thinning(thin)).on(device_of()),
             adapters=adapters,
         )
     if adapter == "served":

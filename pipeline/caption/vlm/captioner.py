@@ -15,11 +15,11 @@ from pipeline.caption.style import PLAIN, Style
 from pipeline.caption.vlm import adapters as adapter_files
 from pipeline.caption.vlm.checkpoint import BITS, Precision, open_checkpoint, revision_of
 from pipeline.caption.vlm.families import Family
+from pipeline.caption.vlm.intake import Intake
 from pipeline.caption.vlm.lowrank import Adapter
 from pipeline.caption.vlm.worker import Ahead, Job, Limits, Worker
 from pipeline.errors import WatchwordError
 from pipeline.telemetry import SCENES_ADAPTED
-from pipeline.transcribe.batcher import LONGEST_PATIENCE, Batcher
 
 log = structlog.get_logger(__name__)
 
@@ -45,14 +45,12 @@ class VlmCaptioner:
     ) -> None:
         """`max_new_tokens` is for a sentence; `revision` is what descriptions say of the version."""
         self.name = name
-        self.worker = Worker(name, family, tokenizer, limits or Limits(), adapters)
+        self.worker = Worker(name, family, tokenizer, limits or Limits.of(family.network.device.type), adapters)
         self._tokenizer = tokenizer
         self._max_new_tokens = max_new_tokens
         self._revision = revision
         self._ahead: set[asyncio.Task[None]] = set()
-        self._batcher: Batcher[Job | Ahead, None] = Batcher(
-            self.worker.run, name="caption-vlm", most=self.worker.limits.together, patience=LONGEST_PATIENCE
-        )
+        self._intake: Intake[Job, Ahead] = Intake(self.worker.serve, name="caption-vlm")
 
     @property
     def adapters(self) -> Collection[str]:
@@ -63,7 +61,8 @@ class VlmCaptioner:
         """Describe a scene.
 
         Raises `RequestInvalid` for an adapter that is not there, `MediaUndecodable` for a picture that cannot be read, and `Overloaded`
-        where memory does not suffice. Scenes that wait are described together. Cancelling frees the scene's place at its next token.
+        where memory does not suffice. A scene joins those that are being described and is answered as soon as it is done. Cancelling frees
+        its seat at its next token.
         """
         return await asking.describe(scene, self._ask)
 
@@ -81,11 +80,11 @@ class VlmCaptioner:
 
     async def aclose(self) -> None:
         """See `Closing`; what waits is still described."""
-        self._batcher.close()
+        self._intake.close()
 
     async def _encode_ahead(self, ahead: Ahead) -> None:
         try:
-            await self._batcher.submit(ahead, key="ahead")
+            await self._intake.submit_picture(ahead)
         except (WatchwordError, RuntimeError) as error:
             # Whoever describes the scene meets the same failure, and says it of the scene.
             log.debug("not_encoded_ahead", cause=str(error))
@@ -102,7 +101,7 @@ class VlmCaptioner:
         most = max(self._max_new_tokens, STRUCTURED_TOKENS) if scene.style.structured else self._max_new_tokens
         job = Job(scene, most, told)
         try:
-            await self._batcher.submit(job, key="scene")
+            await self._intake.submit(job)
         finally:
             job.cancelled = True
         left_out = len(scene.shots) - len(job.used)
@@ -133,9 +132,9 @@ def load_vlm(
     """Load a checkpoint from a directory; nothing is fetched, no code of the checkpoint runs, only safetensors are read.
 
     `precision` is how weights are held: by default bfloat16 where the device computes in it, else float32; "int8" and "int4" are
-    made of these when they are loaded. `adapters` are the
-    directories of the adapters by which scenes may be described, by name. Raises `ModelMissing` where the directory or its config or
-    weights are not there, and `ModelMismatch` where it holds another architecture or cannot be loaded; of adapters likewise.
+    made of these when they are loaded. `adapters` are the directories of the adapters by which scenes may be described, by name. Raises
+    `ModelMissing` where the directory or its config or weights are not there, and `ModelMismatch` where it holds another architecture
+    or cannot be loaded; of adapters likewise.
     """
     family, tokenizer = open_checkpoint(directory, precision=precision)
     revision = revision_of(directory)
