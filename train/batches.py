@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +16,14 @@ from pipeline.timeline import MediaTime
 from train.network import MERGE, PATCH, TOKENS_PER_SECOND
 from train.prompts import Wording, draw_wording, remembering
 from train.render import GRID, UNKNOWN, Labels, label, render
-from train.scenes import Scene, caption, draw_scene, questions
+from train.scenes import COLOURS, Scene, caption, draw_scene, questions
+from train.variant import V
 from train.tokenizer import END, START, VIDEO, VISION_END, VISION_START
 
 MEAN = STD = (0.5, 0.5, 0.5)
 Clock = Literal["time", "index", "zero"]
 """Where temporal positions come from: the frames' times, their indices, or nowhere."""
-QUESTIONS = 1
+QUESTIONS = V.get("questions", 1)
 """How many questions are asked of a clip besides what happens."""
 
 
@@ -42,6 +43,15 @@ class Batch:
     """[clips, length]: the token that should be said next, or `UNKNOWN`."""
     labels: dict[str, torch.Tensor]
     """What the heads should say of each token of the clips, by name, joined over the clips."""
+    seen: torch.Tensor
+    """Where the tokens of the clips are, as indices into `tokens` laid flat."""
+    said: torch.Tensor
+    """Likewise where `targets` are known."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        moved = {each.name: getattr(self, each.name).to(device, non_blocking=True) for each in fields(self) if each.name != "labels"}
+        return Batch(**moved, labels={name: each.to(device, non_blocking=True) for name, each in self.labels.items()})
 
 
 def ticks(times: Sequence[float], clock: Clock) -> list[MediaTime]:
@@ -74,6 +84,8 @@ def make_batch(tokenizer: Any, scenes: Sequence[Scene], rng: np.random.Generator
         torch.from_numpy(mask)[:, None],
         torch.from_numpy(targets),
         {name: torch.from_numpy(np.concatenate([getattr(each, name) for each in labels])) for name in Labels.__dataclass_fields__},
+        torch.from_numpy((tokens == VIDEO).ravel().nonzero()[0]),
+        torch.from_numpy((targets != UNKNOWN).ravel().nonzero()[0]),
     )
 
 
@@ -120,7 +132,7 @@ def _row(tokenizer: Any, scene: Scene, wording: Wording, rng: np.random.Generato
     for part, (asked, answer) in enumerate(turns, start=1):
         opening = [*_encode(tokenizer, asked), END, *_encode(tokenizer, "\n"), START, *_encode(tokenizer, "assistant\n")]
         said = [*_encode(tokenizer, answer), END]
-        tokens += [*opening, *said[:-1]]
+        tokens += [*opening, *_misheard(tokenizer, said[:-1], rng)]
         targets += [*[UNKNOWN] * (len(opening) - 1), *said]
         lengths.append(len(opening) + len(said) - 1)
         parts += [part] * lengths[-1]
@@ -133,6 +145,13 @@ def _row(tokenizer: Any, scene: Scene, wording: Wording, rng: np.random.Generato
     return _Row(tokens, targets, parts, np.concatenate(positions, axis=1))
 
 
+def _misheard(tokenizer: Any, said: list[int], rng: np.random.Generator) -> list[int]:
+    if not V.get("noise"):
+        return said
+    colours = [_encode(tokenizer, f" {each}")[0] for each in COLOURS]
+    return [int(rng.choice(colours)) if each in colours and rng.random() < V["noise"] else each for each in said]
+
+
 _PIECES: dict[str, list[int]] = {}
 
 
@@ -142,3 +161,16 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
             _PIECES.clear()
         _PIECES[text] = tokenizer.encode(text, add_special_tokens=False)
     return _PIECES[text]
+
+
+def prompt_of(tokenizer: Any, scene: Scene, clock: Clock, longest: int) -> tuple[list[int], NDArray[np.int64], list[int]]:
+    """The tokens of the pipeline's usual prompt, the positions of these and of so many written ones, and where the pictures go."""
+    from train.prompts import ANSWER_PROMPTS
+
+    head = [START, *_encode(tokenizer, "user\n"), VISION_START]
+    count = len(scene.times) * GRID * GRID
+    opening = [*_encode(tokenizer, ANSWER_PROMPTS[0]), END, *_encode(tokenizer, "\n"), START, *_encode(tokenizer, "assistant\n")]
+    tokens = [*head, *[VIDEO] * count, VISION_END, *opening]
+    after = 1 + len(opening) + longest
+    ids = position_ids(before=len(head), times=ticks(scene.times, clock), rows=GRID, columns=GRID, after=after, tokens_per_second=TOKENS_PER_SECOND)
+    return tokens, ids[1:, 0], list(range(len(head), len(head) + count))
