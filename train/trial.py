@@ -14,6 +14,11 @@ from train.evaluate import held_out, score, tally
 from train.quick import say
 from train.variant import V
 began = time.monotonic()
+import os
+shm = os.statvfs('/dev/shm') if os.path.isdir('/dev/shm') else None
+if shm is None or shm.f_bavail * shm.f_frsize < 1 << 30:
+    o.workers = 0
+print('workers', o.workers, flush=True)
 log = [json.dumps({"name": o.name, "variant": V, "torch": torch.__version__})]
 def tell(text):
     log.append(text)
