@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from train.colours import RGB
 from train.scenes import COLOURS, DIRECTIONS, SHAPES, SIDE, SPEEDS, WORD_SIZE, WORDS, Event, Scene
+from train.shapes import cover
 
 TOKEN = 16
 """Side of a token in pixels."""
 GRID = SIDE // TOKEN
-_DOWN, _ACROSS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) + np.float32(0.5)
 
 
 def render(scene: Scene, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
@@ -41,42 +41,6 @@ def _paint(frames: NDArray[np.float32], event: Event) -> None:
 
 def _blend(frame: NDArray[np.float32], mask: NDArray[np.float32], colour: RGB) -> None:
     frame += mask[..., None] * (np.array(colour, np.float32) - frame)
-
-
-def cover(shape: str, x: float, y: float, radius: float) -> NDArray[np.float32]:
-    """How much of each pixel a shape covers, 0 to 1: [SIDE, SIDE]. `x` and `y` are its centre."""
-    across, down = np.abs(_ACROSS - np.float32(x)), _DOWN - np.float32(y)
-    inside: NDArray[np.float32]
-    if shape == "circle":
-        inside = radius - np.hypot(across, down)
-    elif shape == "square":
-        inside = 0.88 * radius - np.maximum(across, np.abs(down))
-    elif shape == "triangle":
-        inside = np.minimum(0.8 * radius - down, ((down + radius) * 0.6 - across) / 1.17)
-    elif shape == "cross":
-        down = np.abs(down)
-        arms = np.minimum(0.34 * radius - across, radius - down), np.minimum(radius - across, 0.34 * radius - down)
-        inside = np.maximum(*arms)
-    elif shape == "diamond":
-        inside = (1.1 * radius - across - np.abs(down)) * np.float32(0.71)
-    elif shape == "ring":
-        away = np.hypot(across, down)
-        inside = np.minimum(radius - away, away - 0.55 * radius)
-    elif shape == "star":
-        inside = _star(_ACROSS - np.float32(x), down, radius)
-    elif shape == "moon":
-        inside = np.minimum(radius - np.hypot(across, down), np.hypot(_ACROSS - np.float32(x + 0.6 * radius), down) - 0.85 * radius)
-    else:
-        raise ValueError(f"no shape is called {shape!r}")
-    covered: NDArray[np.float32] = np.clip(inside + np.float32(0.5), 0, 1)
-    return covered
-
-
-def _star(right: NDArray[np.float32], down: NDArray[np.float32], radius: float) -> NDArray[np.float32]:
-    """Five points: inside is what lies behind at least four of the five lines that draw a pentagram."""
-    angles = (np.arange(5) * 72 + 90) / 180 * np.pi
-    behind = [0.35 * radius + np.cos(each) * right + np.sin(each) * down for each in angles]
-    return np.partition(np.stack(behind), 1, axis=0)[1].astype(np.float32)
 
 
 @cache

@@ -11,18 +11,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from train.variant import V
+from train.colours import RGB, TINTS, draw_tint, middle
+
 Direction = Literal["left", "right", "up", "down"]
 Speed = Literal["slowly", "quickly"]
 
-from train.colours import RGB, TINTS, draw_tint, middle
-from train.variant import V
-COLOURS = {"old": ("red", "green", "blue", "yellow", "purple", "white"), "mid": ("red", "green", "blue", "yellow", "purple", "white", "cyan", "pink"), "new": tuple(TINTS)}[V.get("names", "new")]
-SHAPES = ("circle", "square", "triangle", "cross", "diamond", "ring", "star", "moon")[:{"old": 4, "mid": 6, "new": 8}[V.get("names", "new")]]
+COLOURS = tuple(TINTS)
+SHAPES = ("circle", "square", "triangle", "cross", "diamond", "ring", "star", "moon", "heart", "frame", "bow", "dome")
 WORDS = ("STOP", "EXIT", "OPEN", "SALE", "LIVE", "NEWS", "HELP", "TAXI")
 DIRECTIONS: tuple[Direction, ...] = ("left", "right", "up", "down")
 SPEEDS: tuple[Speed, ...] = ("slowly", "quickly")
 NUMBERS = ("zero", "one", "two", "three")
-HELD_OUT = frozenset({("red", "square"), ("green", "triangle"), ("blue", "circle"), ("yellow", "cross"), *({"old": (), "mid": (("purple", "ring"),), "new": (("purple", "ring"), ("white", "star"))}[V.get("names", "new")])})
+HELD_OUT = frozenset(
+    {("red", "square"), ("green", "triangle"), ("blue", "circle"), ("yellow", "cross"), ("purple", "ring"), ("white", "star")}
+)
 """Pairs of colour and shape that training never shows."""
 SIDE = 64
 """Width and height of a frame in pixels."""
@@ -140,17 +143,23 @@ def questions(scene: Scene) -> list[Question]:
         else:
             asked.append(Question(f"How many {thing.colour} {plural(thing.shape)} are there?", f"{NUMBERS[thing.count].capitalize()}."))
     if V.get("asked"):
-        for which, event in zip(("first", "second"), scene.events, strict=False):
-            thing = event.thing
-            if not thing.word:
-                many = thing.count > 1
-                asked.append(Question(f"What colour is the {which} thing?", f"{'They are' if many else 'It is'} {thing.colour}."))
-                asked.append(Question(f"What shape is the {which} thing?", f"They are {plural(thing.shape)}." if many else f"It is a {thing.shape}."))
+        asked += [each for which, event in zip(("first", "second"), scene.events, strict=False) for each in _of_one(which, event.thing)]
     if scene.second is not None:
         first, then = scene.events
         asked.append(Question("What is seen first?", f"{_capital(first.thing.named())}."))
         asked.append(Question(f"When does the second thing, {then.thing.named()}, appear?", f"{_capital(after(scene.second))}."))
     return asked
+
+
+def _of_one(which: str, thing: Thing) -> list[Question]:
+    """Colour and shape asked for by themselves, so that each is learned without the other."""
+    if thing.word:
+        return []
+    one = thing.count == 1
+    return [
+        Question(f"What colour is the {which} thing?", f"{'It is' if one else 'They are'} {thing.colour}."),
+        Question(f"What shape is the {which} thing?", f"It is a {thing.shape}." if one else f"They are {plural(thing.shape)}."),
+    ]
 
 
 KINDS: dict[str, tuple[bool, ...]] = {
@@ -191,7 +200,7 @@ def _attempt(rng: np.random.Generator, frames: int, moves: tuple[bool, ...], hel
     for index, (start, moving) in enumerate(zip(starts, moves, strict=True)):
         pair = _pair(rng, held_out and index == 0)
         event = _mover(rng, pair, start, places) if moving else _still(rng, pair, start, word=not (held_out and index == 0))
-        if V.get("tints", True) and not event.thing.word:
+        if not event.thing.word:
             event = replace(event, tint=draw_tint(rng, event.thing.colour))
         if any(_overlap(event, other) or event.thing.named() == other.thing.named() or _same_shape(event, other) for other in events):
             return None

@@ -2,46 +2,22 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from train.batches import Batch, Clock, make_batch
+from train.batches import Batch
 from train.muon import Muon
 from train.network import MOTION_LAYER, PLACE_LAYER, Heads, build_network, read, see
+from train.recipe import Recipe, batch_of, batches
 from train.render import UNKNOWN
-from train.scenes import FRAMES, draw_scene
+from train.variant import V
+from train.scenes import COLOURS, HELD_OUT, SHAPES
 from train.tokenizer import build_tokenizer
-
-SHARES = (0.3, 0.25, 0.2, 0.15, 0.1)
-"""How many of the batches have so many frames as `FRAMES` says; long clips teach no more and cost more."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that a training run depends on."""
-
-    steps: int = 1850
-    batch: int = 16
-    seed: int = 1
-    clock: Clock = "time"
-    rate: float = 2e-3
-    """Learning rate of the matrices, at its highest."""
-    small_rate: float = 1.5e-3
-    """Learning rate of embeddings, biases and norms, at its highest."""
-    warmup: int = 100
-    decay: int = 500
-    """Over these last steps the learning rate falls to nothing; before, it stays."""
-    simple: int = 250
-    """In these first steps, clips show one thing alone, in four frames."""
-    heads: float = 0.5
-    """Weight of the heads' losses; it falls with the learning rate to a fifth."""
 
 
 class Run:
@@ -95,16 +71,6 @@ class Run:
             part.load_state_dict(state)
 
 
-class _Ahead(torch.utils.data.Dataset[Batch]):
-    """The batches of a recipe by their steps, for worker processes to make."""
-
-    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
-        self._tokenizer, self._recipe = tokenizer, recipe
-
-    def __getitem__(self, step: int) -> Batch:
-        return batch_of(step, self._tokenizer, self._recipe)
-
-
 def train(
     recipe: Recipe,
     *,
@@ -113,7 +79,6 @@ def train(
     checkpoint: Path | None = None,
     say: Callable[[str], None] = print,
     every: int = 100,
-    until: float = float("inf"),
 ) -> Run:
     """Take all of a recipe's steps.
 
@@ -125,17 +90,7 @@ def train(
         run.resume(checkpoint)
     began, first = (time.monotonic(), time.process_time()), run.step
     smooth: dict[str, float] = {}
-    if until < float("inf"):
-        LIMIT[:] = [time.monotonic(), until]
-    ahead = _Ahead(run.tokenizer, recipe)
-    batches: Iterable[Batch] = (
-        torch.utils.data.DataLoader(ahead, None, sampler=range(run.step, recipe.steps), num_workers=workers, prefetch_factor=8)
-        if workers
-        else map(ahead.__getitem__, range(run.step, recipe.steps))
-    )
-    for batch in batches:
-        if time.monotonic() > until:
-            break
+    for batch in batches(recipe, run.tokenizer, first=run.step, workers=workers):
         for name, loss in run.advance(batch).items():
             smooth[name] = 0.97 * smooth.get(name, loss) + 0.03 * loss
         if run.step % every == 0 or run.step == recipe.steps:
@@ -147,6 +102,12 @@ def train(
     return run
 
 
+_EXCUSED = {"shape": torch.zeros(len(COLOURS) + 1, len(SHAPES) + 2)}
+for _colour, _shape in HELD_OUT:
+    _EXCUSED["shape"][COLOURS.index(_colour) + 1, SHAPES.index(_shape) + 1] = -1e4
+_EXCUSED["colour"] = torch.cat([_EXCUSED["shape"].T])
+
+
 def losses_of(network: Any, heads: Heads, batch: Batch) -> dict[str, torch.Tensor]:
     """The losses by name; `said` is that of the answers, the others are the heads'."""
     tokens = see(network, batch.patches).flatten(0, 1)
@@ -154,11 +115,15 @@ def losses_of(network: Any, heads: Heads, batch: Batch) -> dict[str, torch.Tenso
     embedded = embedded.flatten(0, 1).index_copy(0, batch.seen, tokens).view_as(embedded)
     states = read(network, embedded, batch.positions, batch.mask)
     said = network.lm_head(states[-1].flatten(0, 1)[batch.said])
+    said = said.index_put(tuple(batch.excused), said.new_tensor(-1e4))
     place, motion = (states[layer - 1].flatten(0, 1)[batch.seen] for layer in (PLACE_LAYER, MOTION_LAYER))
     losses = {"said": nn.functional.cross_entropy(said.float(), batch.targets.flatten()[batch.said])}
     asked = {"shape": tokens, "colour": tokens, "word": tokens, "second": place, "arrival": motion, "direction": motion, "speed": motion, "count": motion}
     for name, hidden in asked.items():
-        losses[name] = _classified(getattr(heads, name)(hidden), batch.labels[name], empty=name in ("shape", "colour"))
+        answer = getattr(heads, name)(hidden)
+        if V.get("bar") and name in ("shape", "colour"):
+            answer = answer + _EXCUSED[name].to(answer.device, answer.dtype)[batch.labels["colour" if name == "shape" else "shape"]]
+        losses[name] = _classified(answer, batch.labels[name], empty=name in ("shape", "colour"))
     where = batch.labels["centre"]
     known = ~where[:, :1].isnan()
     wrong = nn.functional.smooth_l1_loss(heads.centre(place).float(), where.nan_to_num(), beta=0.1, reduction="none")
@@ -175,15 +140,6 @@ def _classified(said: torch.Tensor, true: torch.Tensor, *, empty: bool) -> torch
     return (each * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
-def batch_of(step: int, tokenizer: Any, recipe: Recipe) -> Batch:
-    """The batch of a step; it depends on nothing but the step and the recipe."""
-    rng = np.random.default_rng((recipe.seed, step))
-    simple = step < recipe.simple
-    frames = FRAMES[0] if simple else int(rng.choice(FRAMES, p=SHARES))
-    kinds = [str(rng.choice(["move", "still"])) if simple else None for _ in range(recipe.batch)]
-    return make_batch(tokenizer, [draw_scene(rng, frames=frames, kind=kind) for kind in kinds], rng, recipe.clock)
-
-
 def _optimisers(network: Any, heads: Heads, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al., 2024) for the matrices inside, AdamW for the rest."""
     named = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
@@ -197,15 +153,9 @@ def _optimisers(network: Any, heads: Heads, recipe: Recipe) -> list[torch.optim.
     return [muon, adam]
 
 
-LIMIT: list[float] = []
-
-
 def _share(step: int, recipe: Recipe) -> float:
     """The learning rate's share of its highest value."""
-    share = min(1.0, (step + 1) / recipe.warmup, (recipe.steps - step) / recipe.decay)
-    if LIMIT:
-        share = max(0.0, min(share, (LIMIT[1] - time.monotonic()) / (LIMIT[1] - LIMIT[0]) / 0.25))
-    return share
+    return min(1.0, (step + 1) / recipe.warmup, (recipe.steps - step) / recipe.decay)
 
 
 @torch.no_grad()
