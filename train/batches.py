@@ -1,7 +1,6 @@
 """Scenes as the network is trained on them: patches, tokens, positions by the clock, and what to learn of each."""
 
 import io
-from itertools import pairwise
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -17,14 +16,13 @@ from pipeline.timeline import MediaTime
 from train.network import MERGE, PATCH, TOKENS_PER_SECOND
 from train.prompts import Wording, draw_wording, remembering
 from train.render import GRID, UNKNOWN, Labels, label, render
-from train.scenes import COLOURS, HELD_OUT, SHAPES, Scene, plural, caption, draw_scene, questions
-from train.variant import V
+from train.scenes import COLOURS, Scene, caption, draw_scene, questions
 from train.tokenizer import END, START, VIDEO, VISION_END, VISION_START
 
 MEAN = STD = (0.5, 0.5, 0.5)
 Clock = Literal["time", "index", "zero"]
 """Where temporal positions come from: the frames' times, their indices, or nowhere."""
-QUESTIONS = 2 if V.get('asked') else 1
+QUESTIONS = 2
 """How many questions are asked of a clip besides what happens."""
 MISHEARD = 0.4
 """How many of the colours that were said are others when the next word is asked for."""
@@ -50,8 +48,6 @@ class Batch:
     """Where the tokens of the clips are, as indices into `tokens` laid flat."""
     said: torch.Tensor
     """Likewise where `targets` are known."""
-    excused: torch.Tensor
-    """[2, any]: which of `said`, and a token that is not to be counted as a wrong answer there."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
@@ -91,7 +87,6 @@ def make_batch(tokenizer: Any, scenes: Sequence[Scene], rng: np.random.Generator
         {name: torch.from_numpy(np.concatenate([getattr(each, name) for each in labels])) for name in Labels.__dataclass_fields__},
         torch.from_numpy((tokens == VIDEO).ravel().nonzero()[0]),
         torch.from_numpy((targets != UNKNOWN).ravel().nonzero()[0]),
-        torch.tensor(_excused(tokenizer, targets[targets != UNKNOWN].tolist()), dtype=torch.long).view(-1, 2).T,
     )
 
 
@@ -157,30 +152,6 @@ def _misheard(tokenizer: Any, said: list[int], rng: np.random.Generator) -> list
     return [int(rng.choice(colours)) if each in colours and rng.random() < MISHEARD else each for each in said]
 
 
-def _excused(tokenizer: Any, said: list[int]) -> list[tuple[int, int]]:
-    """Where a colour and a shape are said after one another: the words that training never shows with the other one."""
-    if not V.get("bar"):
-        return []
-    found = []
-    for index, (one, other) in enumerate(pairwise(said)):
-        found += [(index + 1, word) for word in _never(tokenizer).get(one, ())] if other in _never(tokenizer, shapes=True) else []
-        found += [(index, word) for word in _never(tokenizer, shapes=True).get(other, ())] if one in _never(tokenizer) else []
-    return found
-
-
-_NEVER: dict[bool, dict[int, list[int]]] = {}
-
-
-def _never(tokenizer: Any, *, shapes: bool = False) -> dict[int, list[int]]:
-    """By each colour's token, those of the shapes that training never shows in it; or by each shape's, those of the colours."""
-    if shapes not in _NEVER:
-        named = {each: _encode(tokenizer, f" {each}") for each in COLOURS}, {each: _encode(tokenizer, f" {each}") + _encode(tokenizer, f" {plural(each)}") for each in SHAPES}
-        ours, theirs = named[::-1] if shapes else named
-        pairs = {(shape, colour) if shapes else (colour, shape) for colour, shape in HELD_OUT}
-        _NEVER[shapes] = {token: [word for name in theirs if (mine, name) in pairs for word in theirs[name]] for mine, tokens in ours.items() for token in tokens}
-    return _NEVER[shapes]
-
-
 _PIECES: dict[str, list[int]] = {}
 
 
@@ -190,16 +161,3 @@ def _encode(tokenizer: Any, text: str) -> list[int]:
             _PIECES.clear()
         _PIECES[text] = tokenizer.encode(text, add_special_tokens=False)
     return _PIECES[text]
-
-
-def prompt_of(tokenizer: Any, scene: Scene, clock: Clock, longest: int) -> tuple[list[int], NDArray[np.int64], list[int]]:
-    """The tokens of the pipeline's usual prompt, the positions of these and of so many written ones, and where the pictures go."""
-    from train.prompts import ANSWER_PROMPTS
-
-    head = [START, *_encode(tokenizer, "user\n"), VISION_START]
-    count = len(scene.times) * GRID * GRID
-    opening = [*_encode(tokenizer, ANSWER_PROMPTS[0]), END, *_encode(tokenizer, "\n"), START, *_encode(tokenizer, "assistant\n")]
-    tokens = [*head, *[VIDEO] * count, VISION_END, *opening]
-    after = 1 + len(opening) + longest
-    ids = position_ids(before=len(head), times=ticks(scene.times, clock), rows=GRID, columns=GRID, after=after, tokens_per_second=TOKENS_PER_SECOND)
-    return tokens, ids[1:, 0], list(range(len(head), len(head) + count))

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from watchword.v1.scene_pb2 import KeyframeReason
+
+from pipeline.caption.model import SceneView, Shot
 from train.batches import Clock, ticks, to_jpeg
 from train.render import render
 from train.scenes import COLOURS, DIRECTIONS, NUMBERS, SHAPES, SPEEDS, Scene, caption, draw_scene
@@ -88,12 +91,8 @@ def held_out(count: int, *, combinations: bool = False) -> list[Scene]:
     return [draw_scene(np.random.default_rng((HELD_OUT_SEED + combinations, index)), held_out=combinations) for index in range(count)]
 
 
-def view(scene: Scene, *, clock: Clock = "time", seed: int = 0) -> "SceneView":
+def view(scene: Scene, *, clock: Clock = "time", seed: int = 0) -> SceneView:
     """The clip as the pipeline hands it to a captioner: JPEG keyframes with their times, or with other times for an ablation."""
-    from watchword.v1.scene_pb2 import KeyframeReason
-
-    from pipeline.caption.model import SceneView, Shot
-
     frames = render(scene, np.random.default_rng(seed))
     shots = tuple(
         Shot(time, KeyframeReason.KEYFRAME_REASON_UNSPECIFIED, 0.0, 0.0, to_jpeg(frame))

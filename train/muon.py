@@ -11,7 +11,7 @@ STEPS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """`torch.optim.Muon` with Nesterov momentum and `match_rms_adamw`, at a fifth of its kernels: a small network waits for nothing else on a GPU."""
+    """`torch.optim.Muon` with Nesterov momentum and `match_rms_adamw`, with a fifth of its kernels to start on a GPU."""
 
     def __init__(self, matrices: Sequence[torch.nn.Parameter], *, lr: float, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -29,7 +29,7 @@ class Muon(torch.optim.Optimizer):
 
     def _move(self, matrices: list[torch.Tensor], group: dict[str, Any]) -> None:
         rate, momentum = group["lr"], group["momentum"]
-        gradients = [each.grad for each in matrices]
+        gradients = [each.grad for each in matrices if each.grad is not None]
         for each in matrices:
             if not self.state[each]:
                 self.state[each]["momentum"] = torch.zeros_like(each)

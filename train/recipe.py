@@ -20,7 +20,7 @@ AHEAD = 8
 class Recipe:
     """All that a training run depends on, besides the machine."""
 
-    steps: int = 4500
+    steps: int = 2500
     batch: int = 16
     seed: int = 1
     clock: Clock = "time"
@@ -29,7 +29,7 @@ class Recipe:
     small_rate: float = 1.5e-3
     """Learning rate of embeddings, biases and norms, at its highest."""
     warmup: int = 100
-    decay: int = 1200
+    decay: int = 750
     """Over these last steps the learning rate falls to nothing; before, it stays."""
     simple: int = 250
     """In these first steps, clips show one thing alone, in four frames."""
@@ -49,7 +49,11 @@ def batch_of(step: int, tokenizer: Any, recipe: Recipe) -> Batch:
 def batches(recipe: Recipe, tokenizer: Any, *, first: int = 0, workers: int = 0) -> Iterable[Batch]:
     """A recipe's batches from a step on, made ahead by so many processes, or one after another where there are none; they are the same."""
     steps, made = range(first, recipe.steps), _Made(recipe, tokenizer)
-    return DataLoader(made, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=AHEAD) if workers else map(made.__getitem__, steps)
+    return (
+        DataLoader(made, batch_size=None, sampler=steps, num_workers=workers, prefetch_factor=AHEAD)
+        if workers
+        else map(made.__getitem__, steps)
+    )
 
 
 class _Made(Dataset[Batch]):

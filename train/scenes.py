@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from train.variant import V
 from train.colours import RGB, TINTS, draw_tint, middle
 
 Direction = Literal["left", "right", "up", "down"]
@@ -142,8 +141,7 @@ def questions(scene: Scene) -> list[Question]:
             asked.append(Question("Which word is shown?", f"The word {thing.word}."))
         else:
             asked.append(Question(f"How many {thing.colour} {plural(thing.shape)} are there?", f"{NUMBERS[thing.count].capitalize()}."))
-    if V.get("asked"):
-        asked += [each for which, event in zip(("first", "second"), scene.events, strict=False) for each in _of_one(which, event.thing)]
+    asked += [each for which, event in zip(("first", "second"), scene.events, strict=False) for each in _of_one(which, event.thing)]
     if scene.second is not None:
         first, then = scene.events
         asked.append(Question("What is seen first?", f"{_capital(first.thing.named())}."))

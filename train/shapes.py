@@ -1,13 +1,14 @@
 """What the shapes of synthetic clips look like: how much of each pixel one covers."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from train.scenes import SIDE
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 """[SIDE, SIDE]: a number for each pixel."""
 
 _DOWN, _ACROSS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) + np.float32(0.5)
@@ -22,6 +23,18 @@ def cover(shape: str, x: float, y: float, radius: float) -> Field:
     return covered
 
 
+def _both(one: Field, other: Field) -> Field:
+    """Inside of one and of the other."""
+    inside: Field = np.minimum(one, other)
+    return inside
+
+
+def _either(one: Field, other: Field) -> Field:
+    """Inside of one or of the other."""
+    inside: Field = np.maximum(one, other)
+    return inside
+
+
 def _circle(right: Field, down: Field, radius: float) -> Field:
     inside: Field = radius - np.hypot(right, down)
     return inside
@@ -33,14 +46,14 @@ def _square(right: Field, down: Field, radius: float) -> Field:
 
 
 def _triangle(right: Field, down: Field, radius: float) -> Field:
-    return np.minimum(0.8 * radius - down, ((down + radius) * 0.6 - np.abs(right)) / 1.17)
+    return _both(0.8 * radius - down, ((down + radius) * 0.6 - np.abs(right)) / 1.17)
 
 
 def _cross(right: Field, down: Field, radius: float) -> Field:
     across, along = np.abs(right), np.abs(down)
-    upright = np.minimum(0.34 * radius - across, radius - along)
-    lying = np.minimum(radius - across, 0.34 * radius - along)
-    return np.maximum(upright, lying)
+    upright = _both(0.34 * radius - across, radius - along)
+    lying = _both(radius - across, 0.34 * radius - along)
+    return _either(upright, lying)
 
 
 def _diamond(right: Field, down: Field, radius: float) -> Field:
@@ -49,7 +62,7 @@ def _diamond(right: Field, down: Field, radius: float) -> Field:
 
 def _ring(right: Field, down: Field, radius: float) -> Field:
     away = np.hypot(right, down)
-    return np.minimum(radius - away, away - 0.55 * radius)
+    return _both(radius - away, away - 0.55 * radius)
 
 
 def _star(right: Field, down: Field, radius: float) -> Field:
@@ -61,30 +74,30 @@ def _star(right: Field, down: Field, radius: float) -> Field:
 
 
 def _moon(right: Field, down: Field, radius: float) -> Field:
-    return np.minimum(radius - np.hypot(right, down), np.hypot(right - np.float32(0.6 * radius), down) - 0.85 * radius)
+    return _both(radius - np.hypot(right, down), np.hypot(right - np.float32(0.6 * radius), down) - 0.85 * radius)
 
 
 def _heart(right: Field, down: Field, radius: float) -> Field:
     """Two circles and what lies above the sides that touch them below."""
     across = np.abs(right)
     lobes = 0.55 * radius - np.hypot(across - 0.45 * radius, down + 0.35 * radius)
-    point = np.minimum(down + 0.03 * radius, 0.653 * radius - 0.746 * across - 0.666 * down)
-    return np.maximum(lobes, point)
+    point = _both(down + 0.03 * radius, 0.653 * radius - 0.746 * across - 0.666 * down)
+    return _either(lobes, point)
 
 
 def _frame(right: Field, down: Field, radius: float) -> Field:
     away = np.maximum(np.abs(right), np.abs(down))
-    return np.minimum(0.9 * radius - away, away - 0.48 * radius)
+    return _both(0.9 * radius - away, away - 0.48 * radius)
 
 
 def _bow(right: Field, down: Field, radius: float) -> Field:
     across = np.abs(right)
-    return np.minimum(radius - across, (across + 0.12 * radius - np.abs(down) * 1.2) / np.float32(1.56))
+    return _both(radius - across, (across + 0.12 * radius - np.abs(down) * 1.2) / np.float32(1.56))
 
 
 def _dome(right: Field, down: Field, radius: float) -> Field:
     lower = down - np.float32(0.5 * radius)
-    return np.minimum(radius - np.hypot(right, lower), -lower)
+    return _both(radius - np.hypot(right, lower), -lower)
 
 
 _INSIDE: dict[str, Callable[[Field, Field, float], Field]] = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
+from train.recipe import Recipe
 from train.report import Tally, bars, table
 from train.scenes import Scene
-from train.recipe import Recipe
 
 CLOCKS: tuple[Clock, ...] = ("time", "index", "zero")
 TOGETHER = 16

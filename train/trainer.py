@@ -15,8 +15,6 @@ from train.muon import Muon
 from train.network import MOTION_LAYER, PLACE_LAYER, Heads, build_network, read, see
 from train.recipe import Recipe, batch_of, batches
 from train.render import UNKNOWN
-from train.variant import V
-from train.scenes import COLOURS, HELD_OUT, SHAPES
 from train.tokenizer import build_tokenizer
 
 
@@ -102,12 +100,6 @@ def train(
     return run
 
 
-_EXCUSED = {"shape": torch.zeros(len(COLOURS) + 1, len(SHAPES) + 2)}
-for _colour, _shape in HELD_OUT:
-    _EXCUSED["shape"][COLOURS.index(_colour) + 1, SHAPES.index(_shape) + 1] = -1e4
-_EXCUSED["colour"] = torch.cat([_EXCUSED["shape"].T])
-
-
 def losses_of(network: Any, heads: Heads, batch: Batch) -> dict[str, torch.Tensor]:
     """The losses by name; `said` is that of the answers, the others are the heads'."""
     tokens = see(network, batch.patches).flatten(0, 1)
@@ -115,15 +107,20 @@ def losses_of(network: Any, heads: Heads, batch: Batch) -> dict[str, torch.Tenso
     embedded = embedded.flatten(0, 1).index_copy(0, batch.seen, tokens).view_as(embedded)
     states = read(network, embedded, batch.positions, batch.mask)
     said = network.lm_head(states[-1].flatten(0, 1)[batch.said])
-    said = said.index_put(tuple(batch.excused), said.new_tensor(-1e4))
     place, motion = (states[layer - 1].flatten(0, 1)[batch.seen] for layer in (PLACE_LAYER, MOTION_LAYER))
     losses = {"said": nn.functional.cross_entropy(said.float(), batch.targets.flatten()[batch.said])}
-    asked = {"shape": tokens, "colour": tokens, "word": tokens, "second": place, "arrival": motion, "direction": motion, "speed": motion, "count": motion}
+    asked = {
+        "shape": tokens,
+        "colour": tokens,
+        "word": tokens,
+        "second": place,
+        "arrival": motion,
+        "direction": motion,
+        "speed": motion,
+        "count": motion,
+    }
     for name, hidden in asked.items():
-        answer = getattr(heads, name)(hidden)
-        if V.get("bar") and name in ("shape", "colour"):
-            answer = answer + _EXCUSED[name].to(answer.device, answer.dtype)[batch.labels["colour" if name == "shape" else "shape"]]
-        losses[name] = _classified(answer, batch.labels[name], empty=name in ("shape", "colour"))
+        losses[name] = _classified(getattr(heads, name)(hidden), batch.labels[name], empty=name in ("shape", "colour"))
     where = batch.labels["centre"]
     known = ~where[:, :1].isnan()
     wrong = nn.functional.smooth_l1_loss(heads.centre(place).float(), where.nan_to_num(), beta=0.1, reduction="none")

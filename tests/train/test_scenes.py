@@ -49,7 +49,7 @@ def test_frames_show_what_is_told(scenes: list[Scene]) -> None:
     for scene in scenes[:60]:
         frames = render(scene)
         for event in scene.events:
-            if event.thing.word or event.thing.shape in ("cross", "ring", "moon"):
+            if event.thing.shape not in ("circle", "square", "triangle", "diamond", "star"):  # the others do not fill their middle
                 continue
             for index, frame in enumerate(frames):
                 for x, y in [event.centres[index]] if event.motion else event.centres:
@@ -99,7 +99,7 @@ def test_things_stay_in_the_picture_and_apart(scenes: list[Scene]) -> None:
 
 def test_training_never_shows_a_held_out_pair(scenes: list[Scene]) -> None:
     assert not any(_pairs(scene) & HELD_OUT for scene in scenes)
-    assert len(set().union(*map(_pairs, scenes))) > len(COLOURS) * len(SHAPES) - len(HELD_OUT)
+    assert len(set().union(*map(_pairs, scenes))) > 0.9 * len(COLOURS) * len(SHAPES), "of 800 things, nearly every other pair is one"
     for scene in held_out(30, combinations=True):
         first = scene.events[0].thing
         assert (first.colour, first.shape) in HELD_OUT
@@ -119,8 +119,8 @@ def test_shapes_differ_at_the_smallest_size() -> None:
     for index, one in enumerate(drawn):
         assert 25 < one.sum() < 120
         assert all(np.abs(one - other).sum() > 15 for other in drawn[:index])
-    with pytest.raises(ValueError, match="heart"):
-        cover("heart", 20, 20, 6)
+    with pytest.raises(ValueError, match="heptagon"):
+        cover("heptagon", 20, 20, 6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -122,7 +122,8 @@ def test_batches_made_ahead_are_the_same(tokenizer: Any) -> None:
 
 def test_muon_moves_as_the_librarys_does() -> None:
     torch.manual_seed(5)
-    mine, theirs = ([torch.nn.Parameter(each.clone()) for each in start] for start in [[torch.randn(24, 40), torch.randn(24, 40), torch.randn(30, 8)]] * 2)
+    start = [torch.randn(24, 40), torch.randn(24, 40), torch.randn(30, 8)]
+    mine, theirs = ([torch.nn.Parameter(each.clone()) for each in start] for _ in range(2))
     ours = Muon(mine, lr=0.1, momentum=0.9, weight_decay=0.05)
     library = torch.optim.Muon(theirs, lr=0.1, momentum=0.9, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
     for _ in range(4):
