@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from train.batches import Clock
@@ -74,7 +75,7 @@ def _train(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     recipe = Recipe(steps=options.steps, decay=options.decay, seed=options.seed, clock=options.clock)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    run = train(recipe, device=device, workers=options.workers, checkpoint=options.state)
+    run = train(recipe, device=device, workers=options.workers, checkpoint=options.state, say=partial(print, flush=True))
     save(run.average.cpu(), run.tokenizer, options.directory)
 
 
