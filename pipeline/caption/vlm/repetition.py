@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 
-MOST = 8
-"""So often the same may follow itself: "knock, knock, knock" is a sentence."""
 LONGEST = 8
 """Tokens of what is looked for; a longer loop is ended by the most tokens that a sentence may have."""
 
 
-def repeated(tokens: Sequence[int]) -> int:
-    """How many tokens at the end only say again what stands before them, more than `MOST` times in all; 0 where none do."""
+def repeated(tokens: Sequence[int], most: int) -> int:
+    """How many tokens at the end only say again what stands before them, where it is said more than `most` times in a row; else 0."""
     for length in range(1, LONGEST + 1):
-        span = length * (MOST + 1)
+        span = length * (most + 1)
         if len(tokens) >= span and all(tokens[-place] == tokens[-place - length] for place in range(1, span - length + 1)):
             return span - length
     return 0

@@ -52,6 +52,8 @@ class Limits:
     """Of pictures that were encoded; 0 keeps none."""
     prefix_bytes: int = 64 * 2**20
     """Of instructions that were read; 0 keeps none."""
+    repeats: int = 8
+    """So often may a model say the same in a row ("knock, knock, knock" is a sentence) before it is stopped; 0 never stops it."""
 
     @classmethod
     def of(cls, device: str) -> "Limits":
@@ -283,7 +285,7 @@ class Worker:
         job.tokens.append(token)
         job.certainty += certainty
         job.stopped = token in self._stops
-        job.repeated = repeated(job.tokens)
+        job.repeated = repeated(job.tokens, self.limits.repeats) if self.limits.repeats else 0
         job.told(job.tokens)
         return not job.stopped and not job.repeated and len(job.tokens) < job.most
 
