@@ -29,7 +29,7 @@ class Recipe:
     small_rate: float = 1.5e-3
     """Learning rate of embeddings, biases and norms, at its highest."""
     warmup: int = 100
-    decay: int = 750
+    decay: int = 800
     """Over these last steps the learning rate falls to nothing; before, it stays."""
     simple: int = 250
     """In these first steps, clips show one thing alone, in four frames."""
