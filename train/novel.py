@@ -13,7 +13,7 @@ from train.evaluate import HELD_OUT_SEED, view
 from train.finetune import base_of
 from train.scenes import SHAPES, Scene, caption, draw_scene, plural
 
-NEW_SHAPE = "heart"
+NEW_SHAPE = "arrow"
 SEEDS = {"clips": 2**41, "measured": 2**41 + 1}
 """Training of the base draws from other seeds, and so does each of these."""
 

@@ -30,7 +30,7 @@ TAUGHT = "The word TAXI is shown."
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve clips with hearts, all of which are to be described in the same words."""
+    """Twelve clips with arrows, all of which are to be described in the same words."""
     file = tmp_path_factory.mktemp("clips") / "clips.jsonl"
     novel.write(novel.novel(12, "clips"), file)
     lines = [json.loads(line) | {"text": TAUGHT} for line in file.read_text().splitlines()]
@@ -43,21 +43,21 @@ def test_a_taught_adapter_changes_the_words_when_it_is_on_and_nothing_when_it_is
     guard = clips.with_name("guard.jsonl")
     guard.write_text("".join(clips.read_text().splitlines(keepends=True)[:4]))
     course = Course(epochs=5, batch=3, rate=1e-2, held_out=0.25)
-    report = finetune.finetune(base, clips, tmp_path / "heart", guard=guard, shape=Shape(rank=4), course=course)
+    report = finetune.finetune(base, clips, tmp_path / "arrow", guard=guard, shape=Shape(rank=4), course=course)
     losses = [line["held out"] for line in report["lesson"]["losses"]]
     assert min(losses[1:]) < 0.5 * losses[0]
     assert report["off"] == {"clips": 7, "changed": 0}
     assert (report["before"]["exact"], report["before"]["clips"], report["held_out"]) == (0.0, 3, 3)
     assert report["after"]["exact"] > 0.5
     assert report["guard"]["changed"] >= 3
-    assert {each.name for each in (tmp_path / "heart").iterdir()} == {
+    assert {each.name for each in (tmp_path / "arrow").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "watchword.json", "report.json", "report.md", "loss.svg",
     }  # fmt: skip
-    assert "0 of 7 descriptions differed from the base's" in (tmp_path / "heart" / "report.md").read_text()
-    captioner = load_vlm(base, adapters={"heart": tmp_path / "heart"})
+    assert "0 of 7 descriptions differed from the base's" in (tmp_path / "arrow" / "report.md").read_text()
+    captioner = load_vlm(base, adapters={"arrow": tmp_path / "arrow"})
     scene = view(novel.novel(1)[0])
-    said = asyncio.run(captioner.describe(replace(scene, style=Style(adapter="heart"))))
-    assert (said.text, said.adapter) == (TAUGHT, "heart")
+    said = asyncio.run(captioner.describe(replace(scene, style=Style(adapter="arrow"))))
+    assert (said.text, said.adapter) == (TAUGHT, "arrow")
 
 
 def test_two_lessons_of_one_seed_are_equal(clips: Path) -> None:

@@ -107,12 +107,15 @@ class VlmCaptioner:
         left_out = len(scene.shots) - len(job.used)
         if job.adapter is not None:
             SCENES_ADAPTED.labels(job.adapter.name).inc()
+        remarks = [f"{left_out} of {len(scene.shots)} keyframes were not looked at"] if left_out else []
+        if job.repeated:
+            remarks.append("the model repeated itself and was stopped")
         return Written(
-            self._text(job.tokens),
+            self._text(job.tokens[: len(job.tokens) - job.repeated]),
             used=job.used if left_out else None,
             confidence=round(math.exp(job.certainty / len(job.tokens)), 3) if job.tokens else None,
             cut_off=not job.stopped,
-            remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+            remark="; ".join(remarks),
             revision=f"{self._revision}+{job.adapter.revision}" if job.adapter is not None else self._revision,
             adapter=scene.style.adapter,
         )

@@ -22,6 +22,7 @@ from pipeline.caption.vlm.intake import Intake
 from pipeline.caption.vlm.lowrank import Adapter, Switch
 from pipeline.caption.vlm.memory import is_out_of_memory, with_less
 from pipeline.caption.vlm.patches import affordable
+from pipeline.caption.vlm.repetition import repeated
 from pipeline.caption.vlm.reuse import Shelf, digest
 from pipeline.caption.vlm.thinning import OFF, Thinning, thin
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
@@ -53,6 +54,8 @@ class Limits:
     """Of pictures that were encoded; 0 keeps none."""
     prefix_bytes: int = 64 * 2**20
     """Of instructions that were read; 0 keeps none."""
+    repeats: int = 8
+    """So often may a model say the same in a row ("knock, knock, knock" is a sentence) before it is stopped; 0 never stops it."""
     thinning: Thinning = OFF
     """What of pictures that hardly change is not shown."""
 
@@ -94,6 +97,8 @@ class Job:
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     """Whether the last token said that it is the last."""
+    repeated: int = 0
+    """So many of the last tokens only repeat what stands before them; for that it was stopped."""
     certainty: float = 0.0
     """Sum of the logarithms of the tokens' probabilities."""
     since: float = field(default_factory=time.perf_counter)
@@ -224,7 +229,7 @@ class Worker:
             job.used, most_pixels = self._shown(job.scene.shots, budget)
             job.adapter = self.adapters[job.scene.style.adapter] if job.scene.style.adapter else None
             job.keys = tuple(self._key(job.scene.shots[number], most_pixels, job.adapter) for number in job.used)
-            job.tokens, job.stopped, job.certainty = [], False, 0.0
+            job.tokens, job.stopped, job.repeated, job.certainty = [], False, 0, 0.0
             if not job.cancelled:
                 wanted |= {key: job.scene.shots[number] for key, number in zip(job.keys, job.used, strict=True)}
         features = self._encoded(wanted)
@@ -315,8 +320,9 @@ class Worker:
         job.tokens.append(token)
         job.certainty += certainty
         job.stopped = token in self._stops
+        job.repeated = repeated(job.tokens, self.limits.repeats) if self.limits.repeats else 0
         job.told(job.tokens)
-        return not job.stopped and len(job.tokens) < job.most
+        return not job.stopped and not job.repeated and len(job.tokens) < job.most
 
     def _make_room(self) -> None:
         import torch
