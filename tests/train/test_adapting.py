@@ -142,13 +142,13 @@ def test_preferences_of_reviewers_are_learned_and_leave_the_base_alone(tmp_path:
     guard = tmp_path / "guard.jsonl"
     novel.write(novel.novel(2), guard)
     for how in (preference.Preferring(), preference.Preferring(2.0, reference_free=True)):
-        course = Course(epochs=4, batch=3, rate=1e-2, held_out=0.25)
+        course = Course(epochs=8, batch=6, rate=1e-2, patience=8, held_out=0.25)
         report = preference.prefer(
             locate("watchword-tiny"), file, tmp_path / "out", how=how, shape=Shape(rank=4), course=course, guard=guard
         )
         first, best = report["lesson"]["losses"][0], report["lesson"]["losses"][report["lesson"]["best"]]
-        assert best["held out"] < 0.7 * first["held out"]
-        assert best["preferred"] == 1.0
+        assert best["held out"] < 0.75 * first["held out"]
+        assert (first["likelier"], best["likelier"]) == (0.5, 1.0)
         assert report["off"] == {"clips": 2, "changed": 0}
 
 
