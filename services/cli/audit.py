@@ -167,7 +167,7 @@ async def _verdicts(log: AuditLog, stream_id: str | None) -> AsyncIterator[tuple
     async for row in log.all(stream_id=stream_id):
         if row.kind == "review":
             decisions[row.body["of"]] = row.body["decision"]
-        else:
+        elif row.kind == "verdict":
             rows.append(row)
     for row in rows:
         yield row, decisions.get(row.id, "")
