@@ -33,7 +33,7 @@ def search(db: Session, database: Database, scope: Scope, words: str, vector: Ve
     ranges = _ranges(db, scope)
     worded = _by_words(db, database, scope, ranges, words, limit) if words else []
     near = _by_code(db, database, scope, ranges, vector, limit)
-    cosines = _cosines(db, [*worded, *near], vector)
+    cosines = database.cosines(db, sorted({*worded, *near}), vector)
     moments = _by_number(db, {*worded, *_best(near, cosines, limit * 2)})
     nearest = sorted((each for each in near if each in moments), key=lambda each: (-cosines[each], *_order(moments[each])))[:limit]
 
@@ -137,8 +137,8 @@ def _where(scope: Scope) -> str:
 def _by_words(db: Session, database: Database, scope: Scope, ranges: Sequence[tuple[int, int]], words: str, limit: int) -> list[int]:
     rows: list[Row] = []
     for low, high in ranges:
-        values: Values = {"words": words, "low": low, "high": high, "limit": limit, **bounds(scope.span)}
-        rows += db.rows(database.by_words.format(where=_where(scope)), values)
+        values: Values = {"low": low, "high": high, **bounds(scope.span)}
+        rows += database.rank(db, words, _where(scope), values, limit)
     return [row[0] for row in sorted(rows, key=lambda row: row[1:])[:limit]]
 
 
@@ -153,15 +153,6 @@ def _by_code(db: Session, database: Database, scope: Scope, ranges: Sequence[tup
     for low, high in ranges:
         rows += db.rows(query, {"code": code, "low": low, "high": high, "limit": most, **bounds(scope.span)})
     return [row[0] for row in sorted(rows, key=lambda row: (row[1], row[2], row[0]))[:most]]
-
-
-def _cosines(db: Session, numbers: Sequence[int], vector: Vectors) -> dict[int, float]:
-    if not numbers:
-        return {}
-    wanted = ", ".join(map(str, sorted(set(numbers))))
-    rows = db.rows(f"SELECT id, vector FROM vectors WHERE id IN ({wanted})")
-    stored = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, DIMENSIONS)
-    return dict(zip((row[0] for row in rows), (stored @ vector).tolist(), strict=True))
 
 
 def _best(numbers: Sequence[int], cosines: dict[int, float], most: int) -> list[int]:
