@@ -59,7 +59,13 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
         for name, answerer in make_answerers(settings, store, embedder).items()
     }
-    standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
+
+    async def has_ended(stream_id: str) -> bool:
+        state = await store.stream(stream_id)
+        return state is not None and state.ended
+
+    kept = read_standing(settings.standing) if settings.standing is not None else ()
+    standing = StandingQueries(bus, embedder, kept, has_ended=has_ended)
 
     def make_stage(stream_id: str) -> Stage:
         return WithFrames(stream_id, Index(stream_id, store, embedder), log)
