@@ -52,6 +52,8 @@ class Settings:
     """WATCHWORD_PARTITIONS: of topics that have to be created."""
     listen: str = ""
     """WATCHWORD_LISTEN: host:port of the gRPC face; empty means loopback and the service's own port."""
+    http: str = ""
+    """WATCHWORD_HTTP: host:port of the gateway's HTTP face, for standing queries as server-sent events; empty means none."""
     metrics_port: int = 0
     """WATCHWORD_METRICS_PORT: Prometheus metrics over HTTP on loopback; 0 means none."""
     tls: Tls | None = None
@@ -162,6 +164,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("topic_prefix", _prefix)
     take("partitions", lambda text: _whole(text, 1, 10_000))
     take("listen", _address)
+    take("http", _address)
     take("metrics_port", lambda text: _whole(text, 0, 65_535))
     take("api_key", str)
     take("memory", _address)
@@ -209,10 +212,12 @@ def read(environ: Mapping[str, str]) -> Settings:
     elif certificate or key:
         problems.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: both are needed, or neither")
     settings = Settings(**values) if not problems else Settings()  # type: ignore[arg-type]
-    if not problems and not _is_loopback(settings.listen) and (settings.tls is None or not settings.api_key):
-        problems.append(
-            f"WATCHWORD_LISTEN={settings.listen}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
-        )
+    if not problems and (settings.tls is None or not settings.api_key):
+        problems += [
+            f"{name}={address}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
+            for name, address in (("WATCHWORD_LISTEN", settings.listen), ("WATCHWORD_HTTP", settings.http))
+            if not _is_loopback(address)
+        ]
     if not problems and settings.api_key and settings.tls is None and settings.tls_ca is None:
         problems.append(
             "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"

@@ -20,17 +20,23 @@ class Meter:
         if not is_server(store.database.shown):
             return cls()
         backend = await store.database.read("asking who answers", lambda db: int(db.rows("SELECT pg_backend_pid()")[0][0]))
-        try:
-            return cls(int(Path(f"/proc/{backend}/stat").read_text().rpartition(")")[2].split()[1]))
-        except OSError:
-            return cls()
+        return cls(_parent(backend))
 
     def seconds(self) -> float:
         """Processor time up to now."""
         own = time.process_time()
         if self._server is None:
             return own
-        return own + sum(_ran_ns(int(child)) for child in Path(f"/proc/{self._server}/task/{self._server}/children").read_text().split()) / 1e9
+        return (
+            own + sum(_ran_ns(int(child)) for child in Path(f"/proc/{self._server}/task/{self._server}/children").read_text().split()) / 1e9
+        )
+
+
+def _parent(process: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def _ran_ns(process: int) -> int:

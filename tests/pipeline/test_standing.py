@@ -267,7 +267,9 @@ def test_a_caller_who_names_streams_is_told_when_all_have_ended() -> None:
             await bus.publish("cleared", "gate-1", said("Fire!", 5), origin=Origin("screen-transcripts", Position(0, 0)))
             for branch in BRANCHES:
                 assert named.qsize() <= 1
-                await bus.publish("cleared", "gate-1", ClearedEvent(end=StreamEnd(stream_id="gate-1")), origin=Origin(branch, Position(1, 0)))
+                await bus.publish(
+                    "cleared", "gate-1", ClearedEvent(end=StreamEnd(stream_id="gate-1")), origin=Origin(branch, Position(1, 0))
+                )
             assert [type(await asyncio.wait_for(named.get(), 10)) for _ in range(2)] == [Alert, Ended]
             assert isinstance(await asyncio.wait_for(pattern.get(), 10), Alert)
             assert pattern.empty()
