@@ -440,6 +440,7 @@ def test_a_keyframe_that_breaks_a_rule_is_refused_with_a_reason(client: Client, 
     [
         (safety_service_pb2.ScreenRequest(), "REQUEST_INVALID"),
         (safety_service_pb2.ScreenRequest(text="x" * 10_001), "REQUEST_INVALID"),
+        (safety_service_pb2.ScreenRequest(text="fine", stream_id="a b"), "REQUEST_INVALID"),
         (safety_service_pb2.ScreenRequest(jpeg=b""), "MEDIA_UNDECODABLE"),
         (safety_service_pb2.ScreenRequest(jpeg=b"\xff\xd8 no picture"), "MEDIA_UNDECODABLE"),
     ],
