@@ -20,6 +20,8 @@ K1, B = 1.2, 0.75
 """BM25's constants (Robertson and Zaragoza 2009), as FTS5 has them."""
 RANKED = 2_000
 """Words are rare as long as no more moments than this have them, all in all."""
+SAMPLE = 200
+"""How many of the moments tell how long one usually is."""
 MOST_RANKED = 20_000
 """The most moments with frequent words alone that are looked at."""
 
@@ -31,7 +33,10 @@ SELECT a.place, l.lexeme FROM json_array_elements_text(CAST(:words AS json)) WIT
     unnest(to_tsvector('stemmed', a.word)) l
 """
 STREAMS = f"no >= CAST(:low AS bigint) >> {STREAM_BITS} AND no <= (CAST(:high AS bigint) - 1) >> {STREAM_BITS}"
-MANY = f"SELECT sum(moments) FROM streams WHERE {STREAMS}"
+WHOLE = f"""
+SELECT CAST((SELECT sum(moments) FROM streams WHERE {STREAMS}) AS double precision), CAST(avg(cardinality(m.indexed)) AS double precision)
+FROM (SELECT indexed FROM moments WHERE id >= :low AND id < :high ORDER BY id LIMIT {SAMPLE}) m
+"""
 HAVING = f"""
 m.indexed && ARRAY(SELECT hashtextextended(l.lexeme, s.no) FROM streams s, unnest({{lexemes}}) l(lexeme) WHERE {STREAMS})
 """
@@ -42,11 +47,10 @@ FOUND = """
 SELECT m.id, m.start_ns, m.kind, m.part, CAST(cardinality(m.indexed) AS double precision) AS long, {times}
 FROM moments m WHERE {having} AND {where} LIMIT {most}
 """
-ADDED = "(CAST(:weights AS double precision[]))[{number}] * times{number} / (times{number} + fitted)"
-SCORED = f"""
-SELECT id, -({{score}}) AS score, start_ns
-FROM (SELECT f.*, CAST({K1 * (1 - B)} AS double precision) + {K1 * B} * long / avg(long) OVER () AS fitted FROM ({{found}}) f) f
-WHERE {{some}} ORDER BY score, start_ns, kind, part LIMIT :limit
+FITTED = f"(CAST({K1 * (1 - B)} AS double precision) + CAST({K1 * B} AS double precision) * long / CAST(:usual AS double precision))"
+ADDED = f"(CAST(:weights AS double precision[]))[{{number}}] * times{{number}} / (times{{number}} + {FITTED})"
+SCORED = """
+SELECT id, -({score}) AS score, start_ns FROM ({found}) f WHERE {some} ORDER BY score, start_ns, kind, part LIMIT :limit
 """
 
 
@@ -79,8 +83,9 @@ def rank(db: Session, words: str, where: str, values: Values, limit: int) -> lis
     lexemes = sorted({lexeme for parts in found.values() for lexeme in parts})
     asked = {tuple(lexemes.index(lexeme) + 1 for lexeme in parts): None for parts in found.values()}
     known = {**values, "lexemes": lexemes, "limit": limit}
-    words_there = _counted(db, [_Word(parts) for parts in asked], where, known)
-    known |= {"weights": [word.most for word in words_there]}
+    many, usual = db.rows(WHOLE, known)[0]
+    words_there = _counted(db, [_Word(parts) for parts in asked], many or 0.0, where, known)
+    known |= {"weights": [word.most for word in words_there], "usual": max(usual or 1.0, 1.0)}
     rare = _rare(words_there)
     rows = _scored(db, words_there, rare, where, known)
     others = sum(word.most for word in words_there[rare:])
@@ -89,8 +94,8 @@ def rank(db: Session, words: str, where: str, values: Values, limit: int) -> lis
     return rows
 
 
-def _counted(db: Session, words: Sequence[_Word], where: str, values: Values) -> list[_Word]:
-    """The words that are there, the rarest first."""
+def _counted(db: Session, words: Sequence[_Word], many: float, where: str, values: Values) -> list[_Word]:
+    """The words that are there, the rarest of `many` moments first."""
     if not words:
         return []
     counting = []
@@ -98,7 +103,6 @@ def _counted(db: Session, words: Sequence[_Word], where: str, values: Values) ->
         whole = f"{where} AND {word.times} > 0" if len(word.parts) > 1 else where
         having = HAVING.format(lexemes=f"{LEXEMES}[{word.parts[0]}:{word.parts[0]}]")
         counting.append(COUNTED.format(number=number, having=having, where=whole))
-    many = float(db.rows(MANY, values)[0][0] or 0)
     found = [
         _Word(words[number].parts, count, (K1 + 1) * math.log(1 + (max(many - count, 0) + 0.5) / (count + 0.5)))
         for number, count in db.rows(" UNION ALL ".join(counting), values)
