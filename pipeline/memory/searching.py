@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.memory import codes
 from pipeline.memory.database import Database, Row, Session, Values
 from pipeline.memory.filling import FURTHEST, STREAM_BITS
-from pipeline.memory.store import DIMENSIONS, Found, Hits, Kind, Level, Moment, Scope, Span, Vectors, Word
+from pipeline.memory.store import DIMENSIONS, EVERYTHING, EVIDENCE, Found, Hits, Kind, Level, Moment, Scope, Span, Vectors, Word
 from pipeline.timeline import MediaTime
 
 RESCORED = 32
@@ -130,8 +130,10 @@ def _ranges(db: Session, scope: Scope) -> list[tuple[int, int]]:
 
 
 def _where(scope: Scope) -> str:
+    """What must hold of a moment, said in as few words as possible: it is looked at for every moment of a stream."""
     kinds = ", ".join(f"'{kind.value}'" for kind in sorted(scope.kinds, key=lambda kind: kind.value))
-    return f"m.kind IN ({kinds or 'NULL'}) AND {IN_SPAN}"
+    of_kind = "m.kind <> 'summary'" if scope.kinds == EVIDENCE else f"m.kind IN ({kinds or 'NULL'})"
+    return of_kind if scope.span == EVERYTHING else f"{of_kind} AND {IN_SPAN}"
 
 
 def _by_words(db: Session, database: Database, scope: Scope, ranges: Sequence[tuple[int, int]], words: str, limit: int) -> list[int]:
