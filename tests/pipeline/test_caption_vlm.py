@@ -21,6 +21,7 @@ from pipeline.caption.pictures import decode
 from pipeline.caption.style import PLAIN, QUESTION, Style
 from pipeline.caption.vlm import Preprocessing, VlmCaptioner, load_vlm, patchify
 from pipeline.caption.vlm.patches import affordable, whole_tokens
+from pipeline.caption.vlm.repetition import repeated
 from pipeline.caption.vlm.worker import Job, Limits
 from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing, Overloaded, SettingInvalid
 from pipeline.timeline import ZERO, MediaTime
@@ -81,6 +82,28 @@ def test_a_description_is_bounded_and_says_that_it_was_cut(checkpoint: Path) -> 
     text = asyncio.run(short.describe(scene(1, 2))).text
     assert text.endswith(" …")
     assert len(text) <= 5
+
+
+def test_a_model_that_repeats_itself_is_stopped_and_said_to_be(
+    captioner: VlmCaptioner, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = captioner._tokenizer.encode("A dog", add_special_tokens=False)
+    script = iter([*ids, *[ids[-1]] * 1000])
+    endless = load_vlm(checkpoint, max_new_tokens=500)
+    take = endless.worker._take
+    monkeypatch.setattr(endless.worker, "_take", lambda job, _, certainty: take(job, next(script), certainty))
+    found = describe(endless, scene(1, 2))
+    assert found.text == f"{captioner._text(ids)} …"
+    assert found.remark == "the model repeated itself and was stopped"
+    assert next(script, None) is not None
+
+
+def test_a_loop_is_the_same_piece_over_and_over() -> None:
+    assert repeated([5, *[7] * 8], 8) == 0
+    assert repeated([5, *[7] * 9], 8) == 8
+    assert repeated([5, *[1, 2, 3] * 9], 8) == 24
+    assert repeated([*[7] * 30, 8], 8) == 0
+    assert repeated([], 8) == 0
 
 
 def _jobs(*views: SceneView) -> list[Job]:
@@ -325,7 +348,7 @@ def test_a_description_is_told_while_it_is_written(each: VlmCaptioner) -> None:
 
 def _endless(checkpoint: Path, *, together: int) -> tuple[VlmCaptioner, list[int]]:
     """A captioner that never ends a text by itself, and the sizes of its batches, step by step."""
-    captioner = load_vlm(checkpoint, precision="float32", max_new_tokens=3_000, limits=Limits(together=together))
+    captioner = load_vlm(checkpoint, precision="float32", max_new_tokens=3_000, limits=Limits(together=together, repeats=0))
     captioner.worker._stops = frozenset()
     steps: list[int] = []
     forward = captioner.worker._family.forward

@@ -84,12 +84,15 @@ class VlmCaptioner:
         finally:
             job.cancelled = True
         left_out = len(scene.shots) - len(job.used)
+        remarks = [f"{left_out} of {len(scene.shots)} keyframes were not looked at"] if left_out else []
+        if job.repeated:
+            remarks.append("the model repeated itself and was stopped")
         return Written(
-            self._text(job.tokens),
+            self._text(job.tokens[: len(job.tokens) - job.repeated]),
             used=job.used if left_out else None,
             confidence=round(math.exp(job.certainty / len(job.tokens)), 3) if job.tokens else None,
             cut_off=not job.stopped,
-            remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+            remark="; ".join(remarks),
             revision=self._revision,
         )
 

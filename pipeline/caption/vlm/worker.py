@@ -21,6 +21,7 @@ from pipeline.caption.vlm.families import ENCODED_AT_ONCE, Family, Features
 from pipeline.caption.vlm.intake import Intake
 from pipeline.caption.vlm.memory import is_out_of_memory, with_less
 from pipeline.caption.vlm.patches import affordable
+from pipeline.caption.vlm.repetition import repeated
 from pipeline.caption.vlm.reuse import Shelf, digest
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
 from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
@@ -51,6 +52,8 @@ class Limits:
     """Of pictures that were encoded; 0 keeps none."""
     prefix_bytes: int = 64 * 2**20
     """Of instructions that were read; 0 keeps none."""
+    repeats: int = 8
+    """So often may a model say the same in a row ("knock, knock, knock" is a sentence) before it is stopped; 0 never stops it."""
 
     @classmethod
     def of(cls, device: str) -> "Limits":
@@ -75,6 +78,8 @@ class Job:
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     """Whether the last token said that it is the last."""
+    repeated: int = 0
+    """So many of the last tokens only repeat what stands before them; for that it was stopped."""
     certainty: float = 0.0
     """Sum of the logarithms of the tokens' probabilities."""
     since: float = field(default_factory=time.perf_counter)
@@ -199,7 +204,7 @@ class Worker:
         for job in jobs:
             job.used, most_pixels = self._shown(job.scene.shots, budget)
             job.keys = tuple((digest(job.scene.shots[number].jpeg), most_pixels) for number in job.used)
-            job.tokens, job.stopped, job.certainty = [], False, 0.0
+            job.tokens, job.stopped, job.repeated, job.certainty = [], False, 0, 0.0
             if not job.cancelled:
                 wanted |= {key: job.scene.shots[number] for key, number in zip(job.keys, job.used, strict=True)}
         features = self._encoded(wanted)
@@ -280,8 +285,9 @@ class Worker:
         job.tokens.append(token)
         job.certainty += certainty
         job.stopped = token in self._stops
+        job.repeated = repeated(job.tokens, self.limits.repeats) if self.limits.repeats else 0
         job.told(job.tokens)
-        return not job.stopped and len(job.tokens) < job.most
+        return not job.stopped and not job.repeated and len(job.tokens) < job.most
 
     def _make_room(self) -> None:
         import torch
