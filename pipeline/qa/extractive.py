@@ -24,7 +24,7 @@ CERTAIN = 1.0
 """The score of what was asked for as it is, such as all that is on the screen."""
 QUOTES = 3
 """The most that an answer quotes."""
-BESIDE_THE_BEST = 0.5
+BESIDE_THE_BEST = 0.3
 """Another quote is added where its odds are at least this part of the best's."""
 NEAREST = 0.2
 """The nearest moment is worth naming from this score on, where none answers."""

@@ -6,7 +6,7 @@ from pipeline.memory.store import Found, Hits, Kind, Moment, Span
 from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Want, contains, kinds, read
 from pipeline.qa.retrieve import around, distinct, fuse, whole_sentence
-from pipeline.qa.support import SUPPORTED, Candidate, essence, points_back, score, signs, vocabulary
+from pipeline.qa.support import SUPPORTED, Candidate, essence, score, signs, standard, vocabulary
 from pipeline.qa.words import content, stem, tokens
 from pipeline.timeline import MediaTime
 
@@ -206,9 +206,17 @@ def test_what_a_moment_refers_to_counts_nearly_as_its_own():
     alone = signs(question, candidate("They fly in from Finland."), unlike)
     helped = signs(question, candidate("They fly in from Finland.", "Cranes come here in autumn."), unlike)
     assert alone.coverage < helped.coverage <= 0.9
-    assert points_back("They fly in.")
-    assert not points_back("Cranes fly in.")
-    assert not points_back("")
+    assert (alone.refers, signs(question, candidate("Cranes fly in."), unlike).refers) == (1, 0)
+
+
+def test_a_word_that_all_candidates_have_tells_less_than_a_rare_one():
+    question = read("What does the phone lack?")
+    texts = [candidate(f"The phone has {what}.") for what in ("a lens", "two colours", "a case")] + [candidate("They lack a jack.")]
+    measured = standard(question, texts, unlike, [each.moment.text for each in texts])
+    common, rare = (signs(question, texts[number], unlike, measured) for number in (0, 3))
+    assert common.coverage == rare.coverage
+    assert common.rare < rare.rare
+    assert measured.known == 1
 
 
 def test_a_named_kind_speaks_for_and_against():
