@@ -8,7 +8,7 @@ from pipeline.qa.model import Embedder
 from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Question, contains, is_question
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
-from pipeline.qa.support import Candidate, Signs, essence, score, signs, standard, vocabulary
+from pipeline.qa.support import SUPPORTED, Candidate, Signs, essence, score, signs, standard, vocabulary
 from pipeline.qa.vectors import WordVectors
 from pipeline.qa.words import content, stem
 from pipeline.timeline import MediaTime
@@ -25,8 +25,6 @@ ASKS_ITSELF = 0.1
 """At most so sure is it that a sentence answers which asks something itself; what is said next may."""
 NEAR = MediaTime.of(6)
 """What is missing in a sentence is looked for in the sentences that are at most so far from it."""
-MET_BY = 0.85
-"""Only beside a sentence that meets this part of the question is it looked for."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +87,12 @@ class Finder:
             moment = candidate.moment
             counted = knows([moment.text, candidate.context], replace(assumed, names=frozenset()))
             read = replace(signs(question, candidate, similarity, measured), doubted=float(not (named and counted)))
-            if read.lacks and read.coverage >= MET_BY and (fuller := await self._beside(candidate, question, retrieval.span)):
+            sure = score(read)
+            if sure >= SUPPORTED and read.lacks and (fuller := await self._beside(candidate, question, retrieval.span)):
                 # It is quoted too, and makes nothing surer: a name or a number that stands beside is as often another thing's.
                 moment = fuller
             most = ASKS_ITSELF if moment.kind is Kind.SPEECH and is_question(moment.text) else 1.0
-            judged.append(Judged(moment, read, round(min(score(read), most), PLACES)))
+            judged.append(Judged(moment, read, round(min(sure, most), PLACES)))
         return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
 
     async def _candidates(self, retrieval: Retrieval) -> list[Candidate]:

@@ -13,6 +13,7 @@ from pipeline.memory.stage import Index
 from pipeline.memory.summarise import Summariser
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer
+from pipeline.qa.recordings import Looking, Recordings
 from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
@@ -20,6 +21,7 @@ from pipeline.safety.calls import CalledAudit
 from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
+from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
 from services.memory.answerers import make_answerers
 from services.memory.servicer import QaServicer
@@ -36,6 +38,8 @@ class MemoryParts(Parts):
 
     answerer: Answerer = field(kw_only=True)
     """The one that is asked where none is named."""
+    recordings: Recordings = field(kw_only=True)
+    """Where streams' files lie; whoever reads a stream from a file says so here."""
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
@@ -45,7 +49,10 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     embedder = await asyncio.to_thread(model.load)
     store = await asyncio.to_thread(open_store, settings.store)
     log = AuditLog(store.database, key=keys.chain if keys is not None else b"")
-    judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
+    # Pictures out of a recording were judged by nobody yet; only an answerer that looks again is shown any.
+    sees = bool(settings.vlm)
+    pictures = await asyncio.to_thread(load_pictures) if sees else NoPictures()
+    judge = Judge(pictures, book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=sees))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
     called = CalledAudit(bus, "memory")
@@ -55,9 +62,14 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.append(record)
         await called.tell(record)
 
+    async def passing(jpeg: bytes, stream_id: str) -> bytes:
+        return (await judge.picture(jpeg, stream_id=stream_id)).jpeg
+
+    recordings = Recordings(settings.recordings)
+    made = await asyncio.to_thread(make_answerers, settings, store, embedder, Looking(store, recordings, passing))
     answerers = {
         name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
-        for name, answerer in make_answerers(settings, store, embedder).items()
+        for name, answerer in made.items()
     }
     standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
 
@@ -83,4 +95,5 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         background=[standing.run, Summariser(store).run, Retention(store, settings.retention).run],
         close=close,
         answerer=answerer,
+        recordings=recordings,
     )
