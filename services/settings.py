@@ -74,6 +74,8 @@ class Settings:
     """WATCHWORD_VLM: what may look at pictures again to answer: URL#NAME of a model behind OpenAI's API, or a checkpoint's directory or name."""
     recordings: Path | None = None
     """WATCHWORD_RECORDINGS: a folder with the recordings of streams, each named after its stream, out of which more pictures are looked at."""
+    visual: str = "labels"
+    """WATCHWORD_VISUAL: what finds keyframes by what they look like: "labels", the directory of a CLIP or SigLIP checkpoint, or "none"."""
     answer_key: str = ""
     """WATCHWORD_ANSWER_KEY: the key that these two servers want."""
     voices: Path | None = None
@@ -174,6 +176,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("chat", _served)
     take("vlm", lambda text: _served(text) if "://" in text else text)
     take("recordings", _folder)
+    take("visual", _visual)
     take("answer_key", str, secret=True)
     take("voices", _file)
     take("standing", _file)
@@ -328,6 +331,12 @@ def _file(text: str) -> Path:
     if not path.is_file():
         raise ValueError(f"{text} is no file")
     return path
+
+
+def _visual(text: str) -> str:
+    if text not in ("labels", "none") and not Path(text).is_dir():
+        raise ValueError('"labels", "none" or the directory of a checkpoint is needed')
+    return text
 
 
 def _folder(text: str) -> Path:

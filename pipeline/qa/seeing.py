@@ -8,7 +8,7 @@ import structlog
 from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retrieved
 from watchword.v1.scene_pb2 import KeyframeReason
 
-from pipeline.caption.model import Captioner, SceneView, Shot
+from pipeline.caption.model import Captioner, SceneView, Shot, aclose
 from pipeline.memory.store import EVERYTHING, Moment, Picture, SceneStore, Span, StreamState
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known
 from pipeline.qa.checking import statement
@@ -18,12 +18,15 @@ from pipeline.qa.evidence import Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.support import SUPPORTED
+from pipeline.qa.visual import Visual
 from pipeline.qa.when import read_when
 from pipeline.qa.within import Beyond, beyond, within
 from pipeline.timeline import MediaTime
 
 LOOKED_AT = 12
 """The most pictures of one question; each look sees half of them."""
+LONG = MediaTime.of(60)
+"""A shorter stream is looked at as a whole where no words say where to look."""
 LEAST = 2
 """Fewer cannot be looked at twice."""
 AGREES = 0.9
@@ -49,10 +52,11 @@ class SeeingAnswerer:
     one makes the first look and the rest the second: a model that guesses says something else when it sees other pictures of the same.
     """
 
-    def __init__(self, name: str, store: SceneStore, embedder: Embedder, captioner: Captioner, look: LookAgain) -> None:
+    def __init__(self, name: str, store: SceneStore, embedder: Embedder, captioner: Captioner, look: LookAgain, *, visual: Visual | None = None) -> None:
+        """With `visual` the pictures that look most like the question say where to look, where no words do."""
         self.model = f"{name}:{captioner.name}"
         self._store, self._embedder, self._captioner, self._look = store, embedder, captioner, look
-        self._finder = Finder(store, embedder)
+        self._finder, self._visual = Finder(store, embedder), visual
 
     async def ask(
         self, stream_id: str, question: str, span: Span | None = None, *, beside: Sequence[str] = (), history: Sequence[Turn] = ()
@@ -84,6 +88,10 @@ class SeeingAnswerer:
             yield claim
         yield answer
 
+    async def aclose(self) -> None:
+        """Let go of the captioner."""
+        await aclose(self._captioner)
+
     async def _stretch(self, states: Sequence[StreamState], asked: str, span: Span) -> _Stretch:
         if (nothing := beyond(states, span)) is not None:
             return _Stretch(span, cause=nothing.cause)
@@ -96,9 +104,12 @@ class SeeingAnswerer:
                 return _Stretch(meant)
         judged = await self._finder.find([states[0].stream_id], read(asked), span)
         best = [(each.moment, each.score) for each in judged if each.score >= SUPPORTED][:1]
-        if not best:
+        where = best
+        if not best and self._visual is not None and states[0].latest > LONG:
+            where = await self._visual.near([states[0].stream_id], read(asked), span, limit=1)
+        if not where:
             return _Stretch(span)
-        start, end = best[0][0].start - AROUND, best[0][0].end + AROUND
+        start, end = where[0][0].start - AROUND, where[0][0].end + AROUND
         inside = Span(max(start, span.start) if span.start else start, min(end, span.end) if span.end else end)
         return _Stretch(inside, best)
 

@@ -7,6 +7,7 @@ from watchword.v1 import memory_service_pb2_grpc, qa_service_pb2_grpc
 from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.bus import Bus
+from pipeline.caption.model import aclose
 from pipeline.memory.open import open_store
 from pipeline.memory.retention import Retention
 from pipeline.memory.stage import Index
@@ -23,7 +24,7 @@ from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
-from services.memory.answerers import make_answerers
+from services.memory.answerers import load_looks, make_answerers
 from services.memory.servicer import QaServicer
 from services.memory.standing import StandingQueries, read_standing
 from services.memory.summaries import MemoryServicer
@@ -66,7 +67,8 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         return (await judge.picture(jpeg, stream_id=stream_id)).jpeg
 
     recordings = Recordings(settings.recordings)
-    made = await asyncio.to_thread(make_answerers, settings, store, embedder, Looking(store, recordings, passing))
+    looks = await asyncio.to_thread(load_looks, settings, embedder)
+    made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=Looking(store, recordings, passing), looks=looks)
     answerers = {
         name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
         for name, answerer in made.items()
@@ -74,13 +76,17 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
 
     def make_stage(stream_id: str) -> Stage:
-        return WithFrames(stream_id, Index(stream_id, store, embedder), log)
+        return WithFrames(stream_id, Index(stream_id, store, embedder, looks), log)
 
     def keep_audit(stream_id: str) -> Stage:
         return KeepAudit(stream_id, log)
 
     async def close() -> None:
         judge.close()
+        for answerer in made.values():
+            await aclose(answerer)
+        if looks is not None:
+            await looks.close()
         await embedder.close()
         await store.close()
 
