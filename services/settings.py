@@ -71,9 +71,9 @@ class Settings:
     chat: str = ""
     """WATCHWORD_CHAT: URL#NAME of a chat model behind OpenAI's API, which may put answers into words."""
     vlm: str = ""
-    """WATCHWORD_VLM: what may look at pictures again to answer: URL#NAME of a model behind OpenAI's API, or a checkpoint's directory or name."""
+    """WATCHWORD_VLM: what may look again to answer: URL#NAME of a model behind OpenAI's API, or a checkpoint's directory or name."""
     recordings: Path | None = None
-    """WATCHWORD_RECORDINGS: a folder with the recordings of streams, each named after its stream, out of which more pictures are looked at."""
+    """WATCHWORD_RECORDINGS: a folder of recordings, each named after its stream, out of which more pictures are looked at."""
     visual: str = "labels"
     """WATCHWORD_VISUAL: what finds keyframes by what they look like: "labels", the directory of a CLIP or SigLIP checkpoint, or "none"."""
     answer_key: str = ""

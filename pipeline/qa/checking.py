@@ -115,9 +115,9 @@ async def supporting(sentence: str, cited: Sequence[Evidence], embedder: Embedde
 
 
 def turned_around(claim: Statement, text: str) -> bool:
-    """Whether a sentence tells two names the other way around than its evidence: "Ann paid Bob" is not "Bob paid Ann", but is "Bob was paid by Ann".
+    """Whether a sentence tells two names the other way around than its evidence.
 
-    Names told together ("Ann and Bob came") have no such order.
+    "Ann paid Bob" is not "Bob paid Ann", but is "Bob was paid by Ann". Names told together ("Ann and Bob came") have no such order.
     """
     held = statement(text)
     plain = tokens(text)

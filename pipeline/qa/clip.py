@@ -1,7 +1,7 @@
 """Pictures and words in the space of a CLIP or SigLIP checkpoint, brought to the memory's 384 dimensions.
 
-A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; X. Zhai et al., "Sigmoid Loss for Language
-Image Pre-Training", ICCV 2023. More dimensions are projected by a fixed random rotation, which keeps cosines to about 0.05 (Johnson and
+A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; X. Zhai et al., "Sigmoid
+Loss for Language Image Pre-Training", ICCV 2023. More dimensions are projected by a fixed random rotation, which keeps cosines to about 0.05 (Johnson and
 Lindenstrauss, 1984); fewer are filled with zeros, which keeps them exactly.
 """
 
@@ -96,7 +96,7 @@ def _read(directory: Path) -> tuple[Any, Any, Any]:
         if config.model_type not in FAMILIES:
             raise ModelMismatch(f"{directory} holds a {config.model_type}, not one of {', '.join(FAMILIES)}")
         network = AutoModel.from_pretrained(directory, local_files_only=True, use_safetensors=True).eval()
-        images = AutoImageProcessor.from_pretrained(directory, local_files_only=True)
+        images: Any = AutoImageProcessor.from_pretrained(directory, local_files_only=True)  # type: ignore[no-untyped-call]
         return network, images, AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelMismatch(f"the checkpoint in {directory} cannot be loaded: {str(error).splitlines()[0]}") from error

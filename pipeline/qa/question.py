@@ -40,7 +40,8 @@ HINTING = word_list(f"{HEARD} {SEEN} {READ}")
 WHERE = {
     Kind.SPEECH: re.compile(rf"\b(?:{HEARD.replace(' ', '|')})\b"),
     Kind.DESCRIPTION: re.compile(
-        r"\b(?:sees|seen|shows?|shown|showed|pictured?|image|visible|scene)\b|\b(?:you|we|i|one|camera|viewers?) see\b|\bto see (?:in|at|on)\b"
+        r"\b(?:sees|seen|shows?|shown|showed|pictured?|image|visible|scene)\b|"
+        r"\b(?:you|we|i|one|camera|viewers?) see\b|\bto see (?:in|at|on)\b"
     ),
     Kind.ON_SCREEN_TEXT: re.compile(
         r"(?<!^who )(?<!^who has )\b(?:reads?|writes?|written)\b(?! by\b)|\b(?:text|caption|title|headline|label|poster|slide)\b|"
@@ -67,8 +68,8 @@ def kinds(text: str) -> frozenset[Kind]:
 
 
 ORDINAL = (
-    r"(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh|twelfth|thirteenth|fourteenth|"
-    r"fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth|\d{1,2}(?:st|nd|rd|th)"
+    r"(?:(?:twenty|thirty)[ -])?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth)|tenth|eleventh|twelfth|"
+    r"thirteenth|fourteenth|fifteenth|sixteenth|seventeenth|eighteenth|nineteenth|twentieth|thirtieth|\d{1,2}(?:st|nd|rd|th)"
 )
 NUMBER = rf"(?:\d[\d.,:]*|{'|'.join(sorted(NUMERALS, key=lambda word: (-len(word), word)))}|half|none)"
 DAY_OR_MONTH = (
@@ -126,7 +127,9 @@ ASKS = (
     ),
     _ask(
         Want.MONEY,
-        r"(?<!by )\bhow much (?:is|are|was|were|does|do|did|will|would)\b(?!.*\b(?:rise|rose|fall|fell|drop|grow|go|change|increase|decrease)\b)|\bwhat (?:does|do|did|will) .*\bcosts?\b|"
+        r"(?<!by )\bhow much (?:is|are|was|were|does|do|did|will|would)\b"
+        r"(?!.*\b(?:rise|rose|fall|fell|drop|grow|go|change|increase|decrease)\b)|"
+        r"\bwhat (?:does|do|did|will) .*\bcosts?\b|"
         r"\b(?:what|which) (?:is |was |are )?(?:the )?(?:\w+ )?(?:price|fare|fee|salary)\b",
         rf"[$€£]|\b(?:dollars?|cents?|pounds?|pence|euros?|francs?|kroner|rupees|yen|free|{NUMBER} (?:a|per) \w+)\b",
         "much",
@@ -167,7 +170,8 @@ ASKS = (
     ),
     _ask(
         Want.PERSON,
-        rf"(?:^|[,.;:] |\b(?:and|or|but|to|by|with|from|for|of|about|then|exactly) )who(?:m|se)?\b|\b(?:which|what) (?:{NUMBER} )?(?:gentlem[ae]n|lady|ladies|m[ae]n|wom[ae]n|{'|'.join(sorted(ROLES))})s?\b",
+        rf"(?:^|[,.;:] |\b(?:and|or|but|to|by|with|from|for|of|about|then|exactly) )who(?:m|se)?\b|"
+        rf"\b(?:which|what) (?:{NUMBER} )?(?:gentlem[ae]n|lady|ladies|m[ae]n|wom[ae]n|{'|'.join(sorted(ROLES))})s?\b",
         rf"\b(?:{'|'.join(sorted(ROLES))})\b",
     ),
     _ask(

@@ -1,9 +1,10 @@
-"""The recordings of streams: where a stream's file lies, and pictures out of it that nobody chose before, each judged before it is shown."""
+"""The recordings of streams: where a stream's file lies, and pictures out of it, each judged before it is shown."""
 
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import structlog
@@ -95,7 +96,7 @@ def between(known: Sequence[MediaTime], span: Span, most: int) -> list[MediaTime
         added = [start, end][:most]
     while len(added) < most:
         marks = sorted({start, end, *known, *added})
-        width, left = max(((right - left).nanos, left) for left, right in zip(marks, marks[1:], strict=False))
+        width, left = max(((right - left).nanos, left) for left, right in pairwise(marks))
         if width < 2:
             break
         added.append(left + MediaTime(width // 2))

@@ -48,11 +48,13 @@ class _Stretch:
 class SeeingAnswerer:
     """An `Answerer` around a captioner that can be asked in words, such as `VlmCaptioner`.
 
-    The pictures are those of the stretch that the question names in time, or of what answers it in words, or of the whole stream. Every other
-    one makes the first look and the rest the second: a model that guesses says something else when it sees other pictures of the same.
+    The pictures are those of the stretch that the question names in time, or of what answers it in words, or of the whole stream. Every
+    other one makes the first look and the rest the second: a model that guesses says something else when it sees others of the same.
     """
 
-    def __init__(self, name: str, store: SceneStore, embedder: Embedder, captioner: Captioner, look: LookAgain, *, visual: Visual | None = None) -> None:
+    def __init__(
+        self, name: str, store: SceneStore, embedder: Embedder, captioner: Captioner, look: LookAgain, *, visual: Visual | None = None
+    ) -> None:
         """With `visual` the pictures that look most like the question say where to look, where no words do."""
         self.model = f"{name}:{captioner.name}"
         self._store, self._embedder, self._captioner, self._look = store, embedder, captioner, look

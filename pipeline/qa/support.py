@@ -8,16 +8,14 @@ from dataclasses import astuple, dataclass
 from pipeline.memory.store import Moment
 from pipeline.qa.classes import is_kind_of
 from pipeline.qa.question import COLOURS, Question, Want, contains
-from pipeline.qa.words import content, stem, tokens
+from pipeline.qa.words import content, stem, tokens, word_list
 
 Similarity = Callable[[str, str], float]
 """How near two words are in meaning, at most 1."""
 
 FROM_CONTEXT = 0.9
 """What a question's word counts that stands not in the moment but beside it: talk goes on about what the sentence before was about."""
-REFERRING = frozenset(
-    "i he she it they we my his her its their our him them me us this that these those there one".split()
-)
+REFERRING = word_list("i he she it they we my his her its their our him them me us this that these those there one")
 """Words that stand for somebody or something that was said before, or for who speaks."""
 RARE = 0.15
 """What the weight of a question's word is above how rare it is among the candidates, so that no word counts nothing."""

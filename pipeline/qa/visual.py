@@ -1,7 +1,7 @@
-"""Keyframes found by what they look like: the port to what embeds pictures, and out of the box the classifier's labels in the space of texts.
+"""Keyframes found by what they look like: the port, and out of the box the classifier's labels in the space of texts.
 
-ConSE (M. Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings", ICLR 2014): a picture's vector is the mean of its
-likeliest labels' text vectors, weighted by their probabilities, so that any question's vector can be compared with it.
+ConSE (M. Norouzi et al., "Zero-Shot Learning by Convex Combination of Semantic Embeddings", ICLR 2014): a picture's vector is the mean
+of its likeliest labels' text vectors, weighted by their probabilities, so that any question's vector can be compared with it.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ TWICE = 2
 THINGS = word_list("object objects thing things item items anything")
 """Words that name whatever is recognised."""
 ASKS_WHETHER = re.compile(
-    r"^(?:and )?(?:(?:is|are|was|were) (?:there|an?|the|any)\b|(?:can|do|could) (?:you|we|i|one) see\b|does an?\b|(?:what|which)\b|when does an?\b|where is an?\b)"
+    r"^(?:and )?(?:(?:is|are|was|were) (?:there|an?|the|any)\b|(?:can|do|could) (?:you|we|i|one) see\b|does an?\b|(?:what|which)\b|"
+    r"when does an?\b|where is an?\b)"
 )
 """How a question begins that is answered by naming what is recognised."""
 NAMED = re.compile(r"^(.+) (0\.\d\d)$")
@@ -97,7 +98,10 @@ class LabelLooks:
         best = np.argsort(-probabilities)[:LIKELIEST]
         labels = [names()[index] for index in best]
         vectors = await self._labels.of(labels)
-        mean = sum((float(probabilities[index]) * vectors[label] for index, label in zip(best, labels, strict=True)), np.zeros_like(vectors[labels[0]]))
+        mean = sum(
+            (float(probabilities[index]) * vectors[label] for index, label in zip(best, labels, strict=True)),
+            np.zeros_like(vectors[labels[0]]),
+        )
         known = {label: float(probabilities[index]) for index, label in zip(best, labels, strict=True)}
         known |= {group: float(probabilities[list(classes)].sum()) for group, classes in GROUPS.items()}
         told = sorted(((share, name) for name, share in known.items() if share >= WORTH_KEEPING), reverse=True)

@@ -17,7 +17,9 @@ from pipeline.served import Server, address
 from services.settings import Settings
 
 
-def make_answerers(settings: Settings, store: SceneStore, embedder: Embedder, *, look: LookAgain | None = None, looks: PictureEmbedder | None = None) -> Mapping[str, Answerer]:
+def make_answerers(
+    settings: Settings, store: SceneStore, embedder: Embedder, *, look: LookAgain | None = None, looks: PictureEmbedder | None = None
+) -> Mapping[str, Answerer]:
     """By name, the one that is asked where none is named first.
 
     Without `look` those that see are shown the memory's thumbnails alone; without `looks` pictures are found by their descriptions alone.

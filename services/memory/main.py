@@ -69,10 +69,7 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     recordings = Recordings(settings.recordings)
     looks = await asyncio.to_thread(load_looks, settings, embedder)
     made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=Looking(store, recordings, passing), looks=looks)
-    answerers = {
-        name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
-        for name, answerer in made.items()
-    }
+    answerers = {name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep) for name, answerer in made.items()}
     standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
 
     def make_stage(stream_id: str) -> Stage:

@@ -1,7 +1,7 @@
 """Looking again: pictures out of a recording at their true times, judged, and asked about with the shipped video model."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,8 +51,8 @@ def moving(direction: str, speed: float) -> Scene:
 
 
 @pytest.fixture(scope="module")
-def tiny() -> Iterator[Captioner]:
-    yield load("transformers", directory=Path("watchword-tiny"), max_new_tokens=24)
+def tiny() -> Captioner:
+    return load("transformers", directory=Path("watchword-tiny"), max_new_tokens=24)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,9 @@ def ask(folder: Path, captioner: Captioner, stream_id: str, question: str, *, se
         ("left", "How fast does the blue square move?", "It moves quickly."),
     ],
 )
-def test_a_recording_is_looked_at_again_with_its_true_times(tiny: Captioner, folder: Path, stream_id: str, question: str, said: str) -> None:
+def test_a_recording_is_looked_at_again_with_its_true_times(
+    tiny: Captioner, folder: Path, stream_id: str, question: str, said: str
+) -> None:
     """No keyframe is in the memory: all that is seen comes out of the file."""
     answer, retrieved = ask(folder, tiny, stream_id, question, seconds=moving(stream_id, 3.0 if stream_id == "right" else 9.5).times[-1])
     assert answer.supported

@@ -154,7 +154,14 @@ def checkpoint(folder: Path, family: str) -> Path:
     tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 2)])
     text = {"vocab_size": len(words), "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     text |= {"max_position_embeddings": 16, "eos_token_id": 2, "bos_token_id": 3, "pad_token_id": 0, "projection_dim": 48}
-    vision = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
     size = {"height": 32, "width": 32}
     if family == "clip":
         vision["projection_dim"] = 48
@@ -190,7 +197,7 @@ def test_a_checkpoint_finds_pictures_and_names_none(embedder: Embedder, tmp_path
 
 
 def test_what_is_no_such_checkpoint_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissing, match="no config.json"):
+    with pytest.raises(ModelMissing, match="no config"):
         ClipLooks(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(ModelMismatch, match="holds a bert"):
