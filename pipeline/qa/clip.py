@@ -1,8 +1,8 @@
 """Pictures and words in the space of a CLIP or SigLIP checkpoint, brought to the memory's 384 dimensions.
 
 A. Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021; X. Zhai et al., "Sigmoid
-Loss for Language Image Pre-Training", ICCV 2023. More dimensions are projected by a fixed random rotation, which keeps cosines to about 0.05 (Johnson and
-Lindenstrauss, 1984); fewer are filled with zeros, which keeps them exactly.
+Loss for Language Image Pre-Training", ICCV 2023. More dimensions are projected by a fixed random rotation, which keeps cosines to
+about 0.05 (Johnson and Lindenstrauss, 1984); fewer are filled with zeros, which keeps them exactly.
 """
 
 import asyncio

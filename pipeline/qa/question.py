@@ -153,7 +153,7 @@ ASKS = (
     _ask(
         Want.WEIGHT,
         r"\bhow heavy\b|\bhow much (?:does|do|did) .*\bweigh\b",
-        rf"\b{NUMBER} ?(?:kilo|milli)?(?:grams?|g|kg|mg|kilos?|tonn?es?|tons?|pounds?|ounces?|stones?)\b",
+        rf"\b{NUMBER} ?(?:kilo|milli)?(?:grams?|g|kg|mg|kilos?|tonn?es?|tons?|pounds?|lbs?|ounces?|oz|stones?)\b",
         "heavy weigh",
     ),
     _ask(
@@ -219,6 +219,8 @@ class Question:
     """Where its wording says that the answer stands; empty where it does not say."""
     ask: Ask | None
     """What the answer must contain; `None` where anything will do."""
+    names: frozenset[str] = frozenset()
+    """Which of its words are names, as far as capitals tell."""
 
 
 def read(text: str) -> Question:
@@ -226,7 +228,8 @@ def read(text: str) -> Question:
     ask = _first_ask(text.lower())
     stands, hinting = _hints(text)
     words = tuple(word for word in content(text) if word not in hinting and not (ask and word in ask.asking))
-    return Question(text, words, frozenset(map(stem, words)), stands, ask)
+    named = {name.lower() for name in NAME.findall(text)} - NOT_NAMES - FUNCTION_WORDS
+    return Question(text, words, frozenset(map(stem, words)), stands, ask, frozenset(named))
 
 
 def contains(text: str, question: Question) -> bool | None:

@@ -17,6 +17,9 @@ FROM_CONTEXT = 0.9
 """What a question's word counts that stands not in the moment but beside it: talk goes on about what the sentence before was about."""
 REFERRING = word_list("i he she it they we my his her its their our him them me us this that these those there one")
 """Words that stand for somebody or something that was said before, or for who speaks."""
+PEOPLE = word_list("i he she my his her me him")
+FOR_SOMEBODY = 0.8
+"""What somebody's name counts where such a word stands for them: whoever is introduced once says "I" from then on."""
 RARE = 0.15
 """What the weight of a question's word is above how rare it is among the candidates, so that no word counts nothing."""
 TAGS = "Tags:"
@@ -73,20 +76,20 @@ class Signs:
 
 
 WEIGHTS = Signs(
-    cosine=4.61,
-    coverage=2.73,
-    rare=3.32,
-    known=-3.07,
-    least=-0.39,
-    focus=1.95,
-    has=1.74,
-    lacks=-0.68,
-    hint=0.83,
-    refers=0.76,
-    open=1.16,
-    doubted=-1.33,
+    cosine=5.92,
+    coverage=2.23,
+    rare=2.37,
+    known=-3.45,
+    least=0.7,
+    focus=1.93,
+    has=1.95,
+    lacks=-2.24,
+    hint=0.81,
+    refers=0.64,
+    open=1.37,
+    doubted=-1.35,
 )
-BIAS = -7.06
+BIAS = -6.78
 """Fitted by `python -m bench.qa.calibrate`; docs/decisions/0011-answers.md says on what and how well they do."""
 
 SUPPORTED = 0.5
@@ -124,7 +127,9 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity, by: 
     """Read the signs, by itself or beside the other candidates; `similarity` is asked only for pairs of words of `vocabulary`."""
     by = by or standard(question, [candidate], similarity)
     own, context = content(candidate.moment.text), content(candidate.context)
-    alone = {word: _met(word, own, similarity) for word in question.words}
+    told = frozenset(tokens(candidate.moment.text))
+    somebody = FOR_SOMEBODY if not PEOPLE.isdisjoint(told) else 0.0
+    alone = {word: max(_met(word, own, similarity), somebody if word in question.names else 0.0) for word in question.words}
     met = {word: max(alone[word], FROM_CONTEXT * _met(word, context, similarity)) if context else alone[word] for word in question.words}
     coverage = sum(met.values()) / max(len(met), 1)
     asked = FOCUS.search(question.text.lower())
@@ -145,7 +150,7 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity, by: 
         lacks=float(has is False),
         hint=hint,
         open=float(question.ask is None),
-        refers=float(not REFERRING.isdisjoint(tokens(candidate.moment.text))),
+        refers=float(not REFERRING.isdisjoint(told)),
     )
 
 
