@@ -86,7 +86,9 @@ class Finder:
         for candidate in candidates:
             moment = candidate.moment
             counted = knows([moment.text, candidate.context], replace(assumed, names=frozenset()))
-            read = replace(signs(question, candidate, similarity, measured), doubted=float(not (named and counted)))
+            read = signs(question, candidate, similarity, measured)
+            if not (named and counted):
+                read = replace(read, doubted=1.0)
             sure = score(read)
             if sure >= SUPPORTED and read.lacks and (fuller := await self._beside(candidate, question, retrieval.span)):
                 # It is quoted too, and makes nothing surer: a name or a number that stands beside is as often another thing's.

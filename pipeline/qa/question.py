@@ -183,7 +183,8 @@ ASKS = (
     _ask(
         Want.PLACE,
         r"\bwhere\b|\b(?:what|which) (?:place|city|town|country|street|building)\b",
-        r"\b(?:in|at|on|to|from|near|beside|behind|under|above|over|between|opposite|next to|into|by|before|"
+        r"\b(?:in|at|on|to|from|near|beside|behind|under|above|over|between|opposite|next to|into|"
+        r"(?<!ed )(?<!en )(?<!made )(?<!built )by|before|"
         r"outside|inside|through|along|across|via|beyond|around) "
         r"(?:the |a |an |my |our |his |her |their |both )?\w+|\b(?:upstairs|downstairs|abroad)\b",
         "place",

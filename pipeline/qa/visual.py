@@ -35,7 +35,7 @@ TWICE = 2
 THINGS = word_list("object objects thing things item items anything")
 """Words that name whatever is recognised."""
 ASKS_WHETHER = re.compile(
-    r"^(?:and )?(?:(?:is|are|was|were) (?:there|an?|the|any)\b|(?:can|do|could) (?:you|we|i|one) see\b|does an?\b|(?:what|which)\b|"
+    r"^(?:and )?(?:(?:is|are|was|were) (?:there|an?|the|any)\b|(?:can|do|could) (?:you|we|i|one) see\b|does an?\b|(?:what|which) (?:kinds? of )?(?P<of>\w+)\b|"
     r"when does an?\b|where is an?\b)"
 )
 """How a question begins that is answered by naming what is recognised."""
@@ -151,7 +151,9 @@ class Visual:
 
         Nothing is said of what was not named, so that "what does the dog carry?" is not answered with a dog.
         """
-        if not ASKS_WHETHER.search(question.text.lower().strip()):
+        asks = ASKS_WHETHER.search(question.text.lower().strip())
+        # "What animal is there?" asks by name, "what is in the cup?" does not.
+        if asks is None or (asks["of"] and asks["of"] not in (*question.words, *THINGS)):
             return []
         found: dict[str, list[tuple[float, Moment]]] = {}
         for moment, _ in await self.near(streams, question, span):
