@@ -163,7 +163,8 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity, by: 
 def _of_another(question: Question, own: Sequence[str], context: Sequence[str]) -> bool:
     """Whether a word of the question is missing where another of its kind stands: asked for a train, told of a bus."""
     having = {stem(word) for word in (*own, *context)}
-    return any(stem(word) not in having and any(is_another(word, other) for other in own) for word in question.words)
+    others = [word for word in own if stem(word) not in question.stems]
+    return any(stem(word) not in having and any(is_another(word, other) for other in others) for word in question.words)
 
 
 def essence(description: str) -> str:

@@ -35,8 +35,8 @@ TWICE = 2
 THINGS = word_list("object objects thing things item items anything")
 """Words that name whatever is recognised."""
 ASKS_WHETHER = re.compile(
-    r"^(?:and )?(?:(?:is|are|was|were) (?:there|an?|the|any)\b|(?:can|do|could) (?:you|we|i|one) see\b|does an?\b|(?:what|which) (?:kinds? of )?(?P<of>\w+)\b|"
-    r"when does an?\b|where is an?\b)"
+    r"^(?:and )?(?:(?:is|are|was|were) (?:there|an?|the|any)\b|(?:can|do|could) (?:you|we|i|one) see\b|does an?\b|"
+    r"(?:what|which) (?:kinds? of )?(?P<of>\w+)\b|when does an?\b|where is an?\b)"
 )
 """How a question begins that is answered by naming what is recognised."""
 NAMED = re.compile(r"^(.+) (0\.\d\d)$")
