@@ -73,7 +73,11 @@ class Settings:
     chat: str = ""
     """WATCHWORD_CHAT: URL#NAME of a chat model behind OpenAI's API, which may put answers into words."""
     vlm: str = ""
-    """WATCHWORD_VLM: URL#NAME of a model that sees behind OpenAI's API, which may look at keyframes again to answer."""
+    """WATCHWORD_VLM: what may look again to answer: URL#NAME of a model behind OpenAI's API, or a checkpoint's directory or name."""
+    recordings: Path | None = None
+    """WATCHWORD_RECORDINGS: a folder of recordings, each named after its stream, out of which more pictures are looked at."""
+    visual: str = "labels"
+    """WATCHWORD_VISUAL: what finds keyframes by what they look like: "labels", the directory of a CLIP or SigLIP checkpoint, or "none"."""
     answer_key: str = ""
     """WATCHWORD_ANSWER_KEY: the key that these two servers want."""
     voices: Path | None = None
@@ -173,7 +177,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("retention", retention.read)
     take("answerer", lambda text: _one_of(text, ANSWERERS))
     take("chat", _served)
-    take("vlm", _served)
+    take("vlm", lambda text: _served(text) if "://" in text else text)
+    take("recordings", _folder)
+    take("visual", _visual)
     take("answer_key", str, secret=True)
     take("voices", _file)
     take("standing", _file)
@@ -223,7 +229,7 @@ def read(environ: Mapping[str, str]) -> Settings:
             "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"
         )
     if not problems and settings.answerer != "extractive" and not getattr(settings, settings.answerer):
-        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, the URL#NAME of its model")
+        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, which names its model")
     if not problems:
         problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
         problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
@@ -329,6 +335,19 @@ def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
         raise ValueError(f"{text} is no file")
+    return path
+
+
+def _visual(text: str) -> str:
+    if text not in ("labels", "none") and not Path(text).is_dir():
+        raise ValueError('"labels", "none" or the directory of a checkpoint is needed')
+    return text
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError(f"{text} is no folder")
     return path
 
 

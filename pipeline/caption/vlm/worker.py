@@ -257,7 +257,7 @@ class Worker:
             name=self._name,
             instruction=instruction(style),
             times=times,
-            question=question(style, job.scene.before),
+            question=question(style, job.scene.before, job.scene.asked),
         )
         parts = [features[part] if isinstance(part, int) else part for part in written.parts]
 
