@@ -1,5 +1,7 @@
 """The suite of decoders on what GPUs this machine has: NVDEC through FFmpeg and PyNvVideoCodec, VAAPI, VideoToolbox."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.errors import CodecUnsupported
@@ -22,7 +24,8 @@ def on_device(request: pytest.FixtureRequest) -> DecoderFactory:
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_each_frame_comes_at_its_time_and_looks_right(name: str, on_device: DecoderFactory) -> None:
-    source = clip(CLIPS[name])
+    spec = CLIPS[name]
+    source = clip(replace(spec, width=2 * spec.width, height=2 * spec.height))  # NVDEC takes no HEVC below 144 lines
     expected = truth(source)
     try:
         frames = seen(chunks(source, "video"), on_device)
