@@ -44,6 +44,8 @@ _ALIKE = 0.2
 _ABOVE_USUAL = 0.4
 _ABOVE_NEAR = 0.3
 """By how much a cut's distance of shapes exceeds the usual one, and each one within two frames."""
+_MAY_HIDE = 0.75
+"""Share of the least distances of a cut from which one may lie between two pictures that do not follow each other."""
 _LEAST = 0.012
 """The least difference of brightness or colour, three levels: what is less is the noise of even pictures."""
 _STEP_OF_FEW = 0.15
@@ -74,7 +76,8 @@ class Seen(Generic[Payload]):
     payload: Payload
     """What the caller wants back with it."""
     step: float
-    """Mean absolute luma difference from the frame before, 0 to 1; 0 for the first."""
+    """Mean absolute luma difference from the frame before, 0 to 1; 0 for the first. Where frames between the two were passed over,
+    this and the next two are what each of the steps had on average."""
     unlike: float
     """Distance of the shapes of the frame before and of this one, 0 to 2; 0 for the first."""
     colour: float
@@ -90,23 +93,50 @@ class CutFinder(Generic[Payload]):
         self._steps: dict[bool, deque[tuple[int, float, float, float]]] = {each: deque(maxlen=_STEPS) for each in (False, True)}
         self._past: deque[Seen[Payload]] = deque(maxlen=3)
         self._waiting: deque[Seen[Payload]] = deque()
+        self._prepared: tuple[Thumbnails, Look] | None = None
+
+    def may_hide(self, luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> bool:
+        """Whether frames between the latest and this one have to be taken, because one of them may be a cut, or tells if one was."""
+        if self._waiting or not self._past:
+            return True
+        before, now = self._past[-1].look, look(luma, chroma)
+        self._prepared = (luma, now)
+        if shape_distance(before, now) > _MAY_HIDE * _UNLIKE or colour_step(before, now) > _MAY_HIDE * _COLOUR:
+            return True
+        return max(before.contrast, now.contrast) < _EVEN / _MAY_HIDE and step(before, now) > _MAY_HIDE * _STEP_OF_EVEN
 
     def push(
-        self, time: MediaTime, luma: Thumbnails, payload: Payload, chroma: NDArray[np.uint8] | None = None
+        self, time: MediaTime, luma: Thumbnails, payload: Payload, chroma: NDArray[np.uint8] | None = None, *, passed: int = 0
     ) -> list[tuple[Seen[Payload], bool]]:
-        """Take a frame; the frames of which it is now settled whether they are cuts. Most are settled at once."""
+        """Take a frame; the frames of which it is now settled whether they are cuts. Most are settled at once.
+
+        So many frames were `passed` over before it, of which `may_hide` told that they need not be taken: it is no cut.
+        """
         before = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
-        self._waiting.append(self._look(before, time, luma, chroma, payload))
+        now = self._prepared[1] if self._prepared is not None and self._prepared[0] is luma else look(luma, chroma)
+        self._prepared = None
+        seen = (
+            self._look(before, time, luma, now, payload)
+            if not passed or before is None
+            else self._glance(before, time, luma, now, payload, passed)
+        )
+        self._waiting.append(seen)
         return self._settle()
 
     def flush(self) -> list[tuple[Seen[Payload], bool]]:
         """No frame follows: the frames that were not settled."""
         return self._settle(last=True)
 
-    def _look(
-        self, before: Seen[Payload] | None, time: MediaTime, luma: Thumbnails, chroma: NDArray[np.uint8] | None, payload: Payload
-    ) -> Seen[Payload]:
-        now = look(luma, chroma)
+    def _glance(self, before: Seen[Payload], time: MediaTime, luma: Thumbnails, now: Look, payload: Payload, passed: int) -> Seen[Payload]:
+        """A frame that is no cut, after others of which nothing is known."""
+        count = passed + 1
+        light, unlike, colour = (
+            each / count for each in (step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now))
+        )
+        self._steps[time.nanos - before.time.nanos > SPARSE.nanos].extend([(time.nanos, light, unlike, colour)] * count)
+        return Seen(time, luma, now, payload, light, unlike, colour, stands_out=False)
+
+    def _look(self, before: Seen[Payload] | None, time: MediaTime, luma: Thumbnails, now: Look, payload: Payload) -> Seen[Payload]:
         if before is None:
             return Seen(time, luma, now, payload, 0.0, 0.0, 0.0, stands_out=False)
         light, unlike, colour = step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now)

@@ -22,7 +22,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.looks import Look
+from pipeline.sample.looks import PERIOD, Look
 from pipeline.timeline import MediaTime
 
 SPANS = tuple(MediaTime.of(span) for span in (0.6, 1, 1.5, 2, 2.6))
@@ -32,8 +32,6 @@ REPEATS = MediaTime.of(0.6)
 REACH = SPANS[-1] + REPEATS + MediaTime.of(0.4)
 """How far back the frames lie on which a decision depends."""
 
-_PERIOD = MediaTime.of(0.1)
-"""Frames are looked at ten times a second, at the first after each tenth of a second, however many there are."""
 _COLOUR = 1.5
 """Weight of colour against brightness."""
 _DIFFERENT = 0.03
@@ -98,7 +96,7 @@ class DissolveFinder:
         """Take a frame; nothing before a cut is mixed with what follows."""
         if cut:
             self._first = self._end
-        slot, self._slot = self._slot, time.nanos // _PERIOD.nanos
+        slot, self._slot = self._slot, time.nanos // PERIOD.nanos
         if slot == self._slot and not cut:
             return False
         self._append(time.nanos, look)
@@ -122,7 +120,7 @@ class DissolveFinder:
         self._nanos[at] = nanos
         luma = picture[:_LUMA]
         self._contrasts[at] = math.sqrt(max(float(luma @ luma) / _LUMA - (float(np.add.reduce(luma)) / _LUMA) ** 2, 0.0))
-        oldest = nanos - (SPANS[-1] + _PERIOD + _PERIOD).nanos
+        oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
         while self._nanos[self._first] < oldest:
             self._first += 1
         products = self._pictures[self._first : self._end] @ picture

@@ -27,7 +27,7 @@ from watchword.v1 import scene_pb2
 
 from pipeline.sample.budget import Budget
 from pipeline.sample.cuts import SPARSE, Payload, Seen
-from pipeline.sample.looks import Look, shape_distance
+from pipeline.sample.looks import PERIOD, Look, shape_distance
 from pipeline.sample.motion import Motion, Peak
 from pipeline.sample.novelty import MUCH, block_differences, novelty, novelty_of
 from pipeline.sample.options import Options
@@ -35,7 +35,6 @@ from pipeline.sample.pans import pan
 from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
 
-_PERIOD = MediaTime.of(0.1)
 _WRITING_PERIOD = MediaTime.of(0.2)
 _WRITING_BEFORE = MediaTime.of(0.5)
 _LEAST_CHANGE = 0.45
@@ -96,7 +95,7 @@ class SceneWatch(Generic[Payload]):
         self._reference_at = first.time
         self._reference_strokes = strokes(first.luma)
         self._earlier: tuple[Look, Strokes] | None = None
-        self._slot = first.time.nanos // _PERIOD.nanos
+        self._slot = first.time.nanos // PERIOD.nanos
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
         self._motion: Motion[Payload] = Motion()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
@@ -109,7 +108,7 @@ class SceneWatch(Generic[Payload]):
 
         `due` tells that no later frame comes in time for the longest gap.
         """
-        slot, self._slot = self._slot, frame.time.nanos // _PERIOD.nanos
+        slot, self._slot = self._slot, frame.time.nanos // PERIOD.nanos
         picks = self._look(frame) if slot != self._slot else []
         if not picks and (due or frame.time - self._reference_at >= self._options.maximum_gap):
             picks = self.finish() or [self._pick(frame, scene_pb2.KEYFRAME_REASON_INTERVAL)]
@@ -135,7 +134,7 @@ class SceneWatch(Generic[Payload]):
         if close:
             self._motion.add(frame, blocks)
         else:
-            self._motion.pause((frame.time - before).nanos // _PERIOD.nanos, blocks)
+            self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
         if self._waiting is not None:

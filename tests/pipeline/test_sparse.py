@@ -13,7 +13,6 @@ from watchword.v1.media_pb2 import MediaChunk
 from pipeline.errors import TimeReversed
 from pipeline.media.chunks import thin
 from pipeline.media.decode import DecodedFrame, VideoDecoder
-from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import State
 from pipeline.sample.pictures import Shrinker
@@ -40,7 +39,8 @@ class Viewer:
             "s", open_cpu, longest_gap=gap, small=lambda frame: self._shrinker.small(frame.surface), show=self._show
         )
 
-    def _show(self, frame: DecodedFrame, small: Small, due: bool) -> Outcome:
+    def _show(self, picture: Picture) -> Outcome:
+        frame, due = picture.frame, picture.due
         self.shown.append(frame)
         time = frame.time.seconds
         opened = time in self._opens
