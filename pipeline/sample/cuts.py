@@ -143,14 +143,15 @@ class CutFinder(Generic[Payload]):
         sparse = time.nanos - before.time.nanos > SPARSE.nanos
         steps = self._steps[sparse]
         stands_out = False
-        if max(light, colour) > _LEAST and (unlike > _UNLIKE or colour > _COLOUR or light > _STEP_OF_EVEN):
+        contrasts = sorted((before.look.contrast, now.contrast))
+        contrast = contrasts[1]
+        is_even = contrast < _EVEN and light > _STEP_OF_EVEN
+        if max(light, colour) > _LEAST and (unlike > _UNLIKE or colour > _COLOUR or is_even):
             since = (time - REACH).nanos
             recent = [values for at, *values in steps if at >= since]
             usual = [_usual(each) for each in zip(*recent, strict=True)] or [0.0, 0.0, 0.0]
             known = len(recent) >= _ENOUGH or (not sparse and self._was_still(since))
             few = sparse and not known
-            contrasts = sorted((before.look.contrast, now.contrast))
-            contrast = contrasts[1]
             least = (
                 _UNLIKE_OF_DARK if contrast < _DARK and 2 * contrasts[0] < contrast else _UNLIKE_OF_FEW if sparse or not known else _UNLIKE
             )
@@ -159,7 +160,7 @@ class CutFinder(Generic[Payload]):
             stands_out = (
                 in_shape
                 or (in_colour and unlike > _UNLIKE / 2)
-                or (contrast < _EVEN and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
+                or (is_even and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
             )
         steps.append((time.nanos, light, unlike, colour))
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out)

@@ -13,6 +13,7 @@ from pipeline.timeline import NANOS
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
+    from av.video.plane import VideoPlane
 
 _UNIT = Fraction(1, NANOS)
 """Packets are given to the decoder in media time, so that frames come back in it whatever the chunk's time base."""
@@ -41,13 +42,19 @@ class Scaler:
             interpolation=self._fast,
             threads=1,
         )
-        planes = np.array(small.to_ndarray(), np.uint8)
-        return Small(planes[:height], planes[height:].reshape(2, height // 2, width // 2))
+        first, *colours = (_plane(plane) for plane in small.planes)
+        return Small(first, np.stack(colours))
 
     def rgb(self, frame: "VideoFrame", width: int, height: int) -> Pixels:
         """See `Surface.rgb`."""
         small = self._rgb.reformat(frame, width=width, height=height, format="rgb24", interpolation=self._fine, threads=1)
         return np.asarray(small.to_ndarray())
+
+
+def _plane(plane: "VideoPlane") -> Pixels:
+    """A plane of eight bits as it lies in FFmpeg's memory, which the array keeps."""
+    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return lines[: plane.height, : plane.width]
 
 
 class AvSurface:

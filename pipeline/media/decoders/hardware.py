@@ -50,7 +50,7 @@ def _shared_with_torch() -> dict[str, str]:
     """Options that let FFmpeg work in torch's CUDA context, which it would not share once torch has used it."""
     import torch
 
-    torch.empty(1, device="cuda")  # torch's context is now the one of this thread
+    torch.cuda.synchronize()  # makes torch's context the one of this thread, also where no memory has to be asked for
     return {"primary_ctx": "0", "current_ctx": "1"}
 
 
