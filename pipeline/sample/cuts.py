@@ -93,15 +93,17 @@ class CutFinder(Generic[Payload]):
         self._steps: dict[bool, deque[tuple[int, float, float, float]]] = {each: deque(maxlen=_STEPS) for each in (False, True)}
         self._past: deque[Seen[Payload]] = deque(maxlen=3)
         self._waiting: deque[Seen[Payload]] = deque()
-        self._prepared: tuple[Thumbnails, Look] | None = None
+        self._prepared: tuple[Thumbnails, Look, float, float] | None = None
+        """The picture that `may_hide` was asked about, and how its shape and colour differ from the latest."""
 
     def may_hide(self, luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> bool:
         """Whether frames between the latest and this one have to be taken, because one of them may be a cut, or tells if one was."""
         if self._waiting or not self._past:
             return True
         before, now = self._past[-1].look, look(luma, chroma)
-        self._prepared = (luma, now)
-        if shape_distance(before, now) > _MAY_HIDE * _UNLIKE or colour_step(before, now) > _MAY_HIDE * _COLOUR:
+        unlike, colour = shape_distance(before, now), colour_step(before, now)
+        self._prepared = (luma, now, unlike, colour)
+        if unlike > _MAY_HIDE * _UNLIKE or colour > _MAY_HIDE * _COLOUR:
             return True
         return max(before.contrast, now.contrast) < _EVEN / _MAY_HIDE and step(before, now) > _MAY_HIDE * _STEP_OF_EVEN
 
@@ -113,26 +115,32 @@ class CutFinder(Generic[Payload]):
         So many frames were `passed` over before it, of which `may_hide` told that they need not be taken: it is no cut.
         """
         before = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
-        now = self._prepared[1] if self._prepared is not None and self._prepared[0] is luma else look(luma, chroma)
-        self._prepared = None
-        seen = (
-            self._look(before, time, luma, now, payload)
-            if not passed or before is None
-            else self._glance(before, time, luma, now, payload, passed)
-        )
-        self._waiting.append(seen)
+        prepared, self._prepared = self._prepared, None
+        known = prepared if prepared is not None and prepared[0] is luma else None
+        now = look(luma, chroma) if known is None else known[1]
+        if passed and before is not None:
+            apart = (shape_distance(before.look, now), colour_step(before.look, now)) if known is None else known[2:]
+            self._waiting.append(self._glance(before, time, luma, now, payload, apart, passed + 1))
+        else:
+            self._waiting.append(self._look(before, time, luma, now, payload))
         return self._settle()
 
     def flush(self) -> list[tuple[Seen[Payload], bool]]:
         """No frame follows: the frames that were not settled."""
         return self._settle(last=True)
 
-    def _glance(self, before: Seen[Payload], time: MediaTime, luma: Thumbnails, now: Look, payload: Payload, passed: int) -> Seen[Payload]:
-        """A frame that is no cut, after others of which nothing is known."""
-        count = passed + 1
-        light, unlike, colour = (
-            each / count for each in (step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now))
-        )
+    def _glance(
+        self,
+        before: Seen[Payload],
+        time: MediaTime,
+        luma: Thumbnails,
+        now: Look,
+        payload: Payload,
+        apart: tuple[float, float],
+        count: int,
+    ) -> Seen[Payload]:
+        """A frame that is no cut, so many steps after the one before; how far `apart` the two are is spread over the steps."""
+        light, unlike, colour = step(before.look, now) / count, apart[0] / count, apart[1] / count
         self._steps[time.nanos - before.time.nanos > SPARSE.nanos].extend([(time.nanos, light, unlike, colour)] * count)
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out=False)
 
@@ -158,9 +166,7 @@ class CutFinder(Generic[Payload]):
             in_shape = unlike > least and unlike - usual[1] > _ABOVE_USUAL and (not few or light > _STEP_OF_FEW)
             in_colour = colour > max(_COLOUR, _TIMES_USUAL * usual[2]) and colour_distance(before.look, now) > _OTHER_COLOUR
             stands_out = (
-                in_shape
-                or (in_colour and unlike > _UNLIKE / 2)
-                or (is_even and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
+                in_shape or (in_colour and unlike > _UNLIKE / 2) or (is_even and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
             )
         steps.append((time.nanos, light, unlike, colour))
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out)

@@ -187,20 +187,19 @@ class DissolveFinder:
             return False
         if to_now[early] - to_first[early] - cross + square > _NOT_YET * length:
             return False
-        shares = ((to_now[start + 1 : now] - to_first[start + 1 : now] - (cross - square)) / length).tolist()
+        of_first = to_first[start + 1 : now]
+        shares = ((to_now[start + 1 : now] - of_first - (cross - square)) / length).tolist()
         rises = [after - before for before, after in pairwise([0.0, *shares, 1.0])]
-        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
-        if max(rises) > _AT_ONCE or min(rises) < _BACK or len(mixed) < _IN_STEPS:
+        if max(rises) > _AT_ONCE or min(rises) < _BACK:
             return False
-        usual = sum(rises[index] for index in mixed) / len(mixed)
+        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
+        if len(mixed) < _IN_STEPS:
+            return False
+        usual = sum([rises[index] for index in mixed]) / len(mixed)
         if rises[-1] > _STOPPED * usual or rises[-2] > _SLOWED * usual:
             return False
-        off = 0.0
-        for index in mixed:
-            at = start + 1 + index
-            away = float(self._products[at, at] - 2 * to_first[at]) + square
-            off += math.sqrt(max(away / length - shares[index] ** 2, 0.0))
-        doubt = off / len(mixed)
+        away = ((self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length).tolist()
+        doubt = sum([math.sqrt(max(away[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
         if doubt >= _DOUBT:
             return False
         middle = self._contrasts[start + 1 + min(range(len(shares)), key=lambda index: abs(shares[index] - 0.5))]
