@@ -88,6 +88,15 @@ class _Sizes:
         usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
         return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
 
+    def comes(self, time: MediaTime, least: float) -> bool:
+        """Whether a packet whose picture comes after `time` is far above those up to then."""
+        later = [size for at, size in self.seen if at > time.nanos]
+        if not later:
+            return False
+        before = sorted(size for at, size in self.seen if at <= time.nanos)
+        usual = max(before[int(_HIGH * (len(before) - 1))], least) if len(before) >= _ENOUGH else least
+        return max(later) > _SPIKE * usual
+
     def keep(self, since: MediaTime) -> None:
         """What is usual is what came since then, where that is enough to tell: before, something moved."""
         latest = [each for each in self.seen if each[0] >= since.nanos]
@@ -176,11 +185,17 @@ class Liveliness:
                 self._first = (time, luma)
                 return
         if time - start >= LOOK:
-            if self._farthest < self.state:
-                self._leading.keep(start)
-                self._others.keep(start)
-            self.state = self._farthest
+            self._settle(start, time)
             self._first, self._farthest, self._compared = (time, luma), State.STILL, time
+
+    def _settle(self, start: MediaTime, time: MediaTime) -> None:
+        """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""
+        if self._farthest >= self.state:
+            self.state = self._farthest
+        elif not self._leading.comes(time, self._least) and not self._others.comes(time, self._least):
+            self._leading.keep(start)
+            self._others.keep(start)
+            self.state = self._farthest
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
