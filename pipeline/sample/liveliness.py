@@ -15,6 +15,7 @@ anew after a crash comes to the same states.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -42,12 +43,14 @@ REACH = LOOK + USUAL
 """How far back everything reaches that is remembered within a scene, once the state has fallen."""
 
 _STILL_LUMA, _STILL_BLOCK = 0.02, 0.1
-_CALM_LUMA, _CALM_BLOCK = 0.04, 0.2
+_CALM_LUMA, _CALM_BLOCK = 0.1, 0.25
 """How far pictures may be from the first of a look: mean luma, and the block that changed most, 0 to 1. Talking heads, noise
 and repeated keyframes were measured at 0.010 and 0.065 and less, people who walk through a picture at 0.11, slow pans at
 0.06 and 0.1, a dog that leaps at 0.27."""
 _UNLIKE = 0.6
 """Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
+_SOON, _VERY = MediaTime.of(0.5), 0.75
+"""Pictures that stay within the one share of what is still for so long are still."""
 _EVERY = MediaTime.of(0.15)
 """Within a look, pictures nearer to each other than this are not compared one by one."""
 _HYSTERESIS = 0.8
@@ -65,6 +68,8 @@ _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
 _ENOUGH = 6
 """With fewer packets to learn from nothing is usual, and any that is not tiny ends the state."""
+_REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 4
+"""Bytes of a packet that only repeats a picture, pixels for which it takes one more, and by how many bytes such packets differ."""
 _PIXELS_A_BYTE = 4000
 """A packet of fewer bytes than one for so many pixels says nothing: an unchanged picture costs 30 to 200 bytes at 720p."""
 
@@ -110,6 +115,18 @@ class _Sizes:
             self.seen.popleft()
 
 
+def said_something(packets: Sequence[bytes], pixels: int) -> int:
+    """How many of these packets of H.264, in the order of decoding, come up to the last that does more than repeat a picture.
+
+    A picture of which every macroblock is skipped is a copy: none can move, for where a neighbour is missing, as in the first row, or
+    does not move, a skipped one does not either (ITU-T H.264, 8.4.1.1). It takes about 30 bytes and three for each
+    thousand macroblocks, the same from picture to picture but for a few; anything else takes more.
+    """
+    least = min(map(len, packets))
+    most = min(least + _REPEATS_VARY, _REPEATS + pixels // _PIXELS_A_REPEAT)
+    return max((number for number, data in enumerate(packets, 1) if len(data) > most), default=0)
+
+
 class Liveliness:
     """The rule for one uninterrupted stretch of one stream."""
 
@@ -121,6 +138,7 @@ class Liveliness:
         self._highest: MediaTime | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
         self._farthest = State.STILL
+        self._very_still = True
         self._compared = ZERO
         self._seen: Thumbnails | None = None
         self._from = MediaTime(-(1 << 62))
@@ -167,26 +185,30 @@ class Liveliness:
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""
         self.state = State.LIVELY
-        self._first, self._farthest = None, State.STILL
+        self._first, self._farthest, self._very_still = None, State.STILL, True
 
     def picture(self, time: MediaTime, luma: Thumbnails) -> None:
         """Note a picture that was decoded, in the order of showing: `uint8`, shape (36, 64)."""
         self._seen = luma
         if self._first is None:
-            self._first, self._farthest, self._compared = (time, luma), State.STILL, time
+            self._begin_look(time, luma)
             return
         start, first = self._first
         if self._farthest is not State.LIVELY and (time - self._compared >= _EVERY or time - start >= LOOK):
             self._compared = time
             distance = _distance(first, luma)
             self._farthest = max(self._farthest, _verdict(distance, _HYSTERESIS))
+            self._very_still = self._very_still and _verdict(distance, _VERY) is State.STILL
             if _verdict(distance) > self.state:
                 self.wake()
                 self._first = (time, luma)
                 return
-        if time - start >= LOOK:
+        if time - start >= (_SOON if self._very_still else LOOK):
             self._settle(start, time)
-            self._first, self._farthest, self._compared = (time, luma), State.STILL, time
+            self._begin_look(time, luma)
+
+    def _begin_look(self, time: MediaTime, luma: Thumbnails) -> None:
+        self._first, self._farthest, self._very_still, self._compared = (time, luma), State.STILL, True, time
 
     def _settle(self, start: MediaTime, time: MediaTime) -> None:
         """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""

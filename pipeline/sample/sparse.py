@@ -20,7 +20,7 @@ from watchword.v1.media_pb2 import MediaChunk
 
 from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Interruptible, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder, coded
-from pipeline.sample.liveliness import Liveliness, State
+from pipeline.sample.liveliness import Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
 from pipeline.timeline import ZERO, MediaTime
 
@@ -34,6 +34,10 @@ LEAD = MediaTime.of(1)
 """So long before a packet that stands out every picture is wanted; before that, those that others refer to will do."""
 MOST_PASSED = 3
 """Decoded pictures that are kept without being looked at."""
+MOST_REPEATED = MediaTime.of(12)
+"""Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
+_HELD_BACK = 4
+"""Packets after which a codec has given a picture that it held back."""
 _PIXELS = 1280 * 720
 """What a picture is taken to have where nobody says."""
 
@@ -115,6 +119,7 @@ class SparseDecoder:
         self._chosen: MediaTime | None = None
         self._latest = MediaTime(-1)
         self._passed: list[DecodedFrame] = []
+        self._picture: Picture | None = None
 
     @property
     def state(self) -> State:
@@ -226,8 +231,9 @@ class SparseDecoder:
         """
         latest = self._latest_keyframe()
         if latest is None:
-            wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
-            self._catch_up(every_from=wanted)
+            if not self._repeated(due=due):
+                wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
+                self._catch_up(every_from=wanted)
             return
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.small.luma):
@@ -242,6 +248,27 @@ class SparseDecoder:
             rest = self._take_kept()[latest:]
             for packet in rest:
                 self._keep(packet)
+
+    def _repeated(self, *, due: bool) -> bool:
+        """Show the last picture once more, at the present time, if since then nothing was sent but that it stays; whether that is so.
+
+        Packets that say something are decoded before.
+        """
+        if self._parameters.codec != "h264" or not self._kept or self._latest.nanos - self._kept[0].pts > MOST_REPEATED.nanos:
+            return False
+        said = said_something([packet.data for packet in self._kept], self._pixels) + _HELD_BACK
+        if len(self._kept) - said < _HELD_BACK:
+            return False
+        kept = self._take_kept()
+        for packet in kept[:said]:
+            self._decode([packet])
+        self._look()
+        for packet in kept[said:]:
+            self._keep(packet)
+        if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown:
+            self.video.reach(self._latest)
+            self._give(replace(self._picture, frame=replace(self._picture.frame, time=self._latest), due=due, passed=0))
+        return True
 
     def _latest_keyframe(self) -> int | None:
         """Which of the packets that are kept is the latest keyframe that was not shown."""
@@ -307,7 +334,7 @@ class SparseDecoder:
     def _give(self, picture: Picture) -> None:
         if picture.frame.time <= self._shown:
             return
-        self._shown = picture.frame.time
+        self._shown, self._picture = picture.frame.time, picture
         outcome = self._show(picture)
         if outcome.chosen is not None:
             self._chosen = outcome.chosen
