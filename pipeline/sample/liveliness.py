@@ -43,7 +43,7 @@ REACH = LOOK + USUAL
 """How far back everything reaches that is remembered within a scene, once the state has fallen."""
 
 _STILL_LUMA, _STILL_BLOCK = 0.02, 0.1
-_CALM_LUMA, _CALM_BLOCK = 0.1, 0.25
+_CALM_LUMA, _CALM_BLOCK = 0.15, 0.4
 """How far pictures may be from the first of a look: mean luma, and the block that changed most, 0 to 1. Talking heads, noise
 and repeated keyframes were measured at 0.010 and 0.065 and less, people who walk through a picture at 0.11, slow pans at
 0.06 and 0.1, a dog that leaps at 0.27."""
