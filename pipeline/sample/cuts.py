@@ -10,9 +10,9 @@ compressed video", IEEE Trans. CSVT 5 (1995), section III, made causal.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,8 @@ class CutFinder(Generic[Payload]):
 
     def __init__(self) -> None:
         self._steps: dict[bool, deque[tuple[int, float, float, float]]] = {each: deque(maxlen=_STEPS) for each in (False, True)}
-        self._past: deque[Seen[Payload]] = deque(maxlen=3)
+        self._past: deque[Seen[None]] = deque(maxlen=3)
+        """Without their pictures, which take memory."""
         self._waiting: deque[Seen[Payload]] = deque()
         self._prepared: tuple[Thumbnails, Look, float, float] | None = None
         """The picture that `may_hide` was asked about, and how its shape and colour differ from the latest."""
@@ -114,7 +115,7 @@ class CutFinder(Generic[Payload]):
 
         So many frames were `passed` over before it, of which `may_hide` told that they need not be taken: it is no cut.
         """
-        before = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
+        before: Seen[Any] | None = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
         prepared, self._prepared = self._prepared, None
         known = prepared if prepared is not None and prepared[0] is luma else None
         now = look(luma, chroma) if known is None else known[1]
@@ -131,7 +132,7 @@ class CutFinder(Generic[Payload]):
 
     def _glance(
         self,
-        before: Seen[Payload],
+        before: Seen[Any],
         time: MediaTime,
         luma: Thumbnails,
         now: Look,
@@ -144,7 +145,7 @@ class CutFinder(Generic[Payload]):
         self._steps[time.nanos - before.time.nanos > SPARSE.nanos].extend([(time.nanos, light, unlike, colour)] * count)
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out=False)
 
-    def _look(self, before: Seen[Payload] | None, time: MediaTime, luma: Thumbnails, now: Look, payload: Payload) -> Seen[Payload]:
+    def _look(self, before: Seen[Any] | None, time: MediaTime, luma: Thumbnails, now: Look, payload: Payload) -> Seen[Payload]:
         if before is None:
             return Seen(time, luma, now, payload, 0.0, 0.0, 0.0, stands_out=False)
         light, unlike, colour = step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now)
@@ -186,7 +187,8 @@ class CutFinder(Generic[Payload]):
                     break
                 cut = self._is_cut(frame, after)
             settled.append((frame, cut))
-            self._past.append(self._waiting.popleft())
+            self._waiting.popleft()
+            self._past.append(Seen(frame.time, frame.luma, frame.look, None, frame.step, frame.unlike, frame.colour, frame.stands_out))
         return settled
 
     def _is_cut(self, frame: Seen[Payload], after: list[Seen[Payload]]) -> bool:
@@ -208,7 +210,7 @@ class CutFinder(Generic[Payload]):
         return False
 
 
-def _is_alone(frame: Seen[Payload], near: list[Seen[Payload]], after: list[Seen[Payload]]) -> bool:
+def _is_alone(frame: Seen[Payload], near: Sequence[Seen[Any]], after: Sequence[Seen[Any]]) -> bool:
     """Whether the step is far larger than each one near by, or one of two that a blended frame makes of a cut, the first."""
     before = [each.unlike for each in near[-2:]]
     later = [each.unlike for each in after]

@@ -49,7 +49,7 @@ and repeated keyframes were measured at 0.010 and 0.065 and less, people who wal
 0.06 and 0.1, a dog that leaps at 0.27."""
 _UNLIKE = 0.6
 """Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
-_SOON, _VERY = MediaTime.of(0.5), 0.75
+SOON, _VERY = MediaTime.of(0.5), 0.75
 """Pictures that stay within the one share of what is still for so long are still."""
 _EVERY = MediaTime.of(0.15)
 """Within a look, pictures nearer to each other than this are not compared one by one."""
@@ -68,7 +68,7 @@ _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
 _ENOUGH = 6
 """With fewer packets to learn from nothing is usual, and any that is not tiny ends the state."""
-_REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 4
+_REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 1
 """Bytes of a packet that only repeats a picture, pixels for which it takes one more, and by how many bytes such packets differ."""
 _PIXELS_A_BYTE = 4000
 """A packet of fewer bytes than one for so many pixels says nothing: an unchanged picture costs 30 to 200 bytes at 720p."""
@@ -194,7 +194,8 @@ class Liveliness:
             self._begin_look(time, luma)
             return
         start, first = self._first
-        if self._farthest is not State.LIVELY and (time - self._compared >= _EVERY or time - start >= LOOK):
+        ends = time - start >= (SOON if self._very_still else LOOK)
+        if self._farthest is not State.LIVELY and (ends or time - self._compared >= _EVERY):
             self._compared = time
             distance = _distance(first, luma)
             self._farthest = max(self._farthest, _verdict(distance, _HYSTERESIS))
@@ -203,7 +204,7 @@ class Liveliness:
                 self.wake()
                 self._first = (time, luma)
                 return
-        if time - start >= (_SOON if self._very_still else LOOK):
+        if time - start >= (SOON if self._very_still else LOOK):
             self._settle(start, time)
             self._begin_look(time, luma)
 
