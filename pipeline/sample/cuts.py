@@ -195,7 +195,7 @@ class CutFinder(Generic[Payload]):
         """Whether the step is the largest near by, all over the picture, and no picture from before it is seen again after it."""
         near = [earlier for earlier in self._past if frame.time - earlier.time <= NEAR]
         here = [frame, *after]
-        around = [*near[-2:], *after]
+        around: list[Seen[Any]] = [*near[-2:], *after]
         if not near:
             return True
         before = near[-1]

@@ -8,8 +8,8 @@ many there are.
   when the picture comes to rest, or after a moment: what turns out to be the way to the next scene, as the middle of a dissolve
   or the last frame before a cut, is not chosen.
 - At a **peak of motion** three or four frames around it are chosen, a tenth of a second apart, where the budget has room for
-  them, so that whoever looks at them sees which way things move and how fast, else one. The peak is known when two later looks have less motion. Where all is at rest most of
-  the time less is enough, and the budget lends one, for what passes will not wait.
+  them, so that whoever looks at them sees which way things move and how fast, else one. The peak is known when two later looks
+  have less motion. Where all is at rest most of the time less is enough, and the budget lends one, for what passes will not wait.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.

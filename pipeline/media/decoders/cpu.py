@@ -1,7 +1,7 @@
 """FFmpeg's software decoders through PyAV, in the calling thread."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from watchword.v1.media_pb2 import VideoParameters
@@ -13,7 +13,6 @@ from pipeline.timeline import NANOS
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
-    from av.video.plane import VideoPlane
 
 _UNIT = Fraction(1, NANOS)
 """Packets are given to the decoder in media time, so that frames come back in it whatever the chunk's time base."""
@@ -51,9 +50,9 @@ class Scaler:
         return np.asarray(small.to_ndarray())
 
 
-def _plane(plane: "VideoPlane") -> Pixels:
+def _plane(plane: Any) -> Pixels:
     """A plane of eight bits as it lies in FFmpeg's memory, which the array keeps."""
-    lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    lines: Pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return lines[: plane.height, : plane.width]
 
 

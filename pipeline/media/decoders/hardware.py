@@ -46,7 +46,7 @@ def open_hardware(device: str, stream_id: str, parameters: VideoParameters) -> "
     return HardwareDecoder(context, device, stays=stays)
 
 
-def _shared_with_torch() -> dict[str, str]:
+def _shared_with_torch() -> dict[str, object]:
     """Options that let FFmpeg work in torch's CUDA context, which it would not share once torch has used it."""
     import torch
 

@@ -144,7 +144,9 @@ def as_tensor(exporter: Any, *, in_order: bool = False) -> "Tensor":
     import torch
 
     if in_order:
-        return torch.from_dlpack(exporter.__dlpack__())
+        from torch.utils.dlpack import from_dlpack
+
+        return from_dlpack(exporter.__dlpack__())
 
     found: Tensor = torch.utils.dlpack.from_dlpack(exporter)
     return found
