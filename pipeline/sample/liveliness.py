@@ -66,6 +66,8 @@ _ODD = 0.15
 """Keyframe packets of a still picture were measured to differ by a tenth in size at most."""
 _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
+_LIKE_HARMLESS = 1.3
+"""A packet that is not this many times one after which the picture was as before is as harmless as that."""
 _ENOUGH = 6
 """With fewer packets to learn from nothing is usual, and any that is not tiny ends the state."""
 _REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 1
@@ -80,12 +82,14 @@ class _Sizes:
 
     seen: deque[tuple[int, int]] = field(default_factory=deque)
     latest: deque[int] = field(default_factory=lambda: deque(maxlen=_RISING))
+    harmless: int = 0
+    """The largest packet of the scene that stood out for nothing: AV1 sends one in each group of pictures."""
 
     def stands_out(self, size: int, least: float, new: float) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
         latest = sorted([*self.latest, size][-_RISING:])
         together = (latest[1] + latest[2]) / 2 if len(latest) == _RISING else 0
-        if max(size, together) <= _RISE * least:
+        if max(size, together) <= max(_RISE * least, _LIKE_HARMLESS * self.harmless):
             return False
         if len(self.seen) < _ENOUGH:
             return size > _SPIKE * least
@@ -144,6 +148,8 @@ class Liveliness:
         self._from = MediaTime(-(1 << 62))
         self._new = 0.0
         self._mends = False
+        self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
+        """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
         self._keyframe: tuple[MediaTime, int] | None = None
         self._distance: MediaTime | None = None
         self.is_odd = False
@@ -171,6 +177,7 @@ class Liveliness:
         wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new)
         sizes.add(time, size)
         if wakes:
+            self._alarm = (sizes, size, self._seen)
             self.wake()
         return wakes
 
@@ -219,6 +226,16 @@ class Liveliness:
             self._leading.keep(start)
             self._others.keep(start)
             self.state = self._farthest
+            self._note_harmless()
+
+    def _note_harmless(self) -> None:
+        """All is still again: whether it is as it was before the packet that stood out."""
+        alarm, self._alarm = self._alarm, None
+        if alarm is None or self._seen is None or self.state is not State.STILL:
+            return
+        sizes, size, before = alarm
+        if before is not None and _verdict(_distance(before, self._seen)) is State.STILL:
+            sizes.harmless = max(sizes.harmless, size)
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
@@ -234,6 +251,8 @@ class Liveliness:
         for sizes in (self._leading, self._others):
             sizes.seen = deque(each for each in sizes.seen if each[0] >= time.nanos)
             sizes.latest.clear()
+            sizes.harmless = 0
+        self._alarm = None
         self.wake()
 
 

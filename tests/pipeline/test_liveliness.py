@@ -115,6 +115,15 @@ def test_a_packet_of_three_times_the_usual_ends_a_still_state_at_once() -> None:
     assert stream.packets(1900) == [True]
 
 
+def test_what_stood_out_for_nothing_ends_nothing_when_it_comes_again() -> None:
+    """An AV1 encoder sends a larger picture in the middle of each group of pictures, also where nothing moves."""
+    stream = still()
+    assert stream.packets(5000) == [True]
+    stream.go([luma()] * 30)
+    assert stream.packets(5200, 600) == [False, False]
+    assert stream.packets(9000) == [True]
+
+
 def test_three_of_four_packets_of_twice_the_usual_end_it_too() -> None:
     assert still().packets(1300, 600, 1300, 1300) == [False, False, False, True]
 
