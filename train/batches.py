@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -16,14 +16,16 @@ from pipeline.timeline import MediaTime
 from train.network import MERGE, PATCH, TOKENS_PER_SECOND
 from train.prompts import Wording, draw_wording, remembering
 from train.render import GRID, UNKNOWN, Labels, label, render
-from train.scenes import Scene, caption, draw_scene, questions
+from train.scenes import COLOURS, Scene, caption, draw_scene, questions
 from train.tokenizer import END, START, VIDEO, VISION_END, VISION_START
 
 MEAN = STD = (0.5, 0.5, 0.5)
 Clock = Literal["time", "index", "zero"]
 """Where temporal positions come from: the frames' times, their indices, or nowhere."""
-QUESTIONS = 1
+QUESTIONS = 2
 """How many questions are asked of a clip besides what happens."""
+MISHEARD = 0.4
+"""How many of the colours that were said are others when the next word is asked for."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class Batch:
     """[clips, length]: the token that should be said next, or `UNKNOWN`."""
     labels: dict[str, torch.Tensor]
     """What the heads should say of each token of the clips, by name, joined over the clips."""
+    seen: torch.Tensor
+    """Where the tokens of the clips are, as indices into `tokens` laid flat."""
+    said: torch.Tensor
+    """Likewise where `targets` are known."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        moved = {each.name: getattr(self, each.name).to(device, non_blocking=True) for each in fields(self) if each.name != "labels"}
+        return Batch(**moved, labels={name: each.to(device, non_blocking=True) for name, each in self.labels.items()})
 
 
 def ticks(times: Sequence[float], clock: Clock) -> list[MediaTime]:
@@ -74,6 +85,8 @@ def make_batch(tokenizer: Any, scenes: Sequence[Scene], rng: np.random.Generator
         torch.from_numpy(mask)[:, None],
         torch.from_numpy(targets),
         {name: torch.from_numpy(np.concatenate([getattr(each, name) for each in labels])) for name in Labels.__dataclass_fields__},
+        torch.from_numpy((tokens == VIDEO).ravel().nonzero()[0]),
+        torch.from_numpy((targets != UNKNOWN).ravel().nonzero()[0]),
     )
 
 
@@ -120,7 +133,7 @@ def _row(tokenizer: Any, scene: Scene, wording: Wording, rng: np.random.Generato
     for part, (asked, answer) in enumerate(turns, start=1):
         opening = [*_encode(tokenizer, asked), END, *_encode(tokenizer, "\n"), START, *_encode(tokenizer, "assistant\n")]
         said = [*_encode(tokenizer, answer), END]
-        tokens += [*opening, *said[:-1]]
+        tokens += [*opening, *_misheard(tokenizer, said[:-1], rng)]
         targets += [*[UNKNOWN] * (len(opening) - 1), *said]
         lengths.append(len(opening) + len(said) - 1)
         parts += [part] * lengths[-1]
@@ -131,6 +144,12 @@ def _row(tokenizer: Any, scene: Scene, wording: Wording, rng: np.random.Generato
     # Each part goes on where what they share ends.
     positions = [whole[:, :shared], *(whole[:, shared : shared + each] for each in lengths)]
     return _Row(tokens, targets, parts, np.concatenate(positions, axis=1))
+
+
+def _misheard(tokenizer: Any, said: list[int], rng: np.random.Generator) -> list[int]:
+    """What was said so far, with some of the colours wrong: so the shape is taken from the picture, not from the colour's name."""
+    colours = [_encode(tokenizer, f" {each}")[0] for each in COLOURS]
+    return [int(rng.choice(colours)) if each in colours and rng.random() < MISHEARD else each for each in said]
 
 
 _PIECES: dict[str, list[int]] = {}

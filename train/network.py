@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from train.render import GRID, TOKEN
-from train.scenes import COLOURS, DIRECTIONS, SHAPES, SIDE, SPEEDS, WORDS
+from train.scenes import COLOURS, DIRECTIONS, NUMBERS, SHAPES, SIDE, SPEEDS, WORDS
 from train.tokenizer import END, IMAGE, PAD, VIDEO, VISION_END, VISION_START
 
 PATCH, MERGE = TOKEN // 2, 2
@@ -73,6 +73,7 @@ class Heads(nn.Module):
         self.arrival = nn.Linear(WIDTH, 3)
         self.direction = nn.Linear(WIDTH, len(DIRECTIONS) + 1)
         self.speed = nn.Linear(WIDTH, len(SPEEDS))
+        self.count = nn.Linear(WIDTH, len(NUMBERS) - 1)
 
 
 def see(network: Any, patches: torch.Tensor) -> torch.Tensor:
@@ -84,7 +85,7 @@ def see(network: Any, patches: torch.Tensor) -> torch.Tensor:
     frames, count, _ = patches.shape
     heads = visual.config.num_heads
     hidden = nn.functional.linear(patches, visual.patch_embed.proj.weight.flatten(1))
-    cos, sin = visual.rotary_pos_emb(hidden, _patch_places(GRID * MERGE, GRID * MERGE))
+    cos, sin = visual.rotary_pos_emb(hidden, _patch_places(GRID * MERGE, GRID * MERGE).to(hidden.device))
     cos, sin = cos[None, None].to(hidden.dtype), sin[None, None].to(hidden.dtype)
     for block in visual.blocks:
         query, key, value = block.attn.qkv(_even(block.norm1, hidden)).view(frames, count, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
@@ -121,7 +122,7 @@ def read(network: Any, embedded: torch.Tensor, positions: torch.Tensor, mask: to
     batch, length, _ = embedded.shape
     hidden = embedded
     cos, sin = (each[:, None] for each in model.rotary_emb(hidden, positions))
-    unseen = torch.zeros(mask.shape, dtype=hidden.dtype).masked_fill(~mask, -30000.0)
+    unseen = torch.zeros(mask.shape, dtype=hidden.dtype, device=mask.device).masked_fill(~mask, -30000.0)
     states = []
     for layer in model.layers:
         inner, normal = layer.self_attn, _even(layer.input_layernorm, hidden)

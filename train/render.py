@@ -6,20 +6,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from train.colours import RGB
 from train.scenes import COLOURS, DIRECTIONS, SHAPES, SIDE, SPEEDS, WORD_SIZE, WORDS, Event, Scene
+from train.shapes import cover
 
-RGB = {
-    "red": (220, 35, 35),
-    "green": (30, 185, 60),
-    "blue": (45, 80, 235),
-    "yellow": (235, 215, 35),
-    "purple": (160, 45, 200),
-    "white": (240, 240, 240),
-}
 TOKEN = 16
 """Side of a token in pixels."""
 GRID = SIDE // TOKEN
-_DOWN, _ACROSS = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) + np.float32(0.5)
 
 
 def render(scene: Scene, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
@@ -29,7 +22,7 @@ def render(scene: Scene, rng: np.random.Generator | None = None) -> NDArray[np.u
     for event in scene.events:
         _paint(frames, event)
     if rng is not None:
-        frames += rng.normal(0, rng.uniform(0, 4), frames.shape).astype(np.float32)
+        frames += np.float32(rng.uniform(0, 4)) * rng.standard_normal(frames.shape, np.float32)
     levels: NDArray[np.uint8] = np.clip(frames + 0.5, 0, 255).astype(np.uint8)
     return levels
 
@@ -37,37 +30,17 @@ def render(scene: Scene, rng: np.random.Generator | None = None) -> NDArray[np.u
 def _paint(frames: NDArray[np.float32], event: Event) -> None:
     if event.motion:
         for index in range(event.appears, len(frames)):
-            _blend(frames[index], cover(event.thing.shape, *event.centres[index], event.radius), event.thing.colour)
+            _blend(frames[index], cover(event.thing.shape, *event.centres[index], event.radius), event.shown)
         return
     mask = np.zeros((SIDE, SIDE), np.float32)
     for x, y in event.centres:
         mask = np.maximum(mask, _word_at(event.thing.word, x, y) if event.thing.word else cover(event.thing.shape, x, y, event.radius))
     for index in range(event.appears, len(frames)):
-        _blend(frames[index], mask, event.thing.colour)
+        _blend(frames[index], mask, event.shown)
 
 
-def _blend(frame: NDArray[np.float32], mask: NDArray[np.float32], colour: str) -> None:
-    frame += mask[..., None] * (np.array(RGB[colour], np.float32) - frame)
-
-
-def cover(shape: str, x: float, y: float, radius: float) -> NDArray[np.float32]:
-    """How much of each pixel a shape covers, 0 to 1: [SIDE, SIDE]. `x` and `y` are its centre."""
-    across, down = np.abs(_ACROSS - np.float32(x)), _DOWN - np.float32(y)
-    inside: NDArray[np.float32]
-    if shape == "circle":
-        inside = radius - np.hypot(across, down)
-    elif shape == "square":
-        inside = 0.88 * radius - np.maximum(across, np.abs(down))
-    elif shape == "triangle":
-        inside = np.minimum(0.8 * radius - down, ((down + radius) * 0.6 - across) / 1.17)
-    elif shape == "cross":
-        down = np.abs(down)
-        arms = np.minimum(0.34 * radius - across, radius - down), np.minimum(radius - across, 0.34 * radius - down)
-        inside = np.maximum(*arms)
-    else:
-        raise ValueError(f"no shape is called {shape!r}")
-    covered: NDArray[np.float32] = np.clip(inside + np.float32(0.5), 0, 1)
-    return covered
+def _blend(frame: NDArray[np.float32], mask: NDArray[np.float32], colour: RGB) -> None:
+    frame += mask[..., None] * (np.array(colour, np.float32) - frame)
 
 
 @cache
@@ -114,6 +87,8 @@ class Labels:
     """Of what is there: index in `DIRECTIONS`, or the last class where it stands still; unknown when it is new."""
     speed: NDArray[np.int64]
     """Of what is moving there: index in `SPEEDS`."""
+    count: NDArray[np.int64]
+    """Of what is there: how many like it are shown, less one."""
 
 
 def label(scene: Scene) -> Labels:
@@ -125,7 +100,7 @@ def label(scene: Scene) -> Labels:
         np.full(count, UNKNOWN, np.int64),
         np.full((count, 2), np.nan, np.float32),
         np.repeat(np.array(scene.times).astype(np.int64), GRID * GRID),
-        *(np.full(count, UNKNOWN, np.int64) for _ in range(3)),
+        *(np.full(count, UNKNOWN, np.int64) for _ in range(4)),
     )
     for event in scene.events:
         for frame in range(event.appears, len(scene.times)):
@@ -142,6 +117,7 @@ def _note(labels: Labels, event: Event, frame: int, x: float, y: float) -> None:
     labels.colour[token] = 1 + COLOURS.index(thing.colour)
     labels.centre[token] = x / SIDE * 2 - 1, y / SIDE * 2 - 1
     labels.arrival[token] = 2 if frame > event.appears else 1 if event.appears else 0
+    labels.count[token] = thing.count - 1
     if thing.word:
         labels.word[token] = WORDS.index(thing.word)
     if frame > event.appears:

@@ -5,22 +5,26 @@ frames. Frames are sampled at uneven times. How far the mover gets from frame to
 speed, and the times follow from both, so that nothing but the times tells a slow clip from a quick one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from train.colours import RGB, TINTS, draw_tint, middle
+
 Direction = Literal["left", "right", "up", "down"]
 Speed = Literal["slowly", "quickly"]
 
-COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
-SHAPES = ("circle", "square", "triangle", "cross")
+COLOURS = tuple(TINTS)
+SHAPES = ("circle", "square", "triangle", "cross", "diamond", "ring", "star", "moon", "heart", "frame", "bow", "dome")
 WORDS = ("STOP", "EXIT", "OPEN", "SALE", "LIVE", "NEWS", "HELP", "TAXI")
 DIRECTIONS: tuple[Direction, ...] = ("left", "right", "up", "down")
 SPEEDS: tuple[Speed, ...] = ("slowly", "quickly")
 NUMBERS = ("zero", "one", "two", "three")
-HELD_OUT = frozenset({("red", "square"), ("green", "triangle"), ("blue", "circle"), ("yellow", "cross")})
+HELD_OUT = frozenset(
+    {("red", "square"), ("green", "triangle"), ("blue", "circle"), ("yellow", "cross"), ("purple", "ring"), ("white", "star")}
+)
 """Pairs of colour and shape that training never shows."""
 SIDE = 64
 """Width and height of a frame in pixels."""
@@ -74,6 +78,13 @@ class Event:
     """Where its shapes are (x, y), in pixels; where it moves, its place in each frame of the clip."""
     radius: float
     """Half the size of a shape, in pixels."""
+    tint: RGB | None = None
+    """What its colour looks like; in the middle of what the name covers where it is None."""
+
+    @property
+    def shown(self) -> RGB:
+        """The colour of its pixels."""
+        return self.tint or middle(self.thing.colour)
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,23 @@ def questions(scene: Scene) -> list[Question]:
             asked.append(Question("Which word is shown?", f"The word {thing.word}."))
         else:
             asked.append(Question(f"How many {thing.colour} {plural(thing.shape)} are there?", f"{NUMBERS[thing.count].capitalize()}."))
+    asked += [each for which, event in zip(("first", "second"), scene.events, strict=False) for each in _of_one(which, event.thing)]
     if scene.second is not None:
         first, then = scene.events
         asked.append(Question("What is seen first?", f"{_capital(first.thing.named())}."))
         asked.append(Question(f"When does the second thing, {then.thing.named()}, appear?", f"{_capital(after(scene.second))}."))
     return asked
+
+
+def _of_one(which: str, thing: Thing) -> list[Question]:
+    """Colour and shape asked for by themselves, so that each is learned without the other."""
+    if thing.word:
+        return []
+    one = thing.count == 1
+    return [
+        Question(f"What colour is the {which} thing?", f"{'It is' if one else 'They are'} {thing.colour}."),
+        Question(f"What shape is the {which} thing?", f"It is a {thing.shape}." if one else f"They are {plural(thing.shape)}."),
+    ]
 
 
 KINDS: dict[str, tuple[bool, ...]] = {
@@ -175,6 +198,8 @@ def _attempt(rng: np.random.Generator, frames: int, moves: tuple[bool, ...], hel
     for index, (start, moving) in enumerate(zip(starts, moves, strict=True)):
         pair = _pair(rng, held_out and index == 0)
         event = _mover(rng, pair, start, places) if moving else _still(rng, pair, start, word=not (held_out and index == 0))
+        if not event.thing.word:
+            event = replace(event, tint=draw_tint(rng, event.thing.colour))
         if any(_overlap(event, other) or event.thing.named() == other.thing.named() or _same_shape(event, other) for other in events):
             return None
         events.append(event)

@@ -4,15 +4,18 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
+from train.recipe import Recipe
 from train.report import Tally, bars, table
 from train.scenes import Scene
-from train.trainer import Recipe
 
 CLOCKS: tuple[Clock, ...] = ("time", "index", "zero")
+TOGETHER = 16
+"""Clips that wait for the captioner at a time; it describes as many of them in a batch as it does of streams."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train.add_argument("--decay", type=int, default=Recipe.decay, help="over how many last steps the learning rate falls to nothing")
     train.add_argument("--seed", type=int, default=1)
     train.add_argument("--clock", choices=CLOCKS, default="time", help="where temporal positions come from")
+    train.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda where there is one")
+    train.add_argument("--workers", type=int, default=1, help="processes that make the clips; they change nothing but the time")
     train.add_argument("--state", type=Path, help="a file to resume from and to save progress in")
     measure = commands.add_parser("measure", help="score a checkpoint directory on held-out clips; prints JSON")
     measure.add_argument("directory", type=Path)
@@ -68,8 +73,10 @@ def _train(options: argparse.Namespace) -> None:
 
     # Threads of one process that share contended cores are slower than one.
     torch.set_num_threads(1)
-    run = train(Recipe(steps=options.steps, decay=options.decay, seed=options.seed, clock=options.clock), checkpoint=options.state)
-    save(run.average, run.tokenizer, options.directory)
+    recipe = Recipe(steps=options.steps, decay=options.decay, seed=options.seed, clock=options.clock)
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+    run = train(recipe, device=device, workers=options.workers, checkpoint=options.state, say=partial(print, flush=True))
+    save(run.average.cpu(), run.tokenizer, options.directory)
 
 
 def measured(directory: Path, scenes: Sequence[Scene], clock: Clock = "time") -> dict[str, tuple[int, int]]:
@@ -79,8 +86,10 @@ def measured(directory: Path, scenes: Sequence[Scene], clock: Clock = "time") ->
     captioner = load_vlm(directory)
 
     async def everything() -> dict[str, tuple[int, int]]:
-        shown = [view(scene, clock=clock, seed=index) for index, scene in enumerate(scenes)]
-        said = [await captioner.describe(each) for each in shown]
+        said = []
+        for first in range(0, len(scenes), TOGETHER):
+            shown = [view(scene, clock=clock, seed=first + index) for index, scene in enumerate(scenes[first : first + TOGETHER])]
+            said += await asyncio.gather(*map(captioner.describe, shown))
         return tally(score(scene, each.text) for scene, each in zip(scenes, said, strict=True))
 
     return asyncio.run(everything())

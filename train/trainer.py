@@ -4,67 +4,43 @@ import json
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from train.batches import Batch, Clock, make_batch
+from train.batches import Batch
+from train.muon import Muon
 from train.network import MOTION_LAYER, PLACE_LAYER, Heads, build_network, read, see
+from train.recipe import Recipe, batch_of, batches
 from train.render import UNKNOWN
-from train.scenes import FRAMES, draw_scene
-from train.tokenizer import VIDEO, build_tokenizer
-
-SHARES = (0.3, 0.25, 0.2, 0.15, 0.1)
-"""How many of the batches have so many frames as `FRAMES` says; long clips teach no more and cost more."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that a training run depends on."""
-
-    steps: int = 1850
-    batch: int = 16
-    seed: int = 1
-    clock: Clock = "time"
-    rate: float = 2e-3
-    """Learning rate of the matrices, at its highest."""
-    small_rate: float = 1.5e-3
-    """Learning rate of embeddings, biases and norms, at its highest."""
-    warmup: int = 100
-    decay: int = 500
-    """Over these last steps the learning rate falls to nothing; before, it stays."""
-    simple: int = 250
-    """In these first steps, clips show one thing alone, in four frames."""
-    heads: float = 0.5
-    """Weight of the heads' losses; it falls with the learning rate to a fifth."""
+from train.tokenizer import build_tokenizer
 
 
 class Run:
     """A run from random weights, which can be left and taken up again; the same recipe on the same machine gives the same network."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, device: str = "cpu") -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe = recipe
+        self.recipe, self.device = recipe, torch.device(device)
         self.tokenizer = build_tokenizer()
-        self.network = build_network(len(self.tokenizer)).train()
-        self.heads = Heads()
+        self.network = build_network(len(self.tokenizer)).train().to(self.device)
+        self.heads = Heads().to(self.device)
         self.average = deepcopy(self.network).eval().requires_grad_(False)
         """The network's weights averaged over the last few hundred steps: the ones to keep."""
         self.step = 0
         self._optimisers = _optimisers(self.network, self.heads, recipe)
 
-    def advance(self) -> dict[str, float]:
-        """Take one step; returns the losses by name, `said` that of the answers."""
+    def advance(self, batch: Batch | None = None) -> dict[str, float]:
+        """Take one step, on the step's batch where somebody made it ahead; returns the losses by name, `said` that of the answers."""
+        batch = (batch or batch_of(self.step, self.tokenizer, self.recipe)).to(self.device)
         share = _share(self.step, self.recipe)
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["highest"] * share
-        with torch.autocast("cpu", torch.bfloat16):
-            losses = losses_of(self.network, self.heads, batch_of(self.step, self.tokenizer, self.recipe))
+        with torch.autocast(self.device.type, torch.bfloat16):
+            losses = losses_of(self.network, self.heads, batch)
         weight = self.recipe.heads * (0.2 + 0.8 * share)
         total = losses["said"] + weight * sum(each for name, each in losses.items() if name != "said")
         for optimiser in self._optimisers:
@@ -75,7 +51,7 @@ class Run:
             optimiser.step()
         self.step += 1
         _follow(self.average, self.network, min(0.995, self.step / (self.step + 20)))
-        return {name: loss.item() for name, loss in losses.items()}
+        return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
     def save(self, path: Path) -> None:
         """Write all that `resume` needs."""
@@ -86,25 +62,34 @@ class Run:
 
     def resume(self, path: Path) -> None:
         """Go on where another run of the same recipe was saved; its `steps` and `decay` may differ."""
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, weights_only=True, map_location=self.device)
         self.step = saved["step"]
         parts = (self.network, self.heads, self.average, *self._optimisers)
         for part, state in zip(parts, saved["parts"], strict=True):
             part.load_state_dict(state)
 
 
-def train(recipe: Recipe, *, checkpoint: Path | None = None, say: Callable[[str], None] = print, every: int = 100) -> Run:
+def train(
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    workers: int = 0,
+    checkpoint: Path | None = None,
+    say: Callable[[str], None] = print,
+    every: int = 100,
+) -> Run:
     """Take all of a recipe's steps.
 
-    Every few steps `say` is told how it goes, and `checkpoint` is written; where it exists already, the run goes on from it.
+    Batches are made by so many `workers` ahead, or in between; they are the same. Every few steps `say` is told how it
+    goes, and `checkpoint` is written; where it exists already, the run goes on from it.
     """
-    run = Run(recipe)
+    run = Run(recipe, device)
     if checkpoint and checkpoint.exists():
         run.resume(checkpoint)
     began, first = (time.monotonic(), time.process_time()), run.step
     smooth: dict[str, float] = {}
-    while run.step < recipe.steps:
-        for name, loss in run.advance().items():
+    for batch in batches(recipe, run.tokenizer, first=run.step, workers=workers):
+        for name, loss in run.advance(batch).items():
             smooth[name] = 0.97 * smooth.get(name, loss) + 0.03 * loss
         if run.step % every == 0 or run.step == recipe.steps:
             spent = time.monotonic() - began[0], time.process_time() - began[1]
@@ -118,40 +103,38 @@ def train(recipe: Recipe, *, checkpoint: Path | None = None, say: Callable[[str]
 def losses_of(network: Any, heads: Heads, batch: Batch) -> dict[str, torch.Tensor]:
     """The losses by name; `said` is that of the answers, the others are the heads'."""
     tokens = see(network, batch.patches).flatten(0, 1)
-    in_clip = batch.tokens == VIDEO
-    embedded = network.get_input_embeddings()(batch.tokens).to(tokens.dtype).masked_scatter(in_clip[..., None], tokens)
+    embedded = network.get_input_embeddings()(batch.tokens).to(tokens.dtype)
+    embedded = embedded.flatten(0, 1).index_copy(0, batch.seen, tokens).view_as(embedded)
     states = read(network, embedded, batch.positions, batch.mask)
-    counted = batch.targets != UNKNOWN
-    said = network.lm_head(states[-1][counted])
-    place, motion = (states[layer - 1][in_clip] for layer in (PLACE_LAYER, MOTION_LAYER))
-    losses = {"said": nn.functional.cross_entropy(said.float(), batch.targets[counted])}
-    asked = {"shape": tokens, "colour": tokens, "word": tokens, "second": place, "arrival": motion, "direction": motion, "speed": motion}
+    said = network.lm_head(states[-1].flatten(0, 1)[batch.said])
+    place, motion = (states[layer - 1].flatten(0, 1)[batch.seen] for layer in (PLACE_LAYER, MOTION_LAYER))
+    losses = {"said": nn.functional.cross_entropy(said.float(), batch.targets.flatten()[batch.said])}
+    asked = {
+        "shape": tokens,
+        "colour": tokens,
+        "word": tokens,
+        "second": place,
+        "arrival": motion,
+        "direction": motion,
+        "speed": motion,
+        "count": motion,
+    }
     for name, hidden in asked.items():
         losses[name] = _classified(getattr(heads, name)(hidden), batch.labels[name], empty=name in ("shape", "colour"))
     where = batch.labels["centre"]
-    known = ~where[:, 0].isnan()
-    losses["centre"] = 4 * nn.functional.smooth_l1_loss(heads.centre(place[known]).float(), where[known], beta=0.1)
+    known = ~where[:, :1].isnan()
+    wrong = nn.functional.smooth_l1_loss(heads.centre(place).float(), where.nan_to_num(), beta=0.1, reduction="none")
+    losses["centre"] = 4 * (wrong * known).sum() / (2 * known.sum())
     return losses
 
 
 def _classified(said: torch.Tensor, true: torch.Tensor, *, empty: bool) -> torch.Tensor:
     """Cross entropy of the labels that are known; where the first class means that nothing is there, it counts a fifth."""
-    known = true != UNKNOWN
-    if not known.any():
-        return said.sum() * 0
-    weight = torch.ones(said.shape[-1])
+    each = nn.functional.cross_entropy(said.float(), true, reduction="none", ignore_index=UNKNOWN)
+    weight = (true != UNKNOWN).float()
     if empty:
-        weight[0] = 0.2
-    return nn.functional.cross_entropy(said[known].float(), true[known], weight)
-
-
-def batch_of(step: int, tokenizer: Any, recipe: Recipe) -> Batch:
-    """The batch of a step; it depends on nothing but the step and the recipe."""
-    rng = np.random.default_rng((recipe.seed, step))
-    simple = step < recipe.simple
-    frames = FRAMES[0] if simple else int(rng.choice(FRAMES, p=SHARES))
-    kinds = [str(rng.choice(["move", "still"])) if simple else None for _ in range(recipe.batch)]
-    return make_batch(tokenizer, [draw_scene(rng, frames=frames, kind=kind) for kind in kinds], rng, recipe.clock)
+        weight = weight * torch.where(true == 0, 0.2, 1.0)
+    return (each * weight).sum() / weight.sum().clamp(min=1e-6)
 
 
 def _optimisers(network: Any, heads: Heads, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -159,7 +142,7 @@ def _optimisers(network: Any, heads: Heads, recipe: Recipe) -> list[torch.optim.
     named = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
     inside = [each for name, each in named if each.ndim == 2 and "embed" not in name]
     rest = [each for name, each in named if not (each.ndim == 2 and "embed" not in name)]
-    muon = torch.optim.Muon(inside, lr=recipe.rate, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(inside, lr=recipe.rate, momentum=0.95, weight_decay=0.02)
     adam = torch.optim.AdamW([*rest, *heads.parameters()], lr=recipe.small_rate, betas=(0.9, 0.98), weight_decay=0.01)
     for optimiser in (muon, adam):
         for group in optimiser.param_groups:
@@ -174,5 +157,4 @@ def _share(step: int, recipe: Recipe) -> float:
 
 @torch.no_grad()
 def _follow(average: Any, network: Any, keep: float) -> None:
-    for slow, quick in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(quick, 1 - keep)
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)

@@ -21,6 +21,7 @@ from pipeline.caption.pictures import decode
 from pipeline.caption.style import PLAIN, QUESTION, Style
 from pipeline.caption.vlm import Preprocessing, VlmCaptioner, load_vlm, patchify
 from pipeline.caption.vlm.patches import affordable, whole_tokens
+from pipeline.caption.vlm.repetition import repeated
 from pipeline.caption.vlm.worker import Job, Limits
 from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing, Overloaded, SettingInvalid
 from pipeline.timeline import ZERO, MediaTime
@@ -81,6 +82,28 @@ def test_a_description_is_bounded_and_says_that_it_was_cut(checkpoint: Path) -> 
     text = asyncio.run(short.describe(scene(1, 2))).text
     assert text.endswith(" …")
     assert len(text) <= 5
+
+
+def test_a_model_that_repeats_itself_is_stopped_and_said_to_be(
+    captioner: VlmCaptioner, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = captioner._tokenizer.encode("A dog", add_special_tokens=False)
+    script = iter([*ids, *[ids[-1]] * 1000])
+    endless = load_vlm(checkpoint, max_new_tokens=500)
+    take = endless.worker._take
+    monkeypatch.setattr(endless.worker, "_take", lambda job, _, certainty: take(job, next(script), certainty))
+    found = describe(endless, scene(1, 2))
+    assert found.text == f"{captioner._text(ids)} …"
+    assert found.remark == "the model repeated itself and was stopped"
+    assert next(script, None) is not None
+
+
+def test_a_loop_is_the_same_piece_over_and_over() -> None:
+    assert repeated([5, *[7] * 8], 8) == 0
+    assert repeated([5, *[7] * 9], 8) == 8
+    assert repeated([5, *[1, 2, 3] * 9], 8) == 24
+    assert repeated([*[7] * 30, 8], 8) == 0
+    assert repeated([], 8) == 0
 
 
 def _jobs(*views: SceneView) -> list[Job]:
@@ -213,7 +236,7 @@ def test_what_is_reused_changes_no_word_and_saves_the_work(each: VlmCaptioner, c
 
     worker._family.encode = counting  # type: ignore[method-assign]
     try:
-        worker.run([view.shots[0]])
+        worker.encode([view.shots[0]])
         worker.run([first])
         worker.run([second])
     finally:
@@ -243,23 +266,66 @@ def test_keyframes_are_looked_at_while_their_scene_is_open(captioner: VlmCaption
     assert all(captioner.worker.knows(each) for each in view.shots)
 
 
-def test_scenes_of_many_streams_are_described_in_one_batch(each: VlmCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:
+def _steps(captioner: VlmCaptioner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many scenes are written at once, step by step from now on."""
     sizes: list[int] = []
-    run = each.worker.run
+    forward = captioner.worker._family.forward
 
-    def noting(items: Any) -> Any:
-        sizes.append(len(items))
-        return run(items)
+    def noting(embeddings: Any, *rest: Any) -> Any:
+        if embeddings.shape[1] == 1:
+            sizes.append(len(embeddings))
+        return forward(embeddings, *rest)
 
-    monkeypatch.setattr(each._batcher, "_run", noting)
+    monkeypatch.setattr(captioner.worker._family, "forward", noting)
+    return sizes
+
+
+def test_scenes_of_many_streams_are_described_in_one_batch(each: VlmCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = [describe(each, view) for view in VIEWS[:3]]
+    sizes = _steps(each, monkeypatch)
 
     async def all_of() -> list[Description]:
         return await asyncio.gather(*(each.describe(view) for view in VIEWS[:3] * 2))
 
-    described = asyncio.run(all_of())
-    assert described[:3] == described[3:] == [describe(each, view) for view in VIEWS[:3]]
-    assert sum(sizes[: len(sizes) - 3]) == 6
-    assert len(sizes) - 3 < 6, "some were described together"
+    assert asyncio.run(all_of()) == alone * 2
+    assert max(sizes) > 1, "some were described together"
+
+
+def test_a_scene_joins_those_that_are_being_described_and_changes_no_word(each: VlmCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One comes after three tokens of the first, and one when the second has left; all have other instructions and lengths."""
+    alone = [describe(each, view) for view in VIEWS[:3]]
+    sizes = _steps(each, monkeypatch)
+
+    async def all_of() -> list[Description]:
+        async with aclosing(each.tell(VIEWS[0])) as first:
+            await anext(first)
+            second, third = await asyncio.gather(each.describe(VIEWS[1]), each.describe(VIEWS[2]))
+            *_, last = [part async for part in first]
+        assert isinstance(last, Description)
+        return [last, second, third]
+
+    assert asyncio.run(all_of()) == alone
+    assert max(sizes) > 1
+
+
+def test_a_short_description_does_not_wait_for_a_long_one(checkpoint: Path) -> None:
+    captioner, steps = _endless(checkpoint, together=8)
+
+    async def run() -> int:
+        async with aclosing(captioner.tell(scene(1))) as long:
+            await anext(long)
+            captioner._max_new_tokens = 4
+            await captioner.describe(scene(2))
+            at = len(steps)
+            captioner.look_ahead(shot(9, "olive"))
+            await asyncio.gather(*captioner._ahead)
+            assert captioner.worker.knows(shot(9, "olive"))
+            await anext(long)
+        return at
+
+    at = asyncio.run(run())
+    assert at < 2_900, "the long one was still being written"
+    assert 2 in steps[:at]
 
 
 # Streaming and cancelling.
@@ -282,7 +348,7 @@ def test_a_description_is_told_while_it_is_written(each: VlmCaptioner) -> None:
 
 def _endless(checkpoint: Path, *, together: int) -> tuple[VlmCaptioner, list[int]]:
     """A captioner that never ends a text by itself, and the sizes of its batches, step by step."""
-    captioner = load_vlm(checkpoint, precision="float32", max_new_tokens=3_000, limits=Limits(together=together))
+    captioner = load_vlm(checkpoint, precision="float32", max_new_tokens=3_000, limits=Limits(together=together, repeats=0))
     captioner.worker._stops = frozenset()
     steps: list[int] = []
     forward = captioner.worker._family.forward
@@ -395,6 +461,19 @@ def test_other_failures_are_no_lack_of_memory(checkpoint: Path) -> None:
     captioner.worker._family.forward = broken  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="shapes"):
         describe(captioner, scene(1))
+
+
+def test_who_joined_what_then_ran_out_of_memory_is_described_with_less(checkpoint: Path, captioner: VlmCaptioner) -> None:
+    """Two fit, three do not: the third's coming costs the others a new start, and nobody a word."""
+    cramped, before = _cramped(checkpoint, lambda embeddings: len(embeddings) <= 2), _shrunk("split")
+
+    async def all_of() -> list[Description]:
+        return await asyncio.gather(*(cramped.describe(view) for view in VIEWS[:3]))
+
+    described = asyncio.run(all_of())
+    roomy = load_vlm(checkpoint, precision="float32", max_new_tokens=4)
+    assert [each.text for each in described] == [describe(roomy, view).text for view in VIEWS[:3]]
+    assert _shrunk("split") > before
 
 
 # Pictures.

@@ -38,7 +38,8 @@ def test_it_is_in_the_catalog_and_whole(tmp_path: Path) -> None:
 
 def say(captioner: Captioner, scenes: Sequence[Scene], clock: Clock = "time") -> list[str]:
     async def everything() -> list[str]:
-        return [(await captioner.describe(view(scene, clock=clock, seed=index))).text for index, scene in enumerate(scenes)]
+        shown = [view(scene, clock=clock, seed=index) for index, scene in enumerate(scenes)]
+        return [each.text for each in await asyncio.gather(*map(captioner.describe, shown))]
 
     return asyncio.run(everything())
 
@@ -118,11 +119,22 @@ def test_on_clips_it_never_saw(captioner: Captioner) -> None:
     assert min(shares[name] for name in ("colour", "shape", "direction", "speed", "second")) > 0.85
 
 
+def test_it_puts_colours_and_shapes_together_that_training_never_showed_together(captioner: Captioner) -> None:
+    scenes = held_out(32, combinations=True)
+    shares = {
+        name: right / seen
+        for name, (right, seen) in tally(score(each, said) for each, said in zip(scenes, say(captioner, scenes), strict=True)).items()
+    }
+    assert shares["caption"] > 0.8
+    assert min(shares[name] for name in ("colour", "shape", "direction", "speed", "second")) > 0.85
+    assert say(captioner, [moving("right", 3.0, colour="red", shape="square")]) == ["A red square moves right slowly."]
+
+
 def test_without_times_it_does_not_know_how_fast(captioner: Captioner) -> None:
-    scenes = [each for each in held_out(40) if any(event.motion for event in each.events)][:16]
+    scenes = [each for each in held_out(60) if any(event.motion for event in each.events)][:36]
     said = {clock: say(captioner, scenes, clock) for clock in ("time", "index")}
     shares = {clock: tally(score(*each) for each in zip(scenes, texts, strict=True))["speed"] for clock, texts in said.items()}
     assert shares["time"][0] / shares["time"][1] > 0.9
     assert shares["index"][0] / shares["index"][1] < 0.75
     # What pictures alone tell stays.
-    assert sum(caption(scene).split()[1] == text.split()[1] for scene, text in zip(scenes, said["index"], strict=True)) > 12
+    assert sum(caption(scene).split()[1] == text.split()[1] for scene, text in zip(scenes, said["index"], strict=True)) > 30

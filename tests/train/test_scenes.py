@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from train.colours import draw_tint, middle
 from train.evaluate import held_out, parse, score, tally
-from train.render import GRID, RGB, SHAPES, TOKEN, UNKNOWN, label, render
-from train.scenes import HELD_OUT, KINDS, RANGES, SIDE, Event, Motion, Scene, Thing, caption, draw_scene, questions
+from train.render import GRID, TOKEN, UNKNOWN, label, render
+from train.scenes import COLOURS, HELD_OUT, KINDS, RANGES, SHAPES, SIDE, Event, Motion, Scene, Thing, caption, draw_scene, questions
+from train.shapes import cover
 
 pytestmark = pytest.mark.unit
 
@@ -28,6 +30,10 @@ def test_a_caption_says_what_happens_in_order() -> None:
         "Which way does the red circle move?": "It moves left.",
         "How fast does the red circle move?": "It moves slowly.",
         "How many blue squares are there?": "Two.",
+        "What colour is the first thing?": "It is red.",
+        "What shape is the first thing?": "It is a circle.",
+        "What colour is the second thing?": "They are blue.",
+        "What shape is the second thing?": "They are squares.",
         "What is seen first?": "A red circle.",
         "When does the second thing, two blue squares, appear?": "After 4 seconds.",
     }
@@ -43,11 +49,11 @@ def test_frames_show_what_is_told(scenes: list[Scene]) -> None:
     for scene in scenes[:60]:
         frames = render(scene)
         for event in scene.events:
-            if event.thing.word or event.thing.shape == "cross":
+            if event.thing.shape not in ("circle", "square", "triangle", "diamond", "star"):  # the others do not fill their middle
                 continue
             for index, frame in enumerate(frames):
                 for x, y in [event.centres[index]] if event.motion else event.centres:
-                    shown = np.abs(frame[int(y), int(x)].astype(int) - RGB[event.thing.colour]).max() <= 1
+                    shown = np.abs(frame[int(y), int(x)].astype(int) - event.shown).max() <= 1
                     assert shown == (index >= event.appears)
 
 
@@ -93,9 +99,28 @@ def test_things_stay_in_the_picture_and_apart(scenes: list[Scene]) -> None:
 
 def test_training_never_shows_a_held_out_pair(scenes: list[Scene]) -> None:
     assert not any(_pairs(scene) & HELD_OUT for scene in scenes)
+    assert len(set().union(*map(_pairs, scenes))) > 0.9 * len(COLOURS) * len(SHAPES), "of 800 things, nearly every other pair is one"
     for scene in held_out(30, combinations=True):
         first = scene.events[0].thing
         assert (first.colour, first.shape) in HELD_OUT
+
+
+def test_no_tint_goes_by_two_names() -> None:
+    rng = np.random.default_rng(1)
+    drawn = {colour: np.array([draw_tint(rng, colour) for _ in range(300)], float) for colour in COLOURS}
+    for one, tints in drawn.items():
+        assert np.linalg.norm(tints - middle(one), axis=1).min() < 25
+        for other in COLOURS[: COLOURS.index(one)]:
+            assert np.linalg.norm(tints[:, None] - drawn[other][None], axis=-1).min() > 15, (one, other)
+
+
+def test_shapes_differ_at_the_smallest_size() -> None:
+    drawn = [cover(each, 20.3, 20.6, 5.5) for each in SHAPES]
+    for index, one in enumerate(drawn):
+        assert 25 < one.sum() < 120
+        assert all(np.abs(one - other).sum() > 15 for other in drawn[:index])
+    with pytest.raises(ValueError, match="heptagon"):
+        cover("heptagon", 20, 20, 6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,11 +10,13 @@ import torch
 
 from pipeline.caption.positions import position_ids
 from train.batches import make_batch, ticks
+from train.muon import Muon
 from train.network import TOKENS_PER_SECOND, build_network, read, see
+from train.recipe import Recipe, batch_of, batches
 from train.render import GRID, UNKNOWN
 from train.scenes import caption, draw_scene
 from train.tokenizer import END, START, VIDEO, VISION_START, build_tokenizer
-from train.trainer import Recipe, Run, batch_of, train
+from train.trainer import Run, train
 
 pytestmark = pytest.mark.unit
 
@@ -106,3 +108,43 @@ def test_batches_depend_on_their_step_alone(tokenizer: Any) -> None:
     assert torch.equal(one.tokens, other.tokens)
     assert torch.equal(one.patches, other.patches)
     assert not torch.equal(batch_of(4, tokenizer, SMALL).tokens, one.tokens)
+
+
+def test_batches_made_ahead_are_the_same(tokenizer: Any) -> None:
+    made = list(batches(SMALL, tokenizer, first=3, workers=1))
+    assert len(made) == SMALL.steps - 3
+    for one, step in zip(made, range(3, SMALL.steps), strict=True):
+        other = batch_of(step, tokenizer, SMALL)
+        assert torch.equal(one.tokens, other.tokens)
+        assert torch.equal(one.patches, other.patches)
+        assert torch.equal(one.positions, other.positions)
+
+
+def test_muon_moves_as_the_librarys_does() -> None:
+    torch.manual_seed(5)
+    start = [torch.randn(24, 40), torch.randn(24, 40), torch.randn(30, 8)]
+    mine, theirs = ([torch.nn.Parameter(each.clone()) for each in start] for _ in range(2))
+    ours = Muon(mine, lr=0.1, momentum=0.9, weight_decay=0.05)
+    library = torch.optim.Muon(theirs, lr=0.1, momentum=0.9, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for one, other in zip(mine, theirs, strict=True):
+            one.grad = torch.randn_like(one)
+            other.grad = one.grad.clone()
+        ours.step()
+        library.step()
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)
+
+
+def test_some_colours_are_misheard_but_asked_for_rightly(tokenizer: Any) -> None:
+    told = wrong = 0
+    for seed in range(20):
+        scene = draw_scene(np.random.default_rng(seed), frames=4)
+        batch = make_batch(tokenizer, [scene], np.random.default_rng(seed))
+        start = int((batch.targets[0] != UNKNOWN).nonzero()[0])
+        end = int((batch.targets[0] == END).nonzero()[0])
+        said, asked = batch.tokens[0, start + 1 : end + 1], batch.targets[0, start:end]
+        assert tokenizer.decode(asked) == caption(scene)
+        told, wrong = told + len(said), wrong + int((said != asked).sum())
+        assert tokenizer.decode(said).split()[2:3] == caption(scene).split()[2:3]
+    assert 0 < wrong < told / 5

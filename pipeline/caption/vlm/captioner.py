@@ -13,9 +13,9 @@ from pipeline.caption.asking import Say, Written
 from pipeline.caption.model import Description, SceneView, Shot
 from pipeline.caption.vlm.checkpoint import Precision, open_checkpoint, revision_of
 from pipeline.caption.vlm.families import Family
+from pipeline.caption.vlm.intake import Intake
 from pipeline.caption.vlm.worker import Job, Limits, Worker
 from pipeline.errors import WatchwordError
-from pipeline.transcribe.batcher import LONGEST_PATIENCE, Batcher
 
 log = structlog.get_logger(__name__)
 
@@ -33,19 +33,17 @@ class VlmCaptioner:
     ) -> None:
         """`max_new_tokens` is for a sentence; `revision` is what descriptions say of the version."""
         self.name = name
-        self.worker = Worker(name, family, tokenizer, limits or Limits())
+        self.worker = Worker(name, family, tokenizer, limits or Limits.of(family.network.device.type))
         self._tokenizer = tokenizer
         self._max_new_tokens = max_new_tokens
         self._revision = revision
         self._ahead: set[asyncio.Task[None]] = set()
-        self._batcher: Batcher[Job | Shot, None] = Batcher(
-            self.worker.run, name="caption-vlm", most=self.worker.limits.together, patience=LONGEST_PATIENCE
-        )
+        self._intake: Intake[Job, Shot] = Intake(self.worker.serve, name="caption-vlm")
 
     async def describe(self, scene: SceneView) -> Description:
         """Describe a scene. Raises `MediaUndecodable` for a picture that cannot be read, `Overloaded` where memory does not suffice.
 
-        Scenes that wait are described together. Cancelling frees the scene's place at its next token.
+        A scene joins those that are being described and is answered as soon as it is done. Cancelling frees its seat at its next token.
         """
         return await asking.describe(scene, self._ask)
 
@@ -62,11 +60,11 @@ class VlmCaptioner:
 
     async def aclose(self) -> None:
         """See `Closing`; what waits is still described."""
-        self._batcher.close()
+        self._intake.close()
 
     async def _encode_ahead(self, shot: Shot) -> None:
         try:
-            await self._batcher.submit(shot, key="ahead")
+            await self._intake.submit_picture(shot)
         except (WatchwordError, RuntimeError) as error:
             # Whoever describes the scene meets the same failure, and says it of the scene.
             log.debug("not_encoded_ahead", cause=str(error))
@@ -82,16 +80,19 @@ class VlmCaptioner:
         most = max(self._max_new_tokens, STRUCTURED_TOKENS) if scene.style.structured else self._max_new_tokens
         job = Job(scene, most, told)
         try:
-            await self._batcher.submit(job, key="scene")
+            await self._intake.submit(job)
         finally:
             job.cancelled = True
         left_out = len(scene.shots) - len(job.used)
+        remarks = [f"{left_out} of {len(scene.shots)} keyframes were not looked at"] if left_out else []
+        if job.repeated:
+            remarks.append("the model repeated itself and was stopped")
         return Written(
-            self._text(job.tokens),
+            self._text(job.tokens[: len(job.tokens) - job.repeated]),
             used=job.used if left_out else None,
             confidence=round(math.exp(job.certainty / len(job.tokens)), 3) if job.tokens else None,
             cut_off=not job.stopped,
-            remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
+            remark="; ".join(remarks),
             revision=self._revision,
         )
 

@@ -29,7 +29,7 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto") -> tuple[
 
     torch.set_num_threads(1)
     disable_progress_bar()  # type: ignore[no-untyped-call]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of()
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         loaded: Any = getattr(transformers, architecture).from_pretrained(
@@ -43,6 +43,13 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto") -> tuple[
         # The library would fill them with noise.
         raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
     return _family(architecture, network.to(device).eval(), tokenizer, _preprocessing(directory)), tokenizer
+
+
+def device_of() -> str:
+    """Where networks are put: on the GPU where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check(directory: Path) -> str:

@@ -1,7 +1,8 @@
-"""The tokens of many scenes, written together and greedily: one prompt's reading, then one token of each a step.
+"""The tokens of many scenes, written together and greedily: prompts are read, then one token of each scene is written a step.
 
 Prompts of different lengths are filled up on the left, where nothing looks. Positions are those of each prompt, for its
-reading and for each written token. A scene that is finished, or that nobody waits for any more, leaves the batch at once.
+reading and for each written token. So a scene can join those that are being written, and one that is finished, or that nobody waits
+for any more, leaves at once: nobody waits for the slowest (continuous batching; Orca, 2022).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from pipeline.caption.positions import Placed
 from pipeline.caption.vlm.families import Family, Features
 from pipeline.caption.vlm.prompt import Tokens
+from pipeline.caption.vlm.table import Table
 from pipeline.timeline import MediaTime
 
 if TYPE_CHECKING:
@@ -52,7 +54,18 @@ class Row:
     """So many tokens at the beginning are to be kept as `kept`, which only a row by itself can."""
     kept: Prefix | None = field(default=None, init=False)
     written: int = field(default=0, init=False)
+    """Tokens that were written and read."""
     placed: Placed = field(init=False)
+
+    @property
+    def known(self) -> int:
+        """How many tokens were read."""
+        return (self.prefix.placed.tokens if self.prefix else 0) + self.placed.tokens + self.written
+
+    @property
+    def next_ids(self) -> list[int]:
+        """The position of the next written token, as `Family.forward` takes it."""
+        return [self.known, *[self.placed.next + self.written] * 3]
 
 
 class Decoder:
@@ -61,6 +74,7 @@ class Decoder:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._network = family.network
+        self._table: Table | None = None
         self._text_config = self._network.config.get_text_config(decoder=True)
 
     def read(self, tokens: Tokens) -> Prefix:
@@ -86,43 +100,40 @@ class Decoder:
         whole = known + rest
         return bool(rest * token + rest * whole * pair < whole * token + whole**2 / 2 * pair)
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Read the prompts of the rows and write until each row has enough."""
+    def begin(self) -> "Writing":
+        """An empty batch, which rows can join; the one before must be done with."""
+        if self._table is None:
+            self._table = Table(self._family, recorded=self._network.device.type == "cuda")
+        return Writing(self, self._table)
+
+    def let_go(self) -> None:
+        """Free what batches are kept in; the one that was begun must be done with."""
+        self._table = None
+
+    def open(self, rows: Sequence[Row]) -> tuple[list[tuple[int, float]], list["Tensor"]]:
+        """Read the prompts of the rows together: of each its first token and the logarithm of its probability, and its keys and values.
+
+        These are [layers, 2, heads, tokens, width] of a row, without the places that it was filled up with.
+        """
         import torch
 
         behind = max(0 if row.prefix is None else row.prefix.placed.tokens for row in rows)
         cache = self._cache([row.prefix for row in rows], behind)
         embeddings, ids, seen, of_pictures, levels = self._prompts(rows)
-        shown: Tensor | None = of_pictures
-        known = torch.stack([self._padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
-        mask = torch.cat([known, seen], dim=1).to(self._network.device, torch.long)
-        writing = list(rows)
-        while True:
-            hidden = self._family.forward(embeddings, ids, mask, cache, shown, levels)
-            if (first := rows[0]).keep and first.kept is None:
-                first.kept = self._kept(cache, first.keep)
-            tokens, certainties = self._choose(hidden[:, -1])
-            staying = [number for number, row in enumerate(writing) if row.take(tokens[number], certainties[number])]
-            if not staying:
-                return
-            if len(staying) < len(writing):
-                kept = torch.tensor(staying, device=self._network.device)
-                cache.batch_select_indices(kept)
-                mask, writing = mask[kept], [writing[number] for number in staying]
-            embeddings = self._embed([tokens[number] for number in staying])[:, None]
-            ids = torch.tensor([self._next(row) for row in writing], device=self._network.device).T[:, :, None]
-            mask = torch.cat([mask, mask.new_ones(len(writing), 1)], dim=1)
-            shown, levels = None, []
+        known = torch.stack([padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
+        there = torch.cat([known, seen], dim=1)
+        hidden = self._family.forward(embeddings, ids, there.to(self._network.device, torch.long), cache, of_pictures, levels)
+        if (first := rows[0]).keep:
+            first.kept = self._kept(cache, first.keep)
+        best, tokens = self._network.lm_head(hidden[:, -1]).float().log_softmax(dim=-1).max(dim=-1)
+        read = [torch.stack([torch.stack([layer.keys[row], layer.values[row]]) for layer in cache.layers]) for row in range(len(rows))]
+        places = [at.nonzero()[:, 0].to(self._network.device) for at in there]
+        compact = [each if len(at) == each.shape[3] else each[:, :, :, at] for each, at in zip(read, places, strict=True)]
+        return list(zip(tokens.tolist(), best.tolist(), strict=True)), compact
 
     def _kept(self, cache: Any, tokens: int) -> Prefix:
         layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
         return Prefix(layers, self._family.place([tokens], (), start=0, behind=0))
-
-    def _next(self, row: Row) -> list[int]:
-        """The position of the row's next written token."""
-        behind = row.prefix.placed.tokens if row.prefix else 0
-        row.written += 1
-        return [behind + row.placed.tokens + row.written - 1, *[row.placed.next + row.written - 1] * 3]
 
     def _prompts(self, rows: Sequence[Row]) -> "tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]":
         """The rows' prompts, filled up on the left: embeddings, positions, what is there, what is of pictures, what is added to these."""
@@ -133,10 +144,10 @@ class Decoder:
             start, behind = (row.prefix.placed.next, row.prefix.placed.tokens) if row.prefix else (0, 0)
             row.placed = self._family.place(counts, row.times, start=start, behind=behind)
         length = max(row.placed.tokens for row in rows)
-        embeddings = torch.stack([self._padded(self._read_in(row), length) for row in rows])
+        embeddings = torch.stack([padded(self._read_in(row), length) for row in rows])
         ids = np.stack([np.pad(row.placed.ids[:, 0], ((0, 0), (length - row.placed.tokens, 0))) for row in rows], axis=1)
-        seen = torch.stack([self._padded(torch.ones(row.placed.tokens), length) for row in rows])
-        shown = torch.stack([self._padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
+        seen = torch.stack([padded(torch.ones(row.placed.tokens), length) for row in rows])
+        shown = torch.stack([padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
         pictures = [part for row in rows for part in row.parts if isinstance(part, Features)]
         levels = [torch.cat(each) for each in zip(*(picture.levels for picture in pictures), strict=True)]
         device = self._network.device
@@ -153,11 +164,6 @@ class Decoder:
         embedded: Tensor = self._network.get_input_embeddings()(torch.tensor(tokens, dtype=torch.long, device=self._network.device))
         return embedded
 
-    def _choose(self, hidden: "Tensor") -> tuple[list[int], list[float]]:
-        logits = self._network.lm_head(hidden).float()
-        best, tokens = logits.log_softmax(dim=-1).max(dim=-1)
-        return tokens.tolist(), best.tolist()
-
     def _cache(self, prefixes: Sequence[Prefix | None], length: int = 0) -> Any:
         """A cache in which each row has its prefix, on the right of `length` places."""
         import torch
@@ -170,17 +176,65 @@ class Decoder:
         for number, (keys, _) in enumerate(known.layers):
             nothing = keys[:, :, :0]
             rows = [(nothing, nothing) if prefix is None else prefix.layers[number] for prefix in prefixes]
-            layers.append(tuple(torch.cat([self._padded(row[side], length, axis=2) for row in rows]) for side in (0, 1)))
+            layers.append(tuple(torch.cat([padded(row[side], length, axis=2) for row in rows]) for side in (0, 1)))
         return DynamicCache(layers, config=self._text_config)
 
-    @staticmethod
-    def _padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":
-        """The values with zeros before them along an axis, up to a length."""
-        import torch
 
-        missing = list(values.shape)
-        missing[axis] = length - values.shape[axis]
-        return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
+class Writing:
+    """Rows that are written together, a token of each a step; others join between two steps, and those that have enough leave."""
+
+    def __init__(self, decoder: Decoder, table: Table) -> None:
+        self._decoder = decoder
+        self._table = table
+        self._rows: list[Row] = []
+        """By their seats."""
+        self._tokens: list[int] = []
+        """The last of each row, which is not read yet."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def join(self, rows: Sequence[Row]) -> list[Row]:
+        """Read the prompts of rows and write the first token of each; the rows that are done with it."""
+        chosen, read = self._decoder.open(rows)
+        done = []
+        for row, (token, certainty), known in zip(rows, chosen, read, strict=True):
+            if not row.take(token, certainty):
+                done.append(row)
+                continue
+            self._table.put(len(self._rows), known)
+            self._rows.append(row)
+            self._tokens.append(token)
+        return done
+
+    def step(self) -> list[Row]:
+        """Write a token of each row; the rows that are done with it."""
+        told = self._table.step(self._tokens, [row.next_ids for row in self._rows], [row.known for row in self._rows]).tolist()
+        done = []
+        for seat in reversed(range(len(self._rows))):
+            row, (token, certainty) = self._rows[seat], told[seat]
+            row.written += 1
+            self._tokens[seat] = int(token)
+            if not row.take(int(token), certainty):
+                done.append(row)
+                self._leave(seat)
+        return done
+
+    def _leave(self, seat: int) -> None:
+        """Free a seat; the last row moves there, so that the first seats are the taken ones."""
+        row, token = self._rows.pop(), self._tokens.pop()
+        if seat < len(self._rows):
+            self._table.move(len(self._rows), seat, row.known)
+            self._rows[seat], self._tokens[seat] = row, token
+
+
+def padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":
+    """The values with zeros before them along an axis, up to a length."""
+    import torch
+
+    missing = list(values.shape)
+    missing[axis] = length - values.shape[axis]
+    return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
 
 
 def _of_picture(part: Tokens | Features) -> "Tensor":

@@ -15,6 +15,7 @@ from PIL import Image
 from pipeline.caption import positions
 from pipeline.caption.positions import Frame, Piece, Placed, Text, Video
 from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS, Preprocessing, patchify, square, whole_tokens
+from pipeline.caption.vlm.windows import join_windows
 from pipeline.timeline import MediaTime
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class Family(Protocol):
     ) -> "Tensor":
         """The hidden states [B, S, hidden] of embeddings of that shape behind a cache of P tokens, which they are added to.
 
-        `ids` [4, B, S] are positions, `mask` [B, P + S] is 0 for padding, `shown` [B, S] says which are of pictures, `levels` are theirs.
+        `ids` [4, B, S] are positions, `mask` [B, P + S] is 0 for padding (or, as booleans [B, 1, S, P + S], says what each may look at),
+        `shown` [B, S] says which are of pictures, `levels` are theirs.
         """
         ...
 
@@ -107,6 +109,9 @@ class Qwen25:
         # Each keyframe fills its temporal patch by itself, so the patch need not be filled: the weights are added up instead.
         self.preprocessing = Preprocessing(vision.patch_size, vision.spatial_merge_size, **stated)
         _fold_time(network.model.visual)
+        if network.device.type == "cuda":
+            # A processor has as much to do either way (docs/log.md).
+            join_windows(network.model.visual)
         self._pad = pad
         self._rate = float(getattr(vision, "tokens_per_second", 1))
 

@@ -6,7 +6,7 @@ no encoding. The instruction, which stands before the pictures, is read once for
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +16,12 @@ from pipeline.caption.positions import in_order
 from pipeline.caption.selection import choose
 from pipeline.caption.style import instruction, question
 from pipeline.caption.vlm import prompt
-from pipeline.caption.vlm.decoding import Decoder, Prefix, Row
-from pipeline.caption.vlm.families import Family, Features
-from pipeline.caption.vlm.memory import with_less
+from pipeline.caption.vlm.decoding import Decoder, Prefix, Row, Writing
+from pipeline.caption.vlm.families import ENCODED_AT_ONCE, Family, Features
+from pipeline.caption.vlm.intake import Intake
+from pipeline.caption.vlm.memory import is_out_of_memory, with_less
 from pipeline.caption.vlm.patches import affordable
+from pipeline.caption.vlm.repetition import repeated
 from pipeline.caption.vlm.reuse import Shelf, digest
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
 from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
@@ -27,6 +29,8 @@ from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
 MOST_SHOTS = 16
 LEAST_SCENE_TOKENS = 64
 """With less of pictures there is nothing to describe."""
+AHEAD_TOGETHER = 4
+"""Pictures that are encoded in one go while scenes are being written: encoding one alone would hold them up nearly as long."""
 LEAST_PREFIX = 64
 """Tokens of an instruction from which it may be worth keeping."""
 FULL_SIZE = (448, 448)
@@ -48,6 +52,13 @@ class Limits:
     """Of pictures that were encoded; 0 keeps none."""
     prefix_bytes: int = 64 * 2**20
     """Of instructions that were read; 0 keeps none."""
+    repeats: int = 8
+    """So often may a model say the same in a row ("knock, knock, knock" is a sentence) before it is stopped; 0 never stops it."""
+
+    @classmethod
+    def of(cls, device: str) -> "Limits":
+        """What suits a device, such as "cpu": a GPU writes many scenes in the time of one, and has memory for their pictures."""
+        return cls(together=32, feature_bytes=2**31, prefix_bytes=2**29) if device == "cuda" else cls()
 
 
 @dataclass(eq=False)
@@ -67,6 +78,8 @@ class Job:
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     """Whether the last token said that it is the last."""
+    repeated: int = 0
+    """So many of the last tokens only repeat what stands before them; for that it was stopped."""
     certainty: float = 0.0
     """Sum of the logarithms of the tokens' probabilities."""
     since: float = field(default_factory=time.perf_counter)
@@ -85,46 +98,127 @@ class Worker:
         self._stops = frozenset(_stops(family.network, tokenizer))
         self._decoder = Decoder(family)
 
+    def parameters(self) -> Iterator[Any]:
+        """The network's."""
+        return iter(self._family.network.parameters())
+
     def knows(self, shot: Shot) -> bool:
         """Whether a shot is encoded already; from any thread."""
         return self.features.holds((digest(shot.jpeg), self._family.max_pixels))
 
-    def run(self, items: Sequence[Job | Shot]) -> Sequence[Exception | None]:
-        """Describe scenes, or encode shots ahead, and tell of each whether it failed."""
+    def serve(self, intake: Intake[Job, Shot]) -> None:
+        """Describe scenes and encode shots as they come, until none is left; whoever comes joins those that are being described."""
         import torch
 
         with torch.inference_mode():
-            if ahead := {(digest(item.jpeg), self._family.max_pixels): item for item in items if isinstance(item, Shot)}:
-                self._encoded(ahead)
-                return [None] * len(items)
-            jobs = [item for item in items if isinstance(item, Job)]
+            while trouble := self._serve(intake):
+                self._apart(*trouble, intake)
+
+    def _serve(self, intake: Intake[Job, Shot]) -> tuple[list[Job], bool] | None:
+        """As `serve`; returns where scenes failed together: them, and whether it was for want of memory. What held it is let go by then."""
+        writing, seated = self._decoder.begin(), dict[Row, Job]()
+        while True:
+            # While scenes are being written, pictures wait for company: a scene that ends has those encoded that it lacks.
+            least = AHEAD_TOGETHER if seated else 1
+            arrived, shots = intake.take(self.limits.together - len(seated), ENCODED_AT_ONCE, least=least)
+            if shots:
+                self._look_ahead(shots, intake)
+            elif not arrived and not seated:
+                return None
+            try:
+                done = self._join(writing, seated, arrived, intake) if arrived else writing.step() if seated else []
+            except Exception as error:
+                return [*seated.values(), *arrived], is_out_of_memory(error)
+            for row in done:
+                intake.settle(seated.pop(row), None)
+
+    def run(self, jobs: Sequence[Job]) -> list[Exception | None]:
+        """Describe scenes together and tell of each whether it failed; where memory does not suffice, in parts and by less."""
+        import torch
+
+        with torch.inference_mode():
             least = min(LEAST_SCENE_TOKENS, self.limits.scene_tokens)
             return with_less(jobs, self._describe, self.limits.scene_tokens, least=least, make_room=self._make_room)
 
+    def encode(self, shots: Sequence[Shot]) -> None:
+        """Encode shots ahead."""
+        import torch
+
+        with torch.inference_mode():
+            self._encoded({(digest(shot.jpeg), self._family.max_pixels): shot for shot in shots})
+
+    def _look_ahead(self, shots: Sequence[Shot], intake: Intake[Job, Shot]) -> None:
+        failure = None
+        try:
+            self.encode(shots)
+        except Exception as error:
+            # It was only in advance; without what it took, the scenes that are being described may still fit.
+            failure = error
+            self._make_room()
+        for shot in shots:
+            intake.settle(shot, failure)
+
+    def _join(self, writing: Writing, seated: dict[Row, Job], jobs: list[Job], intake: Intake[Job, Shot]) -> list[Row]:
+        """Let scenes join; the rows that are done with their first token. Scenes leave `jobs` as they are seated or answered."""
+        rows, failures = self._rows(jobs, self.limits.scene_tokens)
+        for job, failure in zip(jobs.copy(), failures, strict=True):
+            if failure is not None or job not in rows.values():
+                jobs.remove(job)
+                intake.settle(job, failure)
+        seated |= rows
+        jobs.clear()
+        return self._begun(writing, list(rows))
+
+    def _apart(self, jobs: Sequence[Job], crowded: bool, intake: Intake[Job, Shot]) -> None:
+        """Describe scenes that failed together: for want of memory in ever smaller parts, else each alone, so that only its own fails."""
+        self._make_room()
+        for part in [jobs] if crowded else [[job] for job in jobs]:
+            failures: Sequence[Exception | None]
+            try:
+                failures = self.run(part)
+            except Exception as failure:
+                failures = [failure] * len(part)
+            for job, told in zip(part, failures, strict=True):
+                intake.settle(job, told)
+
     def _describe(self, jobs: Sequence[Job], budget: int) -> Sequence[Exception | None]:
+        rows, failures = self._rows(jobs, budget)
+        writing = self._decoder.begin()
+        self._begun(writing, list(rows))
+        while writing:
+            writing.step()
+        return failures
+
+    def _begun(self, writing: Writing, rows: list[Row]) -> list[Row]:
+        """Let rows join, and keep the instruction that was read with them."""
+        if not rows:
+            return []
+        done = writing.join(rows)
+        if (kept := rows[0].kept) is not None:
+            self.prefixes.put(rows[0].parts[0], kept, kept.nbytes)
+        return done
+
+    def _rows(self, jobs: Sequence[Job], budget: int) -> tuple[dict[Row, Job], list[Exception | None]]:
+        """The scenes as the decoder takes them, but for those that nobody waits for; and of each whether it failed."""
         wanted: dict[Key, Shot] = {}
         for job in jobs:
             job.used, most_pixels = self._shown(job.scene.shots, budget)
             job.keys = tuple((digest(job.scene.shots[number].jpeg), most_pixels) for number in job.used)
-            job.tokens, job.stopped, job.certainty = [], False, 0.0
+            job.tokens, job.stopped, job.repeated, job.certainty = [], False, 0, 0.0
             if not job.cancelled:
                 wanted |= {key: job.scene.shots[number] for key, number in zip(job.keys, job.used, strict=True)}
         features = self._encoded(wanted)
         failures: list[Exception | None] = []
-        rows = []
+        rows: dict[Row, Job] = {}
         for job in jobs:
             failure: WatchwordError | None = next((found for key in job.keys if isinstance(found := features.get(key), Exception)), None)
             if failure is None and not job.cancelled:
                 try:
-                    rows.append(self._row(job, [features[key] for key in job.keys], alone=len(jobs) == 1))  # type: ignore[misc]
+                    rows[self._row(job, [features[key] for key in job.keys], alone=len(jobs) == 1)] = job  # type: ignore[misc]
                 except WatchwordError as error:
                     failure = error
             failures.append(failure)
-        if rows:
-            self._decoder.write(rows)
-            if (kept := rows[0].kept) is not None:
-                self.prefixes.put(rows[0].parts[0], kept, kept.nbytes)
-        return failures
+        return rows, failures
 
     def _shown(self, shots: Sequence[Shot], budget: int) -> tuple[tuple[int, ...], int]:
         """Which shots of a scene are shown, in order of time, and with how many pixels at most."""
@@ -191,14 +285,16 @@ class Worker:
         job.tokens.append(token)
         job.certainty += certainty
         job.stopped = token in self._stops
+        job.repeated = repeated(job.tokens, self.limits.repeats) if self.limits.repeats else 0
         job.told(job.tokens)
-        return not job.stopped and len(job.tokens) < job.most
+        return not job.stopped and not job.repeated and len(job.tokens) < job.most
 
     def _make_room(self) -> None:
         import torch
 
         self.features.clear()
         self.prefixes.clear()
+        self._decoder.let_go()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
