@@ -298,6 +298,8 @@ class SparseDecoder:
     def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
         if skip is None:
             skip = Skip.UNREFERENCED if self._rule.state is State.CALM else Skip.NOTHING
+        if not self.video.knows_times:
+            skip = Skip.NOTHING
         self.counts.decoded += len(packets)
         self._each(self.video.feed(packets, skip))
 
