@@ -3,12 +3,15 @@
     python -m bench.decoding                      # clips made on the spot: 720p25 in H.264, and other sizes and codecs
     python -m bench.decoding --only head,lively --seconds 40
     python -m bench.decoding clips/a.mp4 clips/b.webm
+    python -m bench.decoding --streams 40 --only "head 720p x264 gop 50"
 
 For each clip, in one process of its own: CPU time of decoding every packet with PyAV on one thread and nothing else; CPU
 time of the whole sampling stage over the same packets in chunks of a quarter of a second (packets looked at, decoded where
 needed, thumbnails, choice, JPEGs of the keyframes); their ratio; the share of a core that the stage takes in real time;
 the packets that were decoded, probes and wakes; keyframes and the longest time between two; and the peak of the process's
-memory, less what it had before the first packet. The clips are made with numpy and FFmpeg's encoders in `--folder`, once.
+memory, less what it had before the first packet. With `--streams` so many streams of the same clip are sampled side by side
+in one process, a chunk of each in turn: the share of a core that each takes, how many one core carries, and memory a stream.
+The clips are made with numpy and FFmpeg's encoders in `--folder`, once.
 """
 
 import argparse
@@ -277,6 +280,37 @@ def measure(path: Path) -> dict[str, Any]:
     return found
 
 
+def crowd(path: Path, count: int) -> dict[str, Any]:
+    """So many streams of one clip in this process, a chunk of each in turn."""
+    import structlog
+
+    from pipeline.sample.stage import Sample
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    chunks = chunks_of(path)
+    staged(chunks[:2])
+    base = peak_kb()
+    spent = 0.0
+
+    async def go() -> None:
+        nonlocal spent
+        stages = [Sample("bench") for _ in range(count)]
+        start = time.process_time()
+        for chunk in chunks:
+            event = events_pb2.VideoEvent(chunk=chunk)
+            for stage in stages:
+                async for _ in stage.process(event):
+                    pass
+        spent = time.process_time() - start
+        for stage in stages:
+            stage.close()
+
+    asyncio.run(go())
+    seconds = len(chunks) and sum(len(chunk.packets) for chunk in chunks) / 25
+    share = spent / (count * seconds)
+    return {"share": share, "carried": 1 / share, "mb": (peak_kb() - base) / 1024 / count, "rss_mb": peak_kb() / 1024}
+
+
 def main() -> None:
     """Print a row for each clip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -284,19 +318,23 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "watchword-bench-decoding")
     parser.add_argument("--seconds", type=int, default=40)
     parser.add_argument("--only", default="", help="words of which each must be in a clip's name, between commas; several with '|'")
+    parser.add_argument("--streams", type=int, help="so many at once")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure is not None:
-        print(json.dumps(measure(arguments.measure)))
+        print(json.dumps(crowd(arguments.measure, arguments.streams) if arguments.streams else measure(arguments.measure)))
         return
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     print(f"{cpu[0].split(':')[1].strip() if cpu else platform.machine()}, Python {platform.python_version()}, PyAV {av.__version__}")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.streams:
+        _crowds(arguments)
+        return
     print(
         "| clip | plain, ms a frame | ours, ms a frame | ratio | of a core | decoded | probes | wakes | keyframes "
         "| longest gap | MB more | RSS |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    arguments.folder.mkdir(parents=True, exist_ok=True)
     for name, path in _paths(arguments):
         command = [sys.executable, "-m", "bench.decoding", "--measure", str(path)]
         found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
@@ -306,6 +344,19 @@ def main() -> None:
             f"| {found['spent'] / found['plain']:.3f} | {100 * found['spent'] / found['seconds']:.2f} % "
             f"| {100 * found['decoded'] / packets:.0f} % | {found['probes']} | {found['wakes']} | {found['keyframes']} "
             f"| {found['longest_gap']} | {found['mb']:.0f} | {found['rss_mb']:.0f} |",
+            flush=True,
+        )
+
+
+def _crowds(arguments: argparse.Namespace) -> None:
+    print("| clip | streams | of a core each | one core carries | MB a stream | RSS |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, path in _paths(arguments):
+        command = [sys.executable, "-m", "bench.decoding", "--streams", str(arguments.streams), "--measure", str(path)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        print(
+            f"| {name} | {arguments.streams} | {100 * found['share']:.2f} % | {found['carried']:.0f} "
+            f"| {found['mb']:.1f} | {found['rss_mb']:.0f} |",
             flush=True,
         )
 

@@ -1,6 +1,6 @@
 """What each kernel costs beside its reference and beside what one would use instead, in one run on one machine.
 
-    python -m kernels.bench [--only log_mel] [--rounds 15] [--csv FILE]
+    python -m kernels.bench [--only log_mel] [--on gpu] [--rounds 15] [--csv FILE]
 
 All ways of a case take turns, so that whatever else the machine does meets them alike; a figure is the median. On a CPU it is processor
 time, on one thread of torch; set OPENBLAS_NUM_THREADS=1 for numpy as well. On a GPU it is time until the device is done. The
@@ -54,6 +54,7 @@ def main() -> None:
     """Print the machine, then a table for each case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=sorted(KERNELS), help="one kernel")
+    parser.add_argument("--on", choices=("all", "cpu", "gpu"), default="all", help="where")
     parser.add_argument("--rounds", type=int, default=15, help="how often each way is measured")
     parser.add_argument("--csv", type=Path, help="a file for the same figures")
     arguments = parser.parse_args()
@@ -62,6 +63,8 @@ def main() -> None:
     rows = []
     for kernel in [arguments.only] if arguments.only else KERNELS:
         for case in KERNELS[kernel]():
+            if arguments.on not in ("all", "gpu" if case.on_gpu else "cpu"):
+                continue
             found = measure(case, arguments.rounds)
             sys.stdout.write(f"\n{case.kernel}: {case.title} (ms a {case.unit})\n")
             for way, cost in found.items():
@@ -145,8 +148,43 @@ def of_frame_to_patches() -> Iterator[Case]:
             import torch
 
             there = torch.from_numpy(luma).cuda(), torch.from_numpy(nv12).cuda()
-            run = partial(frame_to_patches, *there, size=size, dtype="bfloat16")
-            yield Case("frame_to_patches", f"8 frames of {width}x{height} on the GPU", {FAST: run}, "frame", 8, on_gpu=True)
+            ways = {FAST: partial(frame_to_patches, *there, size=size, dtype="bfloat16")} | _through_torch(*there, size)
+            yield Case("frame_to_patches", f"8 frames of {width}x{height} on the GPU", ways, "frame", 8, on_gpu=True)
+
+
+def _through_torch(luma: Any, chroma: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """What people do with NV12 on a GPU: to RGB in torch, then torch's own resizing or transformers' processor."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    from kernels.frame_to_patches import CLIP_MEAN, CLIP_STD
+    from kernels.frame_to_patches.plan import to_rgb
+
+    mix = torch.from_numpy(to_rgb("bt709", full_range=False)).float().cuda()
+    mean, std = (torch.tensor(each).cuda()[:, None, None] for each in (CLIP_MEAN, CLIP_STD))
+
+    def rgb() -> Any:
+        colour = interpolate(chroma.permute(0, 3, 1, 2).float(), luma.shape[1:], mode="bilinear")
+        planes = torch.cat([luma[:, None].float(), colour, torch.ones_like(luma[:, None], dtype=torch.float32)], dim=1)
+        return torch.einsum("cp,npyx->ncyx", mix, planes).clamp(0, 1)
+
+    def rows_of(pictures: Any) -> object:
+        split = ((pictures - mean) / std).bfloat16()
+        split = split.reshape(len(pictures) // 2, 2, 3, size[0] // 28, 2, 14, size[1] // 28, 2, 14)
+        return split.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, 3 * 2 * 14 * 14)
+
+    ways: dict[str, Any] = {
+        "torch: RGB, antialiased bicubic, patches": lambda: rows_of(interpolate(rgb(), size, mode="bicubic", antialias=True).clamp(0, 1)),
+    }
+    if _installed("transformers") and _installed("torchvision"):
+        from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
+
+        processor: Any = Qwen2VLImageProcessor()
+        limits = {"shortest_edge": 56 * 56, "longest_edge": size[0] * size[1]}
+        ways["torch: RGB, transformers' processor"] = lambda: processor(
+            list((rgb() * 255).byte()), size=limits, device="cuda", return_tensors="pt"
+        )
+    return ways
 
 
 def _through_swscale(luma: Any, blue: Any, red: Any, size: tuple[int, int], rows_of: Callable[[Any], object]) -> dict[str, Any]:
@@ -242,6 +280,14 @@ def of_frame_difference() -> Iterator[Case]:
     yield Case("frame_difference", "4 frames of 1280x720 to thumbnails and differences", small, "frame", 4)
     if _gpu():
         import torch
+        from torch.nn.functional import adaptive_avg_pool2d as pool
+        from torch.nn.functional import one_hot
+
+        def by_torch(pictures: Any) -> object:
+            apart = (pictures[1:] - pictures[:-1]).abs()
+            counts = one_hot((pictures.round().long() >> 3).flatten(1), 32).sum(dim=1)
+            blocks = pool(apart, (ROWS, COLUMNS)).flatten(1).amax(dim=1)
+            return apart.mean(dim=(1, 2)), blocks, (counts[1:] - counts[:-1]).abs().sum(dim=1)
 
         there = torch.from_numpy(_frames(16, 720, 1280)[0]).cuda()
         yield Case(
@@ -249,7 +295,8 @@ def of_frame_difference() -> Iterator[Case]:
             "16 frames of 1280x720 on the GPU",
             {
                 FAST: lambda: measure(there),
-                "torch (adaptive_avg_pool2d), thumbnails only": lambda: torch.nn.functional.adaptive_avg_pool2d(there.float(), THUMBNAIL),
+                "torch (adaptive_avg_pool2d), thumbnails only": lambda: pool(there.float(), THUMBNAIL),
+                "torch, thumbnails and differences": lambda: by_torch(pool(there.float(), THUMBNAIL)),
             },
             "frame",
             16,
@@ -295,7 +342,7 @@ def of_rotary_time() -> Iterator[Case]:
 
 def of_log_mel() -> Iterator[Case]:
     """A stream whose window of 15 s is heard again every 0.7 s."""
-    from kernels.log_mel import HOP_LENGTH, MIRRORED, RATE, Heard, log_mel, reference, whole_frames
+    from kernels.log_mel import HOP_LENGTH, MIRRORED, N_FFT, RATE, Heard, log_mel, mel_filters, reference, whole_frames
 
     window, step, count = 15 * RATE, 70 * HOP_LENGTH, 10
     time = np.arange(window + count * step) / RATE
@@ -337,9 +384,18 @@ def of_log_mel() -> Iterator[Case]:
 
         there = torch.from_numpy(sound).cuda()
         on_gpu: dict[str, Callable[[], object]] = {
-            FAST: lambda: incremental(there),
-            "fast path, the whole window each time": lambda: [log_mel(samples, window + RATE) for samples in windows(there)],
+            FAST: lambda: [log_mel(samples, window + RATE) for samples in windows(there)],
         }
+        filters = torch.from_numpy(mel_filters(80)).float().cuda().T
+        window_of = torch.hann_window(N_FFT, device="cuda")
+
+        def by_stft(samples: Any) -> object:
+            padded = torch.nn.functional.pad(samples, (0, RATE))
+            power = torch.stft(padded, N_FFT, HOP_LENGTH, window=window_of, return_complex=True)[:, :-1].abs() ** 2
+            logarithm = (filters @ power).clamp(min=1e-10).log10()
+            return (torch.maximum(logarithm, logarithm.max() - 8) + 4) / 4
+
+        on_gpu["torch.stft as openai-whisper uses it, the window"] = lambda: [by_stft(samples) for samples in windows(there)]
         if _installed("openai-whisper"):
             on_gpu["openai-whisper on the GPU, the window"] = lambda: [
                 whisper.log_mel_spectrogram(torch.nn.functional.pad(samples, (0, RATE)), device="cuda") for samples in windows(there)

@@ -53,7 +53,7 @@ class Finding:
     what: str
     state: State
     detail: str
-    """What was found."""
+    """What was found; further lines say more of the first."""
     advice: str = ""
     """What to do; empty where nothing needs to be done."""
 
@@ -150,9 +150,9 @@ def _hardware_decoding(decoder: Wanted) -> Iterable[Finding]:
     devices = sorted(hwdevices_available())
     # The list tells what the wheel was built with, not what this machine has: that is known by trying.
     choice = choose(decoder)
-    built = f"PyAV is built for {', '.join(devices) or 'none'}"
-    refused = "".join(f"; {name}: {why}" for name, why in choice.refused)
-    detail = f"video is decoded by {choice.name} ({choice.why}); {built}{refused}"
+    chosen = "the CPU" if choice.name == "cpu" else choice.name
+    tried = [f"{name}: {why}" for name, why in choice.refused]
+    detail = "\n".join([f"video is decoded by {chosen} ({choice.why})", f"PyAV is built for {', '.join(devices) or 'none'}", *tried])
     if decoder not in ("auto", choice.name):
         yield Finding("hardware decoding", State.WARN, detail, "see docs/gpu.md, or set WATCHWORD_DECODER=auto")
     else:

@@ -1,7 +1,8 @@
 """START HERE: the whole data flow, as data.
 
-    PUBLISH ─┬─ audio ── TRANSCRIBE ── transcripts ─ SCREEN ────────────────────────────┬─ cleared ─┬─ INDEX → ASK
-             └─ video ── SAMPLE ── keyframes ─ SCREEN ─ shown ─ CAPTION ─ captions ─ SCREEN ─┘      └─ GATEWAY → viewers
+    PUBLISH ─┬─ audio ── TRANSCRIBE ── transcripts ─ SCREEN ───────────────────────────────────────────┬─ cleared ─┬─ INDEX → ASK
+             └─ video ── SAMPLE ── keyframes ─ SCREEN ─┬─ shown ─ CAPTION, REFINE ─ captions ─ SCREEN ─┤           └─ GATEWAY → viewers
+                                                       └───────────────────────────────────────────────┘
                                     every SCREEN ── audit ── KEEP-AUDIT → the log that nobody can change unseen
 
 Every topic is keyed by stream id, so one stream keeps its order. Nothing flows back and no step joins two topics: the

@@ -19,7 +19,7 @@ from watchword.v1 import errors_pb2, events_pb2, media_pb2
 from pipeline import overload, telemetry
 from pipeline.bus import Assigned, Bus, Origin, Position, Progress, Record, Revoked, Subscription
 from pipeline.bus.codec import NO_STREAM, is_end
-from pipeline.errors import InternalError, Overloaded, StreamEnded, TrackMissing, WatchwordError, reason_name
+from pipeline.errors import BrokerUnavailable, InternalError, Overloaded, StreamEnded, TrackMissing, WatchwordError, reason_name
 from pipeline.graph import TOPICS, Step, WhenFull, writers
 from pipeline.ledger import Admission, Ledger
 from pipeline.stage import Dated, Stage, StageFactory
@@ -30,6 +30,8 @@ STREAMS_AT_ONCE = 1024
 """How many streams one process works on; records of a further one are refused, since each holds buffers and a decoder."""
 
 
+LAST_COMMIT_S = 2.0
+"""How long a step that is asked to stop waits for its last commit; where it gives up, a little is read again."""
 IDLE_S = 600.0
 """After how long without a record a stream is let go: its publisher may be gone without an end."""
 
@@ -40,8 +42,8 @@ async def run(step: Step, bus: Bus, make_stage: StageFactory, *, commit_interval
     A stream of which nothing came for `idle_s` is suspended: its stage says what it has left to say and is released, and
     nothing of the stream is read again. When the stream goes on, it goes on with a fresh stage.
 
-    On cancellation the progress is committed. After any other end it is not, and a later run repeats some work, which the
-    readers of its outputs recognise.
+    On cancellation the progress is committed, if that takes no longer than `LAST_COMMIT_S`. After any other end it is not, and a
+    later run repeats some work, which the readers of its outputs recognise.
     """
     runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s, idle_s)
     try:
@@ -148,7 +150,7 @@ class _Runner:
                 self._group.create_task(self._commit_now_and_then(), name=f"{self._step.name}:commit")
                 await self._read()
         except asyncio.CancelledError:
-            await self._subscription.commit(self._progress())
+            await self._commit_last()
             raise
         finally:
             for stream in self._streams.values():
@@ -380,6 +382,14 @@ class _Runner:
             await self._subscription.commit(self._progress())
             telemetry.RECORDS_HELD.labels(self._step.name).set(sum(ledger.held for ledger in self._ledgers.values()))
             await asyncio.sleep(self._commit_interval_s)
+
+    async def _commit_last(self) -> None:
+        try:
+            async with asyncio.timeout(LAST_COMMIT_S):
+                await self._subscription.commit(self._progress())
+        except (TimeoutError, BrokerUnavailable) as error:
+            cause = str(error) or f"the bus took nothing for {LAST_COMMIT_S:g} s"
+            log.warning("stopped_without_commit", step=self._step.name, cause=cause, follows="a little is read again at the next start")
 
     def _progress(self) -> dict[int, Progress]:
         return {number: ledger.progress() for number, ledger in self._ledgers.items()}

@@ -150,11 +150,16 @@ async def after_config(requests: AsyncIterator[Any], kind: str) -> tuple[Any, As
     return first.config, requests
 
 
+def bearer(api_key: str) -> str:
+    """What a caller that has the key shows as "authorization"."""
+    return f"Bearer {api_key}"
+
+
 class KeyInterceptor(grpc.aio.ServerInterceptor):
     """Refuses calls that do not show the API key; health checks need none."""
 
     def __init__(self, api_key: str) -> None:
-        self._expected = f"Bearer {api_key}"
+        self._expected = bearer(api_key)
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails

@@ -53,6 +53,8 @@ class Settings:
     """WATCHWORD_PARTITIONS: of topics that have to be created."""
     listen: str = ""
     """WATCHWORD_LISTEN: host:port of the gRPC face; empty means loopback and the service's own port."""
+    http: str = ""
+    """WATCHWORD_HTTP: host:port of the gateway's HTTP face, for standing queries as server-sent events; empty means none."""
     metrics_port: int = 0
     """WATCHWORD_METRICS_PORT: Prometheus metrics over HTTP on loopback; 0 means none."""
     tls: Tls | None = None
@@ -72,7 +74,11 @@ class Settings:
     chat: str = ""
     """WATCHWORD_CHAT: URL#NAME of a chat model behind OpenAI's API, which may put answers into words."""
     vlm: str = ""
-    """WATCHWORD_VLM: URL#NAME of a model that sees behind OpenAI's API, which may look at keyframes again to answer."""
+    """WATCHWORD_VLM: what may look again to answer: URL#NAME of a model behind OpenAI's API, or a checkpoint's directory or name."""
+    recordings: Path | None = None
+    """WATCHWORD_RECORDINGS: a folder of recordings, each named after its stream, out of which more pictures are looked at."""
+    visual: str = "labels"
+    """WATCHWORD_VISUAL: what finds keyframes by what they look like: "labels", the directory of a CLIP or SigLIP checkpoint, or "none"."""
     answer_key: str = ""
     """WATCHWORD_ANSWER_KEY: the key that these two servers want."""
     voices: Path | None = None
@@ -171,6 +177,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("topic_prefix", _prefix)
     take("partitions", lambda text: _whole(text, 1, 10_000))
     take("listen", _address)
+    take("http", _address)
     take("metrics_port", lambda text: _whole(text, 0, 65_535))
     take("api_key", str)
     take("memory", _address)
@@ -179,7 +186,9 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("retention", retention.read)
     take("answerer", lambda text: _one_of(text, ANSWERERS))
     take("chat", _served)
-    take("vlm", _served)
+    take("vlm", lambda text: _served(text) if "://" in text else text)
+    take("recordings", _folder)
+    take("visual", _visual)
     take("answer_key", str, secret=True)
     take("voices", _file)
     take("standing", _file)
@@ -222,16 +231,18 @@ def read(environ: Mapping[str, str]) -> Settings:
     elif certificate or key:
         problems.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: both are needed, or neither")
     settings = Settings(**values) if not problems else Settings()  # type: ignore[arg-type]
-    if not problems and not _is_loopback(settings.listen) and (settings.tls is None or not settings.api_key):
-        problems.append(
-            f"WATCHWORD_LISTEN={settings.listen}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
-        )
+    if not problems and (settings.tls is None or not settings.api_key):
+        problems += [
+            f"{name}={address}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
+            for name, address in (("WATCHWORD_LISTEN", settings.listen), ("WATCHWORD_HTTP", settings.http))
+            if not _is_loopback(address)
+        ]
     if not problems and settings.api_key and settings.tls is None and settings.tls_ca is None:
         problems.append(
             "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"
         )
     if not problems and settings.answerer != "extractive" and not getattr(settings, settings.answerer):
-        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, the URL#NAME of its model")
+        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, which names its model")
     if not problems:
         problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
         problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
@@ -370,6 +381,19 @@ def _file(text: str) -> Path:
     path = Path(text)
     if not path.is_file():
         raise ValueError(f"{text} is no file")
+    return path
+
+
+def _visual(text: str) -> str:
+    if text not in ("labels", "none") and not Path(text).is_dir():
+        raise ValueError('"labels", "none" or the directory of a checkpoint is needed')
+    return text
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise ValueError(f"{text} is no folder")
     return path
 
 

@@ -1,9 +1,9 @@
 """Fit the weights of `pipeline.qa.support` to a question set, and say how well an answerer does with them.
 
-    python -m bench.qa.calibrate tests/pipeline/questions.jsonl
+    python -m bench.qa.calibrate tests/pipeline/questions.jsonl bench/qa/spoken.jsonl
 
-Only written media of the set count, since their moments are known. Weights and rules are made with the parts "fit", "fresh"
-and "dev"; "held-out" is never fitted to.
+Only written media of the sets count, since their moments are known. Weights and rules are made with the parts "fit", "fresh"
+and "dev"; "held-out" and "test" are never fitted to, and "test" is not even shown unless it is named: `--judge`.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ STEPS = 50
 THRESHOLDS = np.arange(0.1, 0.9, 0.02)
 ABSTAINED = 0.9
 """At least this part of the unanswerable questions is to stay unanswered."""
-HELD_OUT = "held-out"
+HELD_OUT = ("held-out", "test")
 
 
 @dataclass(frozen=True)
@@ -150,20 +150,24 @@ def _score(judged: Judged, weights: Weights) -> float:
     return float(1 / (1 + np.exp(-np.array(_signs(judged)) @ weights)))
 
 
-async def _main(questions: QuestionSet) -> None:
-    store, embedder = SqliteStore(), model.load()
-    asked = await ask_all(questions, store, embedder)
-    await store.close()
+async def _main(sets: Sequence[QuestionSet], *, judge: bool) -> None:
+    embedder = model.load()
+    asked: list[Asked] = []
+    for questions in sets:
+        store = SqliteStore()
+        asked += await ask_all(questions, store, embedder)
+        await store.close()
     await embedder.close()
-    fitting = [each for each in asked if each.question.part != HELD_OUT]
+    fitting = [each for each in asked if each.question.part not in HELD_OUT]
     weights, threshold = fit(fitting), choose_threshold(fitting)
     weights[-1] -= np.log(threshold / (1 - threshold))
     for name, weight in zip([*(field.name for field in fields(Signs)), "bias"], weights, strict=True):
         print(f"{name:9} {weight:6.2f}")
+    parts = [part for part in dict.fromkeys(each.question.part for each in asked) if judge or part != HELD_OUT[1]]
     for name, chosen in (("fitted", weights), ("in use", None)):
-        for part in dict.fromkeys(each.question.part for each in asked):
+        for part in parts:
             print(f"{name}, {part:8} {measure([each for each in asked if each.question.part == part], chosen)}")
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(load(Path(sys.argv[1]))))
+    asyncio.run(_main([load(Path(path)) for path in sys.argv[1:] if path != "--judge"], judge="--judge" in sys.argv))

@@ -59,20 +59,20 @@ def clip(folder: Path, shows: str, codec: str, size: str) -> Path:
 
 
 def measure(path: Path, what: str) -> dict[str, float]:
-    """Processor time of all threads and peak memory of this process for one clip: `decode` or `ours`."""
+    """Processor time of all threads, time on the wall and peak memory of this process for one clip: `decode` or `ours`."""
     if what == "decode":
         frames = 0
         with av.open(str(path)) as container:
             packets = list(container.demux(video=0))
             context = container.streams.video[0].codec_context
             context.thread_type, context.thread_count = "NONE", 1
-            begun = time.process_time()
+            begun, clock = time.process_time(), time.perf_counter()
             for packet in packets:
                 frames += len(context.decode(packet))
-            spent = time.process_time() - begun
-        return {"cpu_s": spent, "frames": frames, "peak_mib": peak_mib()}
+            spent, wall = time.process_time() - begun, time.perf_counter() - clock
+        return {"cpu_s": spent, "wall_s": wall, "frames": frames, "peak_mib": peak_mib()}
     run = asyncio.run(_sampled(path))
-    return {"cpu_s": run.cpu_s, "frames": run.frames, "peak_mib": run.peak_mib}
+    return {"cpu_s": run.cpu_s, "wall_s": run.wall_s, "frames": run.frames, "peak_mib": run.peak_mib}
 
 
 async def _sampled(path: Path) -> Run:
@@ -92,7 +92,8 @@ def table(folder: Path, peers: Path | None, best_of: int = 2) -> Iterator[str]:
 
     Demuxing and publishing are counted for the peers only, which cannot be fed packets.
     """
-    head = ["shows", "codec", "size", "decode ms", "ours ms", "ours / decode", "ours MiB", "adaptive ms", "content ms", "ours / their mean"]
+    head = ["shows", "codec", "size", "decode ms", "ours ms", "ours / decode", "ours, wall", "decode MiB", "ours MiB"]
+    head += ["adaptive ms", "content ms", "theirs, wall", "theirs MiB", "ours / their mean"]
     yield _line(head)
     yield _line(["---"] * len(head))
     for shows, size, codec in product(("still", "lively"), SIZES, CODECS):
@@ -106,15 +107,29 @@ def table(folder: Path, peers: Path | None, best_of: int = 2) -> Iterator[str]:
             f"{ms['decode']:.2f}",
             f"{ms['ours']:.2f}",
             f"{ms['ours'] / ms['decode']:.2f}",
-            f"{mine['ours']['peak_mib']:.0f}",
+            f"{_wall(mine['ours']):.2f}",
+            *(f"{mine[what]['peak_mib']:.0f}" for what in ("decode", "ours")),
         ]
         if peers is not None:
-            others = []
+            others, walls, peaks = [], [], []
             for detector in ("adaptive", "content"):
                 run = _fresh([str(peers / "bin" / "python"), str(PEER), detector, "--defaults", str(path)], best_of - 1 or 1)
+                if not run["frames"]:
+                    break  # its OpenCV decodes no such thing
                 others.append(1000 * run["cpu_s"] / run["frames"])
-            cells += [*(f"{other:.2f}" for other in others), f"{ms['ours'] / (sum(others) / 2):.2f}"]
+                walls.append(_wall(run))
+                peaks.append(run["peak_mib"])
+            if len(others) < 2:
+                yield _line([*cells, *[""] * (len(head) - len(cells))])
+                continue
+            cells += [*(f"{other:.2f}" for other in others), f"{sum(walls) / 2:.2f}", f"{max(peaks):.0f}"]
+            cells.append(f"{ms['ours'] / (sum(others) / 2):.2f}")
         yield _line(cells + [""] * (len(head) - len(cells)))
+
+
+def _wall(run: dict[str, float]) -> float:
+    """Milliseconds a frame."""
+    return 1000 * run["wall_s"] / run["frames"]
 
 
 def _line(cells: list[str]) -> str:

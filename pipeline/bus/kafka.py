@@ -18,7 +18,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -41,6 +40,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from pipeline.bus import MAX_MESSAGE_BYTES, Assigned, Context, Origin, Progress, Record, Revoked, Subscription, codec
 from pipeline.bus import progress as progress_form
 from pipeline.bus.handover import Handover
+from pipeline.bus.in_turn import InTurn
 from pipeline.errors import BrokerUnavailable, MessageTooLarge, RecordInvalid, SettingInvalid, WatchwordError
 from pipeline.graph import RETENTION_S, TOPICS, Topic
 
@@ -63,6 +63,8 @@ _RETRY_S = 0.1
 _RELEASE_TIMEOUT_S = 10.0
 """How long a step may take to let go of revoked partitions; the next owner waits for it."""
 _CLOSE_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_GONE_S = 0.5
+"""The same where the broker is gone."""
 _HEADROOM_BYTES = 64_000
 """For the key and the headers of a record."""
 _READING = {
@@ -116,7 +118,7 @@ class KafkaBus:
             **(security or {}),
         }
         self._producer: KafkaProducer | None = None
-        self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watchword-send")
+        self._sender = InTurn("watchword-send")
         self._subscriptions: list[_KafkaSubscription] = []
 
     async def start(self) -> None:
@@ -170,9 +172,20 @@ class KafkaBus:
     async def close(self) -> None:
         """Send what is waiting, leave the groups and disconnect; bounded in time."""
         await asyncio.gather(*(subscription.close() for subscription in list(self._subscriptions)))
+        self._sender.close()
         if self._producer is not None:
-            await asyncio.to_thread(self._producer.close, _CLOSE_TIMEOUT_S)
-        self._sender.shutdown(wait=False)
+            try:
+                await asyncio.to_thread(self._producer.close, await self.closing_s())
+            except KafkaError as error:
+                log.warning("closed_without_broker", address=self._address, cause=str(error))
+
+    async def closing_s(self) -> float:
+        """How long what has to be said to the broker may take now: next to nothing where nobody listens."""
+        try:
+            await asyncio.to_thread(_wait_for_listener, self._address, 0.0)
+        except (OSError, ValueError):
+            return _CLOSE_TIMEOUT_GONE_S
+        return _CLOSE_TIMEOUT_S
 
     def _open(self, topic: str, group: str | None) -> "_KafkaSubscription":
         subscription = _KafkaSubscription(self, self._topics[topic], group)
@@ -204,7 +217,7 @@ class KafkaBus:
         # In a thread because `send` waits for the topic's metadata now and then; in one, because it must keep the order.
         send = functools.partial(self._producer.send, name, body, key=key, headers=headers, partition=partition)
         try:
-            sent = await loop.run_in_executor(self._sender, send)
+            sent = await self._sender.do(send)
             sent.add_callback(lambda metadata: settle(settled.set_result, metadata.offset))
             sent.add_errback(functools.partial(settle, settled.set_exception))
             return await settled
@@ -290,7 +303,7 @@ class _KafkaSubscription:
     async def close(self) -> None:
         """Stop the thread, which leaves the group."""
         self._closing.set()
-        await asyncio.to_thread(self._thread.join, _CLOSE_TIMEOUT_S)
+        await asyncio.to_thread(self._thread.join, await self._bus.closing_s())
         if self in self._bus._subscriptions:
             self._bus._subscriptions.remove(self)
 
@@ -491,7 +504,7 @@ def _wait_for_listener(address: str, timeout_s: float) -> None:
         for one in address.split(","):
             host, _, port = one.strip().rpartition(":")
             try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout_s).close()
+                socket.create_connection((host.strip("[]"), int(port)), max(timeout_s, _CLOSE_TIMEOUT_GONE_S)).close()
                 return
             except OSError as error:
                 if time.monotonic() > deadline:

@@ -47,6 +47,8 @@ class SceneView:
     """How it is to be described; a captioner that cannot follow it does what it can."""
     before: tuple[str, ...] = ()
     """The descriptions of the scenes just before, the latest last; bounded, and a captioner may pass them over."""
+    asked: str = ""
+    """What is asked about the pictures instead of a description; only models that are asked in words can answer it."""
 
 
 @dataclass(frozen=True)

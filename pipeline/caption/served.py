@@ -99,7 +99,7 @@ class ServedCaptioner:
                 {"type": "text", "text": f"Keyframe at {(shot.time - shots[0].time).seconds:.1f} seconds:"},
                 {"type": "image_url", "image_url": {"url": address}},
             ]
-        told.append({"type": "text", "text": question(scene.style, scene.before)})
+        told.append({"type": "text", "text": question(scene.style, scene.before, scene.asked)})
         asked: list[dict[str, Any]] = [{"role": "user", "content": told}]
         if system := instruction(scene.style):
             asked.insert(0, {"role": "system", "content": system})

@@ -90,10 +90,15 @@ def instruction(style: Style) -> str:
     return "\n".join([_GROUNDS, *(wish for wish in wishes if wish), *([_FORM] if style.structured else [])])
 
 
-def question(style: Style, before: Sequence[str] = ()) -> str:
-    """What a model is asked when it has seen the pictures; `before` are the descriptions of the scenes before, the latest last."""
+def question(style: Style, before: Sequence[str] = (), asked: str = "") -> str:
+    """What a model is asked when it has seen the pictures: `asked`, or for a description.
+
+    `before` are the descriptions of the scenes before, the latest last.
+    """
+    if asked:
+        return asked
     if style.plain and not before:
         return QUESTION
     told = [f"Just before, the video showed: {' / '.join(before)}\nIf something of it comes back, say so."] if before else []
-    asked = "Describe this scene as the JSON object." if style.structured else QUESTION
-    return "\n".join([*told, asked])
+    wanted = "Describe this scene as the JSON object." if style.structured else QUESTION
+    return "\n".join([*told, wanted])

@@ -6,6 +6,7 @@ keyframe is built on the wrong picture without a word. But the pictures that oth
 of a picture is damaged, which a decoder that skips does not notice. Of other codecs only the clock tells (`pipeline.media.cadence`).
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from watchword.v1.media_pb2 import VideoParameters
@@ -139,28 +140,27 @@ class HevcContinuity:
         return None if any(unit[0] >> 1 & 63 < 32 for unit in _units(packet.data, self._length)) else "damaged"
 
 
-def _units(data: bytes, length: int) -> list[bytes]:
-    """The NAL units up to the first that may be long: with lengths of so many bytes before them, or with start codes."""
-    units = []
+def _units(data: bytes, length: int) -> Iterator[bytes]:
+    """The beginnings of the NAL units: with lengths of so many bytes before them, or with start codes."""
     at = 0
     if not length:
         at = data.find(b"\0\0\1")
         while at >= 0:
             end = data.find(b"\0\0\1", at + 3, at + 3 + 4096)
-            units.append(data[at + 3 : end if end >= 0 else at + 3 + 4096])
+            if unit := data[at + 3 : end if end >= 0 else at + 3 + 4096]:
+                yield unit
             at = end if end >= 0 else data.find(b"\0\0\1", at + 3 + 4096)
-        return [unit for unit in units if unit]
+        return
     while at + length < len(data):
         size = int.from_bytes(data[at : at + length], "big")
         at += length
         if size == 0 or at + size > len(data):
             # A length that leads beyond the packet: the rest is not what it says, but may begin with a whole picture.
-            if size:
-                units.append(data[at : at + 4096])
-            break
-        units.append(data[at : at + min(size, 4096)])
+            if size and at < len(data):
+                yield data[at : at + 4096]
+            return
+        yield data[at : at + min(size, 4096)]
         at += size
-    return [unit for unit in units if unit]
 
 
 def _record_units(extradata: bytes) -> list[bytes]:

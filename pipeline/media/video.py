@@ -94,6 +94,11 @@ class VideoDecoder:
         """What decodes at present; empty before the first chunk."""
         return self._decoder.name if self._decoder is not None else ""
 
+    @property
+    def knows_times(self) -> bool:
+        """Whether packets say when their pictures are shown; else that is found by the order in which all of them come out."""
+        return self._order.trusts_presentation
+
     def decode(self, chunk: MediaChunk) -> list[DecodedFrame]:
         """The frames that can be shown after this chunk; a codec may hold some back for the next.
 
@@ -319,6 +324,11 @@ class _Order:
         self._faults = [0, 0]
         self._latest: list[int | None] = [None, None]
 
+    @property
+    def trusts_presentation(self) -> bool:
+        """Whether the presentation times are believed."""
+        return self._faults[0] <= self._faults[1] + 1
+
     def time(self, frame: Frame) -> MediaTime | None:
         """The frame's presentation time; `None` where it has none."""
         clocks = (frame.pts, frame.dts)
@@ -327,5 +337,5 @@ class _Order:
             if nanos is not None:
                 self._faults[index] += latest is not None and nanos <= latest
                 self._latest[index] = nanos
-        nanos = frame.dts if frame.pts is None or (frame.dts is not None and self._faults[0] > self._faults[1] + 1) else frame.pts
+        nanos = frame.dts if frame.pts is None or (frame.dts is not None and not self.trusts_presentation) else frame.pts
         return None if nanos is None else MediaTime(nanos)

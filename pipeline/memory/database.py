@@ -38,11 +38,9 @@ class Database(Protocol):
     hamming: str
     """An SQL expression: in how many bits `m.code` and `:code` differ."""
     words_of: str
-    """An SQL expression: `:indexed` as the word index takes it."""
+    """An SQL expression: `:indexed` as the word index takes it, of a moment of the stream with the number `:no`."""
     listed: str
     """A set of the strings in the JSON list `:names`, to stand after IN."""
-    by_words: str
-    """A query for id, score (less is better) and start of what matches `:words`; `{where}` stands for what else must hold."""
 
     async def read(self, doing: str, work: Callable[[Session], T]) -> T:
         """Run work that changes nothing; raises `StoreUnavailable`, which names what was being done."""
@@ -64,8 +62,19 @@ class Database(Protocol):
         """The value of `:words` that finds any of these words, taken literally; empty where there are none."""
         ...
 
+    def rank(self, db: Session, words: str, where: str, values: Values, limit: int) -> list[Row]:
+        """Id, score (less is better) and start of the moments that hold any of what `match` gave, the best first, by BM25.
+
+        `where` is what else must hold of a moment `m`; `values` has its values, and `low` and `high`, the range of ids.
+        """
+        ...
+
     def indexed(self, text: str) -> str:
         """The value of a moment's `:indexed`."""
+        ...
+
+    def cosines(self, db: Session, numbers: Sequence[int], vector: Vectors) -> dict[int, float]:
+        """The cosines of a vector, [384], and those of moments, by their ids."""
         ...
 
     def vector(self, vector: Vectors) -> object:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.memory.database import Session
 from pipeline.memory.filling import FURTHEST, WORK, drop_moments, drop_summaries, lock, stretches
 from pipeline.memory.searching import IN_SPAN, bounds
-from pipeline.memory.store import EVERYTHING, Forgotten, Span
+from pipeline.memory.store import EVERYTHING, EVIDENCE, Forgotten, Kind, Span
 
 TABLES = ("pictures", "judgements", "sources", "languages", "summary_work")
 """What holds rows of a stream by its number, beside its moments."""
@@ -14,9 +14,11 @@ FRAMES = "DELETE FROM audit_frames WHERE stream = (SELECT stream FROM streams WH
 AT_ONCE = 1000
 """The most that one call drops as too much; more goes with the next calls."""
 FORGOTTEN = "INSERT INTO forgotten (stream, start_ns, end_ns, at) VALUES (:stream, :start, :end, :now)"
-OLDEST = """
-SELECT id, start_ns FROM moments WHERE stream = :no AND kind <> 'summary' ORDER BY start_ns, id LIMIT :many
-"""
+SPARE = 100
+"""What is too much goes together with a hundredth of the limit, so that not every call has to look for what is oldest."""
+OLDEST = "SELECT start_ns, id FROM moments WHERE stream = :no AND kind = :kind ORDER BY start_ns, source, part LIMIT :many"
+"""Of one kind: that is the order of an index."""
+KINDS = ", ".join(f"'{kind.value}'" for kind in Kind)
 COUNTED = """
 UPDATE streams SET moments = moments - :moments, pictures = pictures - :pictures, dropped = dropped + :dropped WHERE no = :no
 """
@@ -28,7 +30,7 @@ class Limits:
     """How much is kept."""
 
     moments: int
-    """Of one stream, as of `pictures`."""
+    """Of one stream, as of `pictures`; up to a hundredth fewer are kept."""
     pictures: int
     ended: int
     """Of streams that have ended."""
@@ -124,28 +126,36 @@ def expire(db: Session, stream_id: str, before: int, limit: int) -> int | None:
 def drop_oldest(db: Session, no: int, limits: Limits) -> int:
     """Remove what a stream has too many of, its oldest; says how many moments that were."""
     moments, pictures = db.rows("SELECT moments, pictures FROM streams WHERE no = :no", {"no": no})[0]
-    if pictures > limits.pictures:
-        _drop_pictures(db, no, min(pictures - limits.pictures, AT_ONCE))
-    return _drop_moments(db, no, min(moments - limits.moments, AT_ONCE)) if moments > limits.moments else 0
+    if many := _too_many(pictures, limits.pictures):
+        _drop_pictures(db, no, many)
+    many = _too_many(moments, limits.moments)
+    return _drop_moments(db, no, many) if many else 0
+
+
+def _too_many(there: int, limit: int) -> int:
+    return min(there - limit + limit // SPARE, AT_ONCE) if there > limit else 0
 
 
 def _drop_pictures(db: Session, no: int, many: int) -> None:
-    values = {"no": no, "many": many}
-    oldest = "(SELECT id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many)"
-    db.run(f"DELETE FROM judgements WHERE stream = :no AND item IN {oldest}", values)
-    db.run(f"DELETE FROM sources WHERE stream = :no AND source IN {oldest}", values)
-    db.run(f"DELETE FROM pictures WHERE stream = :no AND id IN {oldest}", values)
-    db.run(COUNTED, {"no": no, "moments": 0, "pictures": many, "dropped": 0})
+    """Remove the oldest thumbnails, and the keyframes for review of their time."""
+    rows = db.rows("SELECT at_ns, id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many", {"no": no, "many": many})
+    named = [{"no": no, "id": name} for _, name in rows]
+    db.run_many("DELETE FROM judgements WHERE stream = :no AND item = :id", named)
+    db.run_many("DELETE FROM sources WHERE stream = :no AND source = :id", named)
+    db.run_many("DELETE FROM pictures WHERE stream = :no AND id = :id", named)
+    db.run(f"{FRAMES} AND at_ns <= :newest", {"no": no, "newest": rows[-1][0]})
+    db.run(COUNTED, {"no": no, "moments": 0, "pictures": len(rows), "dropped": 0})
 
 
 def _drop_moments(db: Session, no: int, many: int) -> int:
-    oldest = db.rows(OLDEST, {"no": no, "many": many})
-    gone = drop_moments(db, f"id IN ({', '.join(str(row[0]) for row in oldest)})", {})
-    floor = oldest[-1][1]
+    found = [row for kind in EVIDENCE for row in db.rows(OLDEST, {"no": no, "kind": kind.value, "many": many})]
+    oldest = sorted(found)[:many]
+    gone = drop_moments(db, f"id IN ({', '.join(str(row[1]) for row in oldest)})", {})
+    floor = oldest[-1][0]
     drop_summaries(db, no, -FURTHEST, floor)
     # What was dropped is not taken in again when the topic is read again, and needs no row to say so.
     db.run("UPDATE streams SET floor_ns = :floor WHERE no = :no", {"no": no, "floor": floor})
-    kept = "SELECT source FROM moments WHERE stream = :no AND start_ns <= :floor"
+    kept = f"SELECT source FROM moments WHERE stream = :no AND kind IN ({KINDS}) AND start_ns <= :floor"
     shown = "SELECT id FROM pictures WHERE stream = :no AND at_ns <= :floor"
     # An item that lasts longer stays known: the rest of it may still be withheld. What was withheld is known by its verdict alone.
     for table, name in (("sources", "source"), ("judgements", "item")):

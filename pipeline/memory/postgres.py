@@ -21,10 +21,10 @@ from psycopg.pq import Format
 from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.memory.address import shown
 from pipeline.memory.database import Row, Session, Values
-from pipeline.memory.filling import STREAM_BITS
 from pipeline.memory.folding import folded
 from pipeline.memory.migrations import migrate
 from pipeline.memory.patience import PATIENCE_S, patiently, patiently_now
+from pipeline.memory.ranking import HASHED, rank
 from pipeline.memory.schema_postgres import STEPS
 from pipeline.memory.sql import SqlStore
 from pipeline.memory.store import Vectors
@@ -37,31 +37,8 @@ READERS = 4
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 120
 """After so long the server gives a statement up, so that none hangs for ever."""
-K1, B = 1.2, 0.75
-"""BM25's constants (Robertson and Zaragoza 2009), as FTS5 has them."""
-
-BY_WORDS = f"""
-WITH asked AS (
-    SELECT word, phraseto_tsquery('stemmed', word) AS query FROM json_array_elements_text(CAST(:words AS json)) word
-), question AS (
-    SELECT CAST(string_agg('(' || CAST(query AS text) || ')', ' | ') AS tsquery) AS query,
-        tsvector_to_array(to_tsvector('stemmed', string_agg(word, ' '))) AS terms
-    FROM asked WHERE numnode(query) > 0
-), matched AS MATERIALIZED (
-    SELECT m.id, m.start_ns, m.kind, m.part, length(m.indexed) AS long, u.lexeme, cardinality(u.positions) AS times
-    FROM moments m, question q, unnest(m.indexed) u
-    WHERE m.indexed @@ q.query AND m.id >= :low AND m.id < :high AND u.lexeme = ANY (q.terms) AND {{where}}
-), known AS (
-    SELECT CAST(avg(long) AS double precision) AS usual, CAST((
-        SELECT sum(moments) FROM streams
-        WHERE no >= CAST(:low AS bigint) >> {STREAM_BITS} AND no <= (CAST(:high AS bigint) - 1) >> {STREAM_BITS}
-    ) AS double precision) AS many FROM matched
-), rare AS (
-    SELECT lexeme, ln(1 + (greatest(max(many) - count(*), 0) + 0.5) / (count(*) + 0.5)) AS weight FROM matched, known GROUP BY lexeme
-)
-SELECT id, -sum(weight * times * {K1 + 1} / (times + {K1} * ({1 - B} + {B} * long / usual))) AS score, start_ns
-FROM matched JOIN rare USING (lexeme), known GROUP BY id, start_ns, kind, part ORDER BY score, start_ns, kind, part LIMIT :limit
-"""
+SHORT_QUERIES = "-c jit=off -c max_parallel_workers_per_gather=0"
+"""Queries take milliseconds: compiling them, or starting processes for them, takes longer."""
 
 
 class PostgresStore(SqlStore):
@@ -91,8 +68,7 @@ class PostgresDatabase:
     """A `Database` on a PostgreSQL server."""
 
     hamming = "(m.code <~> :code)"
-    by_words = BY_WORDS
-    words_of = "to_tsvector('stemmed', :indexed)"
+    words_of = HASHED.format(no="CAST(:no AS bigint)", words="to_tsvector('stemmed', :indexed)")
     listed = "(SELECT json_array_elements_text(CAST(:names AS json)))"
 
     def __init__(self, address: str, *, schema: str = SCHEMA, patience_s: float = PATIENCE_S) -> None:
@@ -135,9 +111,18 @@ class PostgresDatabase:
         plain = [clean for word in words if (clean := folded(word))]
         return json.dumps(plain, ensure_ascii=False) if plain else ""
 
+    def rank(self, db: Session, words: str, where: str, values: Values, limit: int) -> list[Row]:
+        """See `Database`."""
+        return rank(db, words, where, values, limit)
+
     def indexed(self, text: str) -> str:
         """See `Database`."""
         return folded(text)
+
+    def cosines(self, db: Session, numbers: Sequence[int], vector: Vectors) -> dict[int, float]:
+        """See `Database`."""
+        query = "SELECT id, -(vector <#> :vector) FROM vectors WHERE id = ANY (CAST(:ids AS bigint[]))"
+        return dict(db.rows(query, {"vector": _Vector(vector), "ids": list(numbers)}))
 
     def vector(self, vector: Vectors) -> object:
         """See `Database`."""
@@ -248,7 +233,7 @@ def _open(address: str, told: str, schema: str) -> _Connection:
             application_name="watchword",
             keepalives_idle=30,
             tcp_user_timeout=30_000,
-            options=f"-c search_path={schema},public -c statement_timeout={STATEMENT_TIMEOUT_S}s -c client_encoding=UTF8 -c jit=off",
+            options=f"-c search_path={schema},public -c statement_timeout={STATEMENT_TIMEOUT_S}s -c client_encoding=UTF8 {SHORT_QUERIES}",
         )
     except psycopg.ProgrammingError:
         # What it says may quote the address, and so the password.

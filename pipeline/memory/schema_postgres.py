@@ -2,6 +2,7 @@
 
 from pipeline.memory.database import Session
 from pipeline.memory.migrations import statements
+from pipeline.memory.ranking import HASHED
 from pipeline.memory.store import DIMENSIONS
 
 FIRST = f"""
@@ -115,9 +116,26 @@ CREATE TRIGGER audit_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
 """
 
 
+SECOND = f"""
+DROP INDEX moments_by_words;
+ALTER TABLE moments ADD COLUMN words bigint[];
+UPDATE moments SET words = {HASHED.format(no="stream", words="indexed")};
+ALTER TABLE moments DROP COLUMN indexed;
+ALTER TABLE moments RENAME COLUMN words TO indexed;
+ALTER TABLE moments ALTER COLUMN indexed SET NOT NULL;
+CREATE INDEX moments_by_words ON moments USING gin (indexed) WITH (gin_pending_list_limit = 512);
+"""
+"""A word is indexed as a number that tells its stream."""
+
+
 def _first(db: Session) -> None:
     for statement in statements(FIRST):
         db.run(statement)
 
 
-STEPS = (_first,)
+def _second(db: Session) -> None:
+    for statement in statements(SECOND):
+        db.run(statement)
+
+
+STEPS = (_first, _second)

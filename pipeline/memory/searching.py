@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.memory import codes
 from pipeline.memory.database import Database, Row, Session, Values
 from pipeline.memory.filling import FURTHEST, STREAM_BITS
-from pipeline.memory.store import DIMENSIONS, Found, Hits, Kind, Level, Moment, Scope, Span, Vectors, Word
+from pipeline.memory.store import DIMENSIONS, EVERYTHING, EVIDENCE, Found, Hits, Kind, Level, Moment, Scope, Span, Vectors, Word
 from pipeline.timeline import MediaTime
 
 RESCORED = 32
@@ -33,7 +33,7 @@ def search(db: Session, database: Database, scope: Scope, words: str, vector: Ve
     ranges = _ranges(db, scope)
     worded = _by_words(db, database, scope, ranges, words, limit) if words else []
     near = _by_code(db, database, scope, ranges, vector, limit)
-    cosines = _cosines(db, [*worded, *near], vector)
+    cosines = database.cosines(db, sorted({*worded, *near}), vector)
     moments = _by_number(db, {*worded, *_best(near, cosines, limit * 2)})
     nearest = sorted((each for each in near if each in moments), key=lambda each: (-cosines[each], *_order(moments[each])))[:limit]
 
@@ -130,15 +130,17 @@ def _ranges(db: Session, scope: Scope) -> list[tuple[int, int]]:
 
 
 def _where(scope: Scope) -> str:
+    """What must hold of a moment, said in as few words as possible: it is looked at for every moment of a stream."""
     kinds = ", ".join(f"'{kind.value}'" for kind in sorted(scope.kinds, key=lambda kind: kind.value))
-    return f"m.kind IN ({kinds or 'NULL'}) AND {IN_SPAN}"
+    of_kind = "m.kind <> 'summary'" if scope.kinds == EVIDENCE else f"m.kind IN ({kinds or 'NULL'})"
+    return of_kind if scope.span == EVERYTHING else f"{of_kind} AND {IN_SPAN}"
 
 
 def _by_words(db: Session, database: Database, scope: Scope, ranges: Sequence[tuple[int, int]], words: str, limit: int) -> list[int]:
     rows: list[Row] = []
     for low, high in ranges:
-        values: Values = {"words": words, "low": low, "high": high, "limit": limit, **bounds(scope.span)}
-        rows += db.rows(database.by_words.format(where=_where(scope)), values)
+        values: Values = {"low": low, "high": high, **bounds(scope.span)}
+        rows += database.rank(db, words, _where(scope), values, limit)
     return [row[0] for row in sorted(rows, key=lambda row: row[1:])[:limit]]
 
 
@@ -153,15 +155,6 @@ def _by_code(db: Session, database: Database, scope: Scope, ranges: Sequence[tup
     for low, high in ranges:
         rows += db.rows(query, {"code": code, "low": low, "high": high, "limit": most, **bounds(scope.span)})
     return [row[0] for row in sorted(rows, key=lambda row: (row[1], row[2], row[0]))[:most]]
-
-
-def _cosines(db: Session, numbers: Sequence[int], vector: Vectors) -> dict[int, float]:
-    if not numbers:
-        return {}
-    wanted = ", ".join(map(str, sorted(set(numbers))))
-    rows = db.rows(f"SELECT id, vector FROM vectors WHERE id IN ({wanted})")
-    stored = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, DIMENSIONS)
-    return dict(zip((row[0] for row in rows), (stored @ vector).tolist(), strict=True))
 
 
 def _best(numbers: Sequence[int], cosines: dict[int, float], most: int) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import structlog
 
 from pipeline.errors import SettingInvalid, StoreUnavailable
@@ -20,7 +21,7 @@ from pipeline.memory.migrations import migrate
 from pipeline.memory.patience import PATIENCE_S, patiently
 from pipeline.memory.schema_sqlite import STEPS, code_of
 from pipeline.memory.sql import SqlStore
-from pipeline.memory.store import Vectors
+from pipeline.memory.store import DIMENSIONS, Vectors
 from pipeline.memory.workers import Workers
 
 T = TypeVar("T")
@@ -32,6 +33,13 @@ CACHE_KB = 64 * 1024
 """Of the file's pages, for each connection, at most."""
 PASSING = ("locked", "busy", "full")
 """What SQLite says of conditions that may pass."""
+
+
+BY_WORDS = """
+SELECT m.id, bm25(words) AS score, m.start_ns FROM words JOIN moments m ON m.id = words.rowid
+WHERE words MATCH :words AND words.rowid >= :low AND words.rowid < :high AND {where}
+ORDER BY score, m.start_ns, m.kind, m.part LIMIT :limit
+"""
 
 
 class SqliteStore(SqlStore):
@@ -66,11 +74,6 @@ class SqliteDatabase:
     """A `Database` in one SQLite file, or in memory."""
 
     hamming = "vec_distance_hamming(vec_bit(m.code), vec_bit(:code))"
-    by_words = """
-        SELECT m.id, bm25(words) AS score, m.start_ns FROM words JOIN moments m ON m.id = words.rowid
-        WHERE words MATCH :words AND words.rowid >= :low AND words.rowid < :high AND {where}
-        ORDER BY score, m.start_ns, m.kind, m.part LIMIT :limit
-    """
     words_of = ":indexed"
     listed = "(SELECT value FROM json_each(:names))"
 
@@ -111,9 +114,19 @@ class SqliteDatabase:
         quoted = [f'"{clean}"' for word in words if (clean := word.replace('"', " ").replace("\0", " ").strip())]
         return " OR ".join(quoted)
 
+    def rank(self, db: Session, words: str, where: str, values: Values, limit: int) -> list[Row]:
+        """See `Database`."""
+        return db.rows(BY_WORDS.format(where=where), {**values, "words": words, "limit": limit})
+
     def indexed(self, text: str) -> str:
         """See `Database`: FTS5 takes the text itself."""
         return ""
+
+    def cosines(self, db: Session, numbers: Sequence[int], vector: Vectors) -> dict[int, float]:
+        """See `Database`."""
+        rows = db.rows(f"SELECT id, vector FROM vectors WHERE id IN ({', '.join(map(str, numbers))})")
+        stored = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, DIMENSIONS)
+        return dict(zip((row[0] for row in rows), (stored @ vector).tolist(), strict=True))
 
     def vector(self, vector: Vectors) -> object:
         """See `Database`."""

@@ -15,6 +15,7 @@ from pipeline.memory.pictures import thumbnail
 from pipeline.memory.sentences import parted, sentences
 from pipeline.memory.store import Entry, Facts, Judgement, Kind, Moment, Picture, SceneStore, Word
 from pipeline.qa.model import Embedder
+from pipeline.qa.visual import PictureEmbedder, as_moment
 from pipeline.timeline import MediaTime
 
 MAX_CHARACTERS = 2000
@@ -29,7 +30,9 @@ class Index:
     Every store call replaces what is known under an id, so an item read again changes nothing and none is held.
     """
 
-    def __init__(self, stream_id: str, store: SceneStore, embedder: Embedder) -> None:
+    def __init__(self, stream_id: str, store: SceneStore, embedder: Embedder, looks: PictureEmbedder | None = None) -> None:
+        """With `looks` a keyframe can be found by what it looks like."""
+        self._looks = looks
         self._stream_id = stream_id
         self._store = store
         self._embedder = embedder
@@ -85,9 +88,9 @@ class Index:
         self._seen = True
 
     async def _put(self, entry: Entry) -> None:
-        vectors = await self._embedder.embed([moment.text for moment in entry.moments])
-        facts = replace(entry.facts, started_at=self._started_at)
-        await self._store.put_all([replace(entry, vectors=vectors, facts=facts)])
+        if not len(entry.vectors):
+            entry = replace(entry, vectors=await self._embedder.embed([moment.text for moment in entry.moments]))
+        await self._store.put_all([replace(entry, facts=replace(entry.facts, started_at=self._started_at))])
         self._seen = True
 
     async def _pictured(self, keyframe: Keyframe) -> Entry:
@@ -96,13 +99,18 @@ class Index:
             jpeg, width, height = await asyncio.to_thread(thumbnail, keyframe.jpeg)
         except MediaUndecodable as error:
             raise MediaUndecodable(f"Indexing stream {self._stream_id}, keyframe {keyframe.id}: {error}") from error
-        return Entry(
+        entry = Entry(
             keyframe.stream_id,
             keyframe.id,
             picture=Picture(keyframe.stream_id, keyframe.id, at, keyframe.scene_id, width, height, jpeg, keyframe.score),
             judgement=_judged(keyframe.stream_id, keyframe.id, "keyframe", at, at, keyframe.verdict),
             facts=Facts(width=keyframe.width, height=keyframe.height),
         )
+        if self._looks is None:
+            return entry
+        (looks,) = await self._looks.pictures([keyframe.jpeg])
+        seen = as_moment(keyframe.stream_id, keyframe.id, at, looks, self._looks.name)
+        return replace(entry, moments=(seen,), vectors=looks.vector[None])
 
 
 def moments_of(event: ClearedEvent) -> tuple[Moment, ...]:

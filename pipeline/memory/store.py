@@ -30,6 +30,8 @@ class Kind(Enum):
     ON_SCREEN_TEXT = "on-screen text"
     SUMMARY = "summary"
     """A sentence of another moment that stands for a stretch of the stream; it is no evidence by itself, what it cites is."""
+    PICTURE = "picture"
+    """A keyframe by what it looks like (`pipeline.qa.visual`); its text is no description, and it is found only where it is asked for."""
 
 
 EVIDENCE = frozenset([Kind.SPEECH, Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT])

@@ -1,7 +1,9 @@
 """Whether evidence supports a sentence: its numbers, names and negations stand there, and enough of its words, or its meaning."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from watchword.v1.answer_pb2 import Evidence
@@ -18,6 +20,8 @@ LEAST, MEANT = 0.25, 0.6
 """or this part where the cosine of the two is so high."""
 CONTRIBUTES = 0.2
 """A citation beside others holds this part of the sentence's words."""
+PASSIVE = re.compile(r"\b(?:is|are|was|were|been|being|be)\b(?: \w+){1,3} by\b")
+TOGETHER = frozenset(["and", "or", "with"])
 NEGATIONS = frozenset(
     [
         "not",
@@ -69,6 +73,10 @@ class Statement:
     exact: frozenset[str]
     """Numbers, and stems of names: all of them must stand in what supports it."""
     negated: bool
+    order: tuple[str, ...] = ()
+    """Stems of its names in the order in which they are told, each once."""
+    passive: bool = False
+    """Whether something is done by somebody: "was paid by Bob"."""
 
 
 def statement(text: str) -> Statement:
@@ -82,7 +90,8 @@ def statement(text: str) -> Statement:
     named = {*(name.lower() for name in NAME.findall(text)), *first, *(word for word in spelled if word in NOT_NAMES)}
     names = {stem(name) for name in named - FUNCTION_WORDS - SPEAKS_OF_IT - set(NUMERALS)}
     words = frozenset(stem(word) for word in content(text) if word not in SPEAKS_OF_IT)
-    return Statement(words, frozenset(digits | names), bool(NEGATIONS & set(spelled)))
+    order = tuple(dict.fromkeys(stem(word) for word in spelled if stem(word) in names))
+    return Statement(words, frozenset(digits | names), bool(NEGATIONS & set(spelled)), order, PASSIVE.search(text.lower()) is not None)
 
 
 async def supporting(sentence: str, cited: Sequence[Evidence], embedder: Embedder) -> list[Evidence]:
@@ -93,13 +102,34 @@ async def supporting(sentence: str, cited: Sequence[Evidence], embedder: Embedde
     texts = [evidence.text for evidence in cited]
     vectors = np.asarray(await embedder.embed([sentence, *texts]))
     cosines = vectors[1:] @ vectors[0]
-    alone = [_supports(claim, _held([evidence]), float(cosine)) for evidence, cosine in zip(cited, cosines, strict=True)]
+    alone = [
+        _supports(claim, _held([evidence]), float(cosine)) and not turned_around(claim, evidence.text)
+        for evidence, cosine in zip(cited, cosines, strict=True)
+    ]
     if any(alone):
         return [evidence for evidence, supports in zip(cited, alone, strict=True) if supports]
     together = _held(cited)
-    if not _supports(claim, together, float(cosines.max())):
+    if any(turned_around(claim, text) for text in texts) or not _supports(claim, together, float(cosines.max())):
         return []
     return [evidence for evidence in cited if _part(claim.words, _held([evidence]).words) >= CONTRIBUTES]
+
+
+def turned_around(claim: Statement, text: str) -> bool:
+    """Whether a sentence tells two names the other way around than its evidence.
+
+    "Ann paid Bob" is not "Bob paid Ann", but is "Bob was paid by Ann". Names told together ("Ann and Bob came") have no such order.
+    """
+    held = statement(text)
+    plain = tokens(text)
+    places = {name: [place for place, word in enumerate(plain) if stem(word) == name] for name in claim.order}
+    for one, other in pairwise([name for name in claim.order if len(places[name]) == 1]):
+        first, second = sorted((places[one][0], places[other][0]))
+        between = plain[first + 1 : second]
+        if not between or TOGETHER & set(between) or all(word in FUNCTION_WORDS for word in between):
+            continue
+        if (places[one][0] > places[other][0]) != (claim.passive != held.passive):
+            return True
+    return False
 
 
 def _supports(claim: Statement, held: Statement, cosine: float) -> bool:

@@ -36,3 +36,38 @@ KINDS_OF = {stem(general): frozenset(stem(member) for member in word_list(member
 def is_kind_of(word: str, general: str) -> bool:
     """Whether a word names one of the things that a general word stands for."""
     return stem(word) in KINDS_OF.get(stem(general), frozenset())
+
+
+SAME = """dog puppy|cat kitten|ship boat ferry yacht|lorry truck|plane airplane aircraft|bicycle bike|bus coach|
+motorcycle motorbike scooter|coffee espresso|cow bull calf|sheep lamb|hen chicken rooster|football soccer|rabbit hare|mouse rat|
+monkey ape"""
+APART = (
+    ANIMALS,
+    VEHICLES,
+    DRINKS,
+    MEMBERS["fruit"],
+    MEMBERS["vegetable"],
+    MEMBERS["instrument"],
+    MEMBERS["sport"],
+    "monday tuesday wednesday thursday friday saturday sunday",
+    "january february march april may june july august september october november december",
+    "breakfast lunch dinner supper",
+    "english french german spanish italian polish portuguese dutch danish swedish norwegian finnish "
+    "russian chinese japanese korean arabic greek",
+    "mother father brother sister son daughter husband wife uncle aunt cousin grandmother grandfather",
+    "north south east west",
+    "spring summer autumn winter",
+    "first last",
+)
+"""Things of one kind that are not each other, however alike their names are: a train is no bus."""
+_GENERAL = frozenset(stem(general) for general in MEMBERS)
+_ONE = {stem(word): number for number, words in enumerate(SAME.split("|")) for word in words.split()}
+_KIN = tuple(frozenset(stem(word) for word in words.split()) - _GENERAL for words in APART)
+
+
+def is_another(word: str, other: str) -> bool:
+    """Whether two words name two things of one kind: "dog" and "cat", not "dog" and "puppy", nor "dog" and "animal"."""
+    one, two = stem(word), stem(other)
+    if one == two or (one in _ONE and _ONE[one] == _ONE.get(two)):
+        return False
+    return any(one in kin and two in kin for kin in _KIN)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pipeline.memory.store import Found, Kind, Moment, SceneStore, Scope, Span, Vectors
 from pipeline.qa.model import Embedder
 from pipeline.qa.premise import knows, premise
-from pipeline.qa.question import Question, contains
+from pipeline.qa.question import Question, contains, is_question
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
-from pipeline.qa.support import Candidate, Signs, essence, points_back, score, signs, vocabulary
+from pipeline.qa.support import SUPPORTED, Candidate, Signs, essence, score, signs, standard, vocabulary
 from pipeline.qa.vectors import WordVectors
 from pipeline.qa.words import content, stem
 from pipeline.timeline import MediaTime
@@ -21,12 +21,10 @@ PLACES = 4
 """Decimal places of a score: more would tell apart what only the batching of the embedder makes different."""
 FEW_LINES = 4
 """So many lines of a picture are quoted together."""
-DOUBTED = 0.4
-"""At most so sure is an answer to a question that names somebody whom nothing that was found knows, or a number that is not there."""
+ASKS_ITSELF = 0.1
+"""At most so sure is it that a sentence answers which asks something itself; what is said next may."""
 NEAR = MediaTime.of(6)
 """What is missing in a sentence is looked for in the sentences that are at most so far from it."""
-MET_BY = 0.85
-"""Only beside a sentence that meets this part of the question is it looked for."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class Retrieval:
     found: Sequence[Found]
     """The best first, near-equal pictures once."""
     span: Span
+    among: Sequence[str] = ()
+    """The texts of all that the searches gave, by which a word is common or rare."""
 
 
 class Finder:
@@ -66,7 +66,8 @@ class Finder:
         """Search by words and by meaning; what is found may or may not answer."""
         vector = (await self._embedder.embed([question.text]))[0]
         hits = await self._store.search(Scope(tuple(streams), span=span), question.words, vector, limit=SEARCHED)
-        return Retrieval(question, vector, distinct(fuse(hits, question.kinds, limit=SEARCHED))[:CANDIDATES], span)
+        found = distinct(fuse(hits, question.kinds, limit=2 * SEARCHED))
+        return Retrieval(question, vector, found[:CANDIDATES], span, [hit.moment.text for hit in found])
 
     async def judge(self, retrieval: Retrieval) -> list[Judged]:
         """Look at what was found closely: the best first; each sentence once."""
@@ -79,15 +80,21 @@ class Finder:
 
         assumed = premise(question.text)
         everything = [text for candidate in candidates for text in (candidate.moment.text, candidate.context)]
-        most = 1.0 if knows(everything, replace(assumed, numbers=frozenset())) else DOUBTED
+        named = knows(everything, replace(assumed, numbers=frozenset()))
         judged: list[Judged] = []
+        measured = standard(question, candidates, similarity, retrieval.among)
         for candidate in candidates:
-            read = signs(question, candidate, similarity)
             moment = candidate.moment
-            if read.lacks and read.coverage >= MET_BY and (fuller := await self._beside(candidate, question, retrieval.span)):
-                moment, read = fuller, replace(read, has=1.0, lacks=0.0)
-            own = most if knows([moment.text, candidate.context], replace(assumed, names=frozenset())) else DOUBTED
-            judged.append(Judged(moment, read, round(min(score(read), own), PLACES)))
+            counted = knows([moment.text, candidate.context], replace(assumed, names=frozenset()))
+            read = signs(question, candidate, similarity, measured)
+            if not (named and counted):
+                read = replace(read, doubted=1.0)
+            sure = score(read)
+            if sure >= SUPPORTED and read.lacks and (fuller := await self._beside(candidate, question, retrieval.span)):
+                # It is quoted too, and makes nothing surer: a name or a number that stands beside is as often another thing's.
+                moment = fuller
+            most = ASKS_ITSELF if moment.kind is Kind.SPEECH and is_question(moment.text) else 1.0
+            judged.append(Judged(moment, read, round(min(sure, most), PLACES)))
         return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
 
     async def _candidates(self, retrieval: Retrieval) -> list[Candidate]:
@@ -97,10 +104,7 @@ class Finder:
             alike.setdefault((moment.stream_id, moment.kind, moment.text, moment.start.nanos), (moment, context, hit.cosine))
         # A moment that stands for itself has the vector that it is stored with: only the others are embedded.
         own = {hit.moment.text for hit in retrieval.found}
-        texts = [
-            f"{context} {moment.text}".strip() if moment.kind is not Kind.DESCRIPTION else essence(moment.text)
-            for moment, context, _ in alike.values()
-        ]
+        texts = [_embedded(moment, context) for moment, context, _ in alike.values()]
         new = [text for text in texts if text not in own]
         vectors = dict(zip(new, await self._embedder.embed(new), strict=True)) if new else {}
         return [
@@ -115,7 +119,7 @@ class Finder:
                 speech = await self._store.between(moment.stream_id, Kind.SPEECH, span=around(moment, span))
                 whole = whole_sentence(moment, speech)
                 before = [other.text for other in speech if other.end <= whole.start]
-                return whole, before[-1] if before and points_back(whole.text) else ""
+                return whole, before[-1] if before else ""
             case Kind.ON_SCREEN_TEXT:
                 shown = Span(moment.start, moment.end)
                 found = [
@@ -143,6 +147,16 @@ class Finder:
         start, end = min(moment.start, nearest.start), max(moment.end, nearest.end)
         between = [other for other in speech if other.start >= start and other.end <= end]
         return joined(moment, sorted(between, key=lambda other: (other.start, other.part)))
+
+
+def _embedded(moment: Moment, context: str) -> str:
+    match moment.kind:
+        case Kind.DESCRIPTION:
+            return essence(moment.text)
+        case Kind.ON_SCREEN_TEXT:
+            return f"{context} {moment.text}".strip()
+        case _:
+            return moment.text
 
 
 def _telling(moment: Moment, lines: Sequence[Moment], question: Question) -> Moment:

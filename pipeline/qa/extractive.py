@@ -15,6 +15,7 @@ from pipeline.qa.model import Embedder
 from pipeline.qa.question import Question, contains, read
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
+from pipeline.qa.visual import Visual
 from pipeline.qa.when import AROUND, When, read_when
 from pipeline.qa.within import Beyond, beyond, within
 from pipeline.qa.words import tokens
@@ -24,7 +25,7 @@ CERTAIN = 1.0
 """The score of what was asked for as it is, such as all that is on the screen."""
 QUOTES = 3
 """The most that an answer quotes."""
-BESIDE_THE_BEST = 0.5
+BESIDE_THE_BEST = 0.3
 """Another quote is added where its odds are at least this part of the best's."""
 NEAREST = 0.2
 """The nearest moment is worth naming from this score on, where none answers."""
@@ -58,8 +59,9 @@ class ExtractiveAnswerer:
 
     model = "extractive"
 
-    def __init__(self, store: SceneStore, embedder: Embedder) -> None:
-        self._store = store
+    def __init__(self, store: SceneStore, embedder: Embedder, *, visual: Visual | None = None) -> None:
+        """With `visual` what pictures are recognised to show counts where nothing in words answers."""
+        self._store, self._visual = store, visual
         self._finder = Finder(store, embedder)
 
     async def ask(
@@ -114,7 +116,16 @@ class ExtractiveAnswerer:
             return
         retrieval = await self._finder.retrieve([state.stream_id for state in states], question, span)
         yield _told(retrieval)
-        yield _Looked([(judged.moment, judged.score) for judged in await self._finder.judge(retrieval)])
+        judged = await self._finder.judge(retrieval)
+        yield _Looked(await self._or_shown(states, question, span, [(each.moment, each.score) for each in judged]))
+
+    async def _or_shown(self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found]) -> Sequence[Found]:
+        """What was found in words where it answers; else what pictures show, where a question about them asks for it by name."""
+        answered = bool(found) and found[0][1] >= SUPPORTED
+        if self._visual is None or answered or question.kinds - {Kind.DESCRIPTION}:
+            return found
+        shown = await self._visual.shown([state.stream_id for state in states], question, span)
+        return [*((moment, max(share, SUPPORTED)) for moment, share in shown), *found]
 
     async def _timed(self, states: Sequence[StreamState], when: When, meant: Span) -> _Looked:
         question = read(when.rest)
@@ -126,7 +137,7 @@ class ExtractiveAnswerer:
             return _Looked([(moment, CERTAIN) for moment in moments])
         if question.words and not (when.near and not question.ask):
             judged = await self._finder.find([state.stream_id for state in states], question, meant)
-            return _Looked([(each.moment, each.score) for each in judged])
+            return _Looked(await self._or_shown(states, question, meant, [(each.moment, each.score) for each in judged]))
         kinds = {_kind(question)} if when.near else set()
         asked = replace(question, kinds=question.kinds or frozenset(kinds))
         found = await self._overview(stream_id, asked, meant, most=1 if when.near else QUOTES, anything=True, last=when.side == "before")

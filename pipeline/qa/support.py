@@ -2,20 +2,26 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from pipeline.memory.store import Moment
-from pipeline.qa.classes import is_kind_of
+from pipeline.qa.classes import is_another, is_kind_of
 from pipeline.qa.question import COLOURS, Question, Want, contains
-from pipeline.qa.words import content, stem, tokens
+from pipeline.qa.words import content, stem, tokens, word_list
 
 Similarity = Callable[[str, str], float]
 """How near two words are in meaning, at most 1."""
 
 FROM_CONTEXT = 0.9
-"""What a question's word counts that stands not in the moment but in what the moment refers to."""
-POINTS_BACK = frozenset(["it", "they", "he", "she", "this", "that", "these", "those", "his", "her", "its", "their", "there"])
+"""What a question's word counts that stands not in the moment but beside it: talk goes on about what the sentence before was about."""
+REFERRING = word_list("i he she it they we my his her its their our him them me us this that these those there one")
+"""Words that stand for somebody or something that was said before, or for who speaks."""
+PEOPLE = word_list("i he she my his her me him")
+FOR_SOMEBODY = 0.8
+"""What somebody's name counts where such a word stands for them: whoever is introduced once says "I" from then on."""
+RARE = 0.15
+"""What the weight of a question's word is above how rare it is among the candidates, so that no word counts nothing."""
 TAGS = "Tags:"
 MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 ONE_OF_THEM = 0.95
@@ -34,9 +40,9 @@ class Candidate:
 
     moment: Moment
     context: str
-    """What the moment needs to be understood, such as the sentence before "It opens on Monday."; may be empty."""
+    """What the moment is understood by: the sentence before, or a picture's other lines; may be empty."""
     cosine: float
-    """Of the question and the moment, alone or with its context, whichever is nearer."""
+    """Of the question and the moment; of a line in a picture alone or with the others, whichever is nearer."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,11 @@ class Signs:
     cosine: float
     """How near it is to the question in meaning."""
     coverage: float
-    """How well the question's words are met by its words, on average."""
+    """How well the question's words are met by its words or its context's, on average."""
+    rare: float
+    """The same, where a word counts the more the less of what was found has it: what all talk is about tells nothing apart."""
+    known: float
+    """How well the question's words are met by any of the candidates: what is nowhere better met may still be the answer."""
     least: float
     """How well the question's worst met word is met: a train is not a bus."""
     focus: float
@@ -57,19 +67,35 @@ class Signs:
     """1 where it does not contain that."""
     hint: float
     """1 where it is of a kind that the question names ("what does the sign say"), -1 where of another, 0 where none is named."""
+    refers: float
+    """1 where it has a word such as "it" or "I", which may stand for what the question names."""
+    open: float = 0.0
+    """1 where the question wants nothing by which an answer is known, such as a time or a name."""
+    doubted: float = 0.0
+    """1 where the question names somebody whom nothing that was found knows, a number that is not there, or something where another of its
+    kind is told of; and where it asks tags, which name things, for anything else."""
 
 
-WEIGHTS = Signs(cosine=5.22, coverage=2.62, least=-0.07, focus=1.85, has=0.49, lacks=-2.41, hint=0.82)
-BIAS = -6.20
-"""Fitted by `python -m bench.qa.calibrate`; docs/decisions/0004-scene-memory.md says on what and how well they do."""
+WEIGHTS = Signs(
+    cosine=5.91,
+    coverage=2.2,
+    rare=2.36,
+    known=-3.41,
+    least=0.73,
+    focus=1.9,
+    has=1.93,
+    lacks=-2.23,
+    hint=0.81,
+    refers=0.65,
+    open=1.36,
+    doubted=-1.54,
+)
+BIAS = -6.83
+"""Fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions that nothing answers stay
+unanswered in texts that were left out of the fit; docs/decisions/0011-answers.md says on what and how well they do."""
 
 SUPPORTED = 0.5
 """From this score on a moment answers the question."""
-
-
-def points_back(text: str) -> bool:
-    """Whether a sentence begins with a word that stands for something said before."""
-    return next(iter(tokens(text)), "") in POINTS_BACK
 
 
 def vocabulary(question: Question, candidates: Sequence[Candidate]) -> list[str]:
@@ -78,13 +104,35 @@ def vocabulary(question: Question, candidates: Sequence[Candidate]) -> list[str]
     return list(dict.fromkeys([*question.words, *(word for text in texts for word in content(text))]))
 
 
-def signs(question: Question, candidate: Candidate, similarity: Similarity) -> Signs:
-    """Read the signs; `similarity` is asked only for pairs of words of `vocabulary`."""
+@dataclass(frozen=True)
+class Standard:
+    """What the candidates of one question are measured by."""
+
+    weights: Mapping[str, float]
+    """How much each of the question's words counts: 1.15 where nothing that was found has it, 0.15 where all has."""
+    known: float
+    """See `Signs.known`."""
+
+
+def standard(question: Question, candidates: Sequence[Candidate], similarity: Similarity, among: Sequence[str] = ()) -> Standard:
+    """How rare the question's words are in `among`, and how well the candidates meet them at all; asks for pairs of `vocabulary`."""
+    texts = [content(candidate.moment.text) for candidate in candidates]
+    having = [frozenset(map(stem, content(text))) for text in among]
+    size = len(having) + 1
+    found = {word: sum(stem(word) in stems for stems in having) for word in question.words}
+    weights = {word: RARE + math.log(size / (1 + count)) / math.log(size) if size > 1 else 1.0 for word, count in found.items()}
+    best = [max((_met(word, words, similarity) for words in texts), default=0.0) for word in question.words]
+    return Standard(weights, sum(best) / max(len(best), 1))
+
+
+def signs(question: Question, candidate: Candidate, similarity: Similarity, by: Standard | None = None) -> Signs:
+    """Read the signs, by itself or beside the other candidates; `similarity` is asked only for pairs of words of `vocabulary`."""
+    by = by or standard(question, [candidate], similarity)
     own, context = content(candidate.moment.text), content(candidate.context)
-    met = {
-        word: max(_met(word, own, similarity), FROM_CONTEXT * _met(word, context, similarity)) if context else _met(word, own, similarity)
-        for word in question.words
-    }
+    told = frozenset(tokens(candidate.moment.text))
+    somebody = FOR_SOMEBODY if not PEOPLE.isdisjoint(told) else 0.0
+    alone = {word: max(_met(word, own, similarity), somebody if word in question.names else 0.0) for word in question.words}
+    met = {word: max(alone[word], FROM_CONTEXT * _met(word, context, similarity)) if context else alone[word] for word in question.words}
     coverage = sum(met.values()) / max(len(met), 1)
     asked = FOCUS.search(question.text.lower())
     # How sure a description is of itself ("0.95") counts nothing.
@@ -96,12 +144,27 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity) -> S
     return Signs(
         cosine=candidate.cosine,
         coverage=coverage,
-        least=min(met.values(), default=0.0),
+        rare=sum(by.weights[word] * value for word, value in met.items()) / max(sum(by.weights.values()), RARE),
+        known=by.known,
+        least=min(alone.values(), default=0.0),
         focus=focus,
         has=float(has is True),
         lacks=float(has is False),
         hint=hint,
+        open=float(question.ask is None),
+        refers=float(not REFERRING.isdisjoint(told)),
+        doubted=float(
+            _of_another(question, own, context)
+            or (candidate.moment.text.startswith(TAGS) and question.ask is not None and question.ask.want is not Want.COLOUR)
+        ),
     )
+
+
+def _of_another(question: Question, own: Sequence[str], context: Sequence[str]) -> bool:
+    """Whether a word of the question is missing where another of its kind stands: asked for a train, told of a bus."""
+    having = {stem(word) for word in (*own, *context)}
+    others = [word for word in own if stem(word) not in question.stems]
+    return any(stem(word) not in having and any(is_another(word, other) for other in others) for word in question.words)
 
 
 def essence(description: str) -> str:
@@ -131,4 +194,4 @@ def _met(word: str, by: Sequence[str], similarity: Similarity) -> float:
         return 1.0
     if any(is_kind_of(other, word) for other in by):
         return ONE_OF_THEM
-    return max((max(0.0, similarity(word, other)) for other in by), default=0.0)
+    return max((max(0.0, similarity(word, other)) for other in by if not is_another(word, other)), default=0.0)

@@ -20,7 +20,7 @@ FUNCTION_WORDS = word_list(
     until up upon us very was we were what when where which while who whom whose why will with would you your yours going goes go
     thing things anything something anyone someone everyone kind kinds sort type tell tells told say says said mention mentions mentioned
     talk talks speak speaks speaker show shows shown showed see sees seen look looks appear appears visible video clip stream picture
-    image scene happen happens happened
+    image scene happen happens happened really actually exactly bloody damn damned fucking
     """
 )
 """Words that say nothing about what is asked for; those of the question's own manner ("does the video say …") among them."""

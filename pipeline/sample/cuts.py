@@ -10,9 +10,9 @@ compressed video", IEEE Trans. CSVT 5 (1995), section III, made causal.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,8 @@ _ALIKE = 0.2
 _ABOVE_USUAL = 0.4
 _ABOVE_NEAR = 0.3
 """By how much a cut's distance of shapes exceeds the usual one, and each one within two frames."""
+_MAY_HIDE = 0.75
+"""Share of the least distances of a cut from which one may lie between two pictures that do not follow each other."""
 _LEAST = 0.012
 """The least difference of brightness or colour, three levels: what is less is the noise of even pictures."""
 _STEP_OF_FEW = 0.15
@@ -74,7 +76,8 @@ class Seen(Generic[Payload]):
     payload: Payload
     """What the caller wants back with it."""
     step: float
-    """Mean absolute luma difference from the frame before, 0 to 1; 0 for the first."""
+    """Mean absolute luma difference from the frame before, 0 to 1; 0 for the first. Where frames between the two were passed over,
+    this and the next two are what each of the steps had on average."""
     unlike: float
     """Distance of the shapes of the frame before and of this one, 0 to 2; 0 for the first."""
     colour: float
@@ -88,48 +91,83 @@ class CutFinder(Generic[Payload]):
 
     def __init__(self) -> None:
         self._steps: dict[bool, deque[tuple[int, float, float, float]]] = {each: deque(maxlen=_STEPS) for each in (False, True)}
-        self._past: deque[Seen[Payload]] = deque(maxlen=3)
+        self._past: deque[Seen[None]] = deque(maxlen=3)
+        """Without their pictures, which take memory."""
         self._waiting: deque[Seen[Payload]] = deque()
+        self._prepared: tuple[Thumbnails, Look, float, float] | None = None
+        """The picture that `may_hide` was asked about, and how its shape and colour differ from the latest."""
+
+    def may_hide(self, luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> bool:
+        """Whether frames between the latest and this one have to be taken, because one of them may be a cut, or tells if one was."""
+        if self._waiting or not self._past:
+            return True
+        before, now = self._past[-1].look, look(luma, chroma)
+        unlike, colour = shape_distance(before, now), colour_step(before, now)
+        self._prepared = (luma, now, unlike, colour)
+        if unlike > _MAY_HIDE * _UNLIKE or colour > _MAY_HIDE * _COLOUR:
+            return True
+        return max(before.contrast, now.contrast) < _EVEN / _MAY_HIDE and step(before, now) > _MAY_HIDE * _STEP_OF_EVEN
 
     def push(
-        self, time: MediaTime, luma: Thumbnails, payload: Payload, chroma: NDArray[np.uint8] | None = None
+        self, time: MediaTime, luma: Thumbnails, payload: Payload, chroma: NDArray[np.uint8] | None = None, *, passed: int = 0
     ) -> list[tuple[Seen[Payload], bool]]:
-        """Take a frame; the frames of which it is now settled whether they are cuts. Most are settled at once."""
-        before = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
-        self._waiting.append(self._look(before, time, luma, chroma, payload))
+        """Take a frame; the frames of which it is now settled whether they are cuts. Most are settled at once.
+
+        So many frames were `passed` over before it, of which `may_hide` told that they need not be taken: it is no cut.
+        """
+        before: Seen[Any] | None = self._waiting[-1] if self._waiting else self._past[-1] if self._past else None
+        prepared, self._prepared = self._prepared, None
+        known = prepared if prepared is not None and prepared[0] is luma else None
+        now = look(luma, chroma) if known is None else known[1]
+        if passed and before is not None:
+            apart = (shape_distance(before.look, now), colour_step(before.look, now)) if known is None else known[2:]
+            self._waiting.append(self._glance(before, time, luma, now, payload, apart, passed + 1))
+        else:
+            self._waiting.append(self._look(before, time, luma, now, payload))
         return self._settle()
 
     def flush(self) -> list[tuple[Seen[Payload], bool]]:
         """No frame follows: the frames that were not settled."""
         return self._settle(last=True)
 
-    def _look(
-        self, before: Seen[Payload] | None, time: MediaTime, luma: Thumbnails, chroma: NDArray[np.uint8] | None, payload: Payload
+    def _glance(
+        self,
+        before: Seen[Any],
+        time: MediaTime,
+        luma: Thumbnails,
+        now: Look,
+        payload: Payload,
+        apart: tuple[float, float],
+        count: int,
     ) -> Seen[Payload]:
-        now = look(luma, chroma)
+        """A frame that is no cut, so many steps after the one before; how far `apart` the two are is spread over the steps."""
+        light, unlike, colour = step(before.look, now) / count, apart[0] / count, apart[1] / count
+        self._steps[time.nanos - before.time.nanos > SPARSE.nanos].extend([(time.nanos, light, unlike, colour)] * count)
+        return Seen(time, luma, now, payload, light, unlike, colour, stands_out=False)
+
+    def _look(self, before: Seen[Any] | None, time: MediaTime, luma: Thumbnails, now: Look, payload: Payload) -> Seen[Payload]:
         if before is None:
             return Seen(time, luma, now, payload, 0.0, 0.0, 0.0, stands_out=False)
         light, unlike, colour = step(before.look, now), shape_distance(before.look, now), colour_step(before.look, now)
         sparse = time.nanos - before.time.nanos > SPARSE.nanos
         steps = self._steps[sparse]
         stands_out = False
-        if max(light, colour) > _LEAST and (unlike > _UNLIKE or colour > _COLOUR or light > _STEP_OF_EVEN):
+        contrasts = sorted((before.look.contrast, now.contrast))
+        contrast = contrasts[1]
+        is_even = contrast < _EVEN and light > _STEP_OF_EVEN
+        if max(light, colour) > _LEAST and (unlike > _UNLIKE or colour > _COLOUR or is_even):
             since = (time - REACH).nanos
             recent = [values for at, *values in steps if at >= since]
             usual = [_usual(each) for each in zip(*recent, strict=True)] or [0.0, 0.0, 0.0]
             known = len(recent) >= _ENOUGH or (not sparse and self._was_still(since))
             few = sparse and not known
-            contrasts = sorted((before.look.contrast, now.contrast))
-            contrast = contrasts[1]
             least = (
                 _UNLIKE_OF_DARK if contrast < _DARK and 2 * contrasts[0] < contrast else _UNLIKE_OF_FEW if sparse or not known else _UNLIKE
             )
             in_shape = unlike > least and unlike - usual[1] > _ABOVE_USUAL and (not few or light > _STEP_OF_FEW)
             in_colour = colour > max(_COLOUR, _TIMES_USUAL * usual[2]) and colour_distance(before.look, now) > _OTHER_COLOUR
             stands_out = (
-                in_shape
-                or (in_colour and unlike > _UNLIKE / 2)
-                or (contrast < _EVEN and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
+                in_shape or (in_colour and unlike > _UNLIKE / 2) or (is_even and light > _STEP_OF_EVEN + _TIMES_USUAL_OF_EVEN * usual[0])
             )
         steps.append((time.nanos, light, unlike, colour))
         return Seen(time, luma, now, payload, light, unlike, colour, stands_out)
@@ -149,14 +187,15 @@ class CutFinder(Generic[Payload]):
                     break
                 cut = self._is_cut(frame, after)
             settled.append((frame, cut))
-            self._past.append(self._waiting.popleft())
+            self._waiting.popleft()
+            self._past.append(Seen(frame.time, frame.luma, frame.look, None, frame.step, frame.unlike, frame.colour, frame.stands_out))
         return settled
 
     def _is_cut(self, frame: Seen[Payload], after: list[Seen[Payload]]) -> bool:
         """Whether the step is the largest near by, all over the picture, and no picture from before it is seen again after it."""
         near = [earlier for earlier in self._past if frame.time - earlier.time <= NEAR]
         here = [frame, *after]
-        around = [*near[-2:], *after]
+        around: list[Seen[Any]] = [*near[-2:], *after]
         if not near:
             return True
         before = near[-1]
@@ -171,7 +210,7 @@ class CutFinder(Generic[Payload]):
         return False
 
 
-def _is_alone(frame: Seen[Payload], near: list[Seen[Payload]], after: list[Seen[Payload]]) -> bool:
+def _is_alone(frame: Seen[Payload], near: Sequence[Seen[Any]], after: Sequence[Seen[Any]]) -> bool:
     """Whether the step is far larger than each one near by, or one of two that a blended frame makes of a cut, the first."""
     before = [each.unlike for each in near[-2:]]
     later = [each.unlike for each in after]

@@ -22,7 +22,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.looks import Look
+from pipeline.sample.looks import PERIOD, Look
 from pipeline.timeline import MediaTime
 
 SPANS = tuple(MediaTime.of(span) for span in (0.6, 1, 1.5, 2, 2.6))
@@ -32,8 +32,6 @@ REPEATS = MediaTime.of(0.6)
 REACH = SPANS[-1] + REPEATS + MediaTime.of(0.4)
 """How far back the frames lie on which a decision depends."""
 
-_PERIOD = MediaTime.of(0.1)
-"""Frames are looked at ten times a second, at the first after each tenth of a second, however many there are."""
 _COLOUR = 1.5
 """Weight of colour against brightness."""
 _DIFFERENT = 0.03
@@ -98,7 +96,7 @@ class DissolveFinder:
         """Take a frame; nothing before a cut is mixed with what follows."""
         if cut:
             self._first = self._end
-        slot, self._slot = self._slot, time.nanos // _PERIOD.nanos
+        slot, self._slot = self._slot, time.nanos // PERIOD.nanos
         if slot == self._slot and not cut:
             return False
         self._append(time.nanos, look)
@@ -122,7 +120,7 @@ class DissolveFinder:
         self._nanos[at] = nanos
         luma = picture[:_LUMA]
         self._contrasts[at] = math.sqrt(max(float(luma @ luma) / _LUMA - (float(np.add.reduce(luma)) / _LUMA) ** 2, 0.0))
-        oldest = nanos - (SPANS[-1] + _PERIOD + _PERIOD).nanos
+        oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
         while self._nanos[self._first] < oldest:
             self._first += 1
         products = self._pictures[self._first : self._end] @ picture
@@ -189,20 +187,19 @@ class DissolveFinder:
             return False
         if to_now[early] - to_first[early] - cross + square > _NOT_YET * length:
             return False
-        shares = ((to_now[start + 1 : now] - to_first[start + 1 : now] - (cross - square)) / length).tolist()
+        of_first = to_first[start + 1 : now]
+        shares = ((to_now[start + 1 : now] - of_first - (cross - square)) / length).tolist()
         rises = [after - before for before, after in pairwise([0.0, *shares, 1.0])]
-        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
-        if max(rises) > _AT_ONCE or min(rises) < _BACK or len(mixed) < _IN_STEPS:
+        if max(rises) > _AT_ONCE or min(rises) < _BACK:
             return False
-        usual = sum(rises[index] for index in mixed) / len(mixed)
+        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
+        if len(mixed) < _IN_STEPS:
+            return False
+        usual = sum([rises[index] for index in mixed]) / len(mixed)
         if rises[-1] > _STOPPED * usual or rises[-2] > _SLOWED * usual:
             return False
-        off = 0.0
-        for index in mixed:
-            at = start + 1 + index
-            away = float(self._products[at, at] - 2 * to_first[at]) + square
-            off += math.sqrt(max(away / length - shares[index] ** 2, 0.0))
-        doubt = off / len(mixed)
+        away = ((self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length).tolist()
+        doubt = sum([math.sqrt(max(away[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
         if doubt >= _DOUBT:
             return False
         middle = self._contrasts[start + 1 + min(range(len(shares)), key=lambda index: abs(shares[index] - 0.5))]

@@ -15,6 +15,7 @@ anew after a crash comes to the same states.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -42,12 +43,14 @@ REACH = LOOK + USUAL
 """How far back everything reaches that is remembered within a scene, once the state has fallen."""
 
 _STILL_LUMA, _STILL_BLOCK = 0.02, 0.1
-_CALM_LUMA, _CALM_BLOCK = 0.04, 0.2
+_CALM_LUMA, _CALM_BLOCK = 0.15, 0.4
 """How far pictures may be from the first of a look: mean luma, and the block that changed most, 0 to 1. Talking heads, noise
 and repeated keyframes were measured at 0.010 and 0.065 and less, people who walk through a picture at 0.11, slow pans at
 0.06 and 0.1, a dog that leaps at 0.27."""
 _UNLIKE = 0.6
 """Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
+SOON, _VERY = MediaTime.of(0.5), 0.75
+"""Pictures that stay within the one share of what is still for so long are still."""
 _EVERY = MediaTime.of(0.15)
 """Within a look, pictures nearer to each other than this are not compared one by one."""
 _HYSTERESIS = 0.8
@@ -63,8 +66,12 @@ _ODD = 0.15
 """Keyframe packets of a still picture were measured to differ by a tenth in size at most."""
 _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
+_LIKE_HARMLESS = 1.3
+"""A packet that is not this many times one after which the picture was as before is as harmless as that."""
 _ENOUGH = 6
 """With fewer packets to learn from nothing is usual, and any that is not tiny ends the state."""
+_REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 1
+"""Bytes of a packet that only repeats a picture, pixels for which it takes one more, and by how many bytes such packets differ."""
 _PIXELS_A_BYTE = 4000
 """A packet of fewer bytes than one for so many pixels says nothing: an unchanged picture costs 30 to 200 bytes at 720p."""
 
@@ -75,18 +82,29 @@ class _Sizes:
 
     seen: deque[tuple[int, int]] = field(default_factory=deque)
     latest: deque[int] = field(default_factory=lambda: deque(maxlen=_RISING))
+    harmless: int = 0
+    """The largest packet of the scene that stood out for nothing: AV1 sends one in each group of pictures."""
 
     def stands_out(self, size: int, least: float, new: float) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
         latest = sorted([*self.latest, size][-_RISING:])
         together = (latest[1] + latest[2]) / 2 if len(latest) == _RISING else 0
-        if max(size, together) <= _RISE * least:
+        if max(size, together) <= max(_RISE * least, _LIKE_HARMLESS * self.harmless):
             return False
         if len(self.seen) < _ENOUGH:
             return size > _SPIKE * least
         sizes = sorted(seen for _, seen in self.seen)
         usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
         return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
+
+    def comes(self, time: MediaTime, least: float) -> bool:
+        """Whether a packet whose picture comes after `time` is far above those up to then."""
+        later = [size for at, size in self.seen if at > time.nanos]
+        if not later:
+            return False
+        before = sorted(size for at, size in self.seen if at <= time.nanos)
+        usual = max(before[int(_HIGH * (len(before) - 1))], least) if len(before) >= _ENOUGH else least
+        return max(later) > _SPIKE * usual
 
     def keep(self, since: MediaTime) -> None:
         """What is usual is what came since then, where that is enough to tell: before, something moved."""
@@ -101,6 +119,18 @@ class _Sizes:
             self.seen.popleft()
 
 
+def said_something(packets: Sequence[bytes], pixels: int) -> int:
+    """How many of these packets of H.264, in the order of decoding, come up to the last that does more than repeat a picture.
+
+    A picture of which every macroblock is skipped is a copy: none can move, for where a neighbour is missing, as in the first row, or
+    does not move, a skipped one does not either (ITU-T H.264, 8.4.1.1). It takes about 30 bytes and three for each
+    thousand macroblocks, the same from picture to picture but for a few; anything else takes more.
+    """
+    least = min(map(len, packets))
+    most = min(least + _REPEATS_VARY, _REPEATS + pixels // _PIXELS_A_REPEAT)
+    return max((number for number, data in enumerate(packets, 1) if len(data) > most), default=0)
+
+
 class Liveliness:
     """The rule for one uninterrupted stretch of one stream."""
 
@@ -112,11 +142,14 @@ class Liveliness:
         self._highest: MediaTime | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
         self._farthest = State.STILL
+        self._very_still = True
         self._compared = ZERO
         self._seen: Thumbnails | None = None
         self._from = MediaTime(-(1 << 62))
         self._new = 0.0
         self._mends = False
+        self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
+        """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
         self._keyframe: tuple[MediaTime, int] | None = None
         self._distance: MediaTime | None = None
         self.is_odd = False
@@ -144,6 +177,7 @@ class Liveliness:
         wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new)
         sizes.add(time, size)
         if wakes:
+            self._alarm = (sizes, size, self._seen)
             self.wake()
         return wakes
 
@@ -158,29 +192,50 @@ class Liveliness:
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""
         self.state = State.LIVELY
-        self._first, self._farthest = None, State.STILL
+        self._first, self._farthest, self._very_still = None, State.STILL, True
 
     def picture(self, time: MediaTime, luma: Thumbnails) -> None:
         """Note a picture that was decoded, in the order of showing: `uint8`, shape (36, 64)."""
         self._seen = luma
         if self._first is None:
-            self._first, self._farthest, self._compared = (time, luma), State.STILL, time
+            self._begin_look(time, luma)
             return
         start, first = self._first
-        if self._farthest is not State.LIVELY and (time - self._compared >= _EVERY or time - start >= LOOK):
+        ends = time - start >= (SOON if self._very_still else LOOK)
+        if self._farthest is not State.LIVELY and (ends or time - self._compared >= _EVERY):
             self._compared = time
             distance = _distance(first, luma)
             self._farthest = max(self._farthest, _verdict(distance, _HYSTERESIS))
+            self._very_still = self._very_still and _verdict(distance, _VERY) is State.STILL
             if _verdict(distance) > self.state:
                 self.wake()
                 self._first = (time, luma)
                 return
-        if time - start >= LOOK:
-            if self._farthest < self.state:
-                self._leading.keep(start)
-                self._others.keep(start)
+        if time - start >= (SOON if self._very_still else LOOK):
+            self._settle(start, time)
+            self._begin_look(time, luma)
+
+    def _begin_look(self, time: MediaTime, luma: Thumbnails) -> None:
+        self._first, self._farthest, self._very_still, self._compared = (time, luma), State.STILL, True, time
+
+    def _settle(self, start: MediaTime, time: MediaTime) -> None:
+        """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""
+        if self._farthest >= self.state:
             self.state = self._farthest
-            self._first, self._farthest, self._compared = (time, luma), State.STILL, time
+        elif not self._leading.comes(time, self._least) and not self._others.comes(time, self._least):
+            self._leading.keep(start)
+            self._others.keep(start)
+            self.state = self._farthest
+            self._note_harmless()
+
+    def _note_harmless(self) -> None:
+        """All is still again: whether it is as it was before the packet that stood out."""
+        alarm, self._alarm = self._alarm, None
+        if alarm is None or self._seen is None or self.state is not State.STILL:
+            return
+        sizes, size, before = alarm
+        if before is not None and _verdict(_distance(before, self._seen)) is State.STILL:
+            sizes.harmless = max(sizes.harmless, size)
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
@@ -196,6 +251,8 @@ class Liveliness:
         for sizes in (self._leading, self._others):
             sizes.seen = deque(each for each in sizes.seen if each[0] >= time.nanos)
             sizes.latest.clear()
+            sizes.harmless = 0
+        self._alarm = None
         self.wake()
 
 

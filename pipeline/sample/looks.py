@@ -13,8 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.frame_difference import Thumbnails
+from pipeline.timeline import MediaTime
 
 Vector = NDArray[np.float32]
+
+PERIOD = MediaTime.of(0.1)
+"""How often a picture is looked at: the first after each tenth of a second, however many there are."""
 
 _NOISE = 0.01
 """Contrast, as a share of white, that is added to every picture's own, so that the noise of an even picture is no shape."""

@@ -80,19 +80,25 @@ class Selector(Generic[Payload]):
         chroma: NDArray[np.uint8] | None = None,
         restart: bool = False,
         due: bool = False,
+        passed: int = 0,
     ) -> list[Chosen[Payload] | Closed]:
         """Take the next frame and its `uint8` thumbnails; what is decided now, in order of time.
 
         `chroma` holds Cb and Cr, shape (2, 18, 32); without it cuts are judged by brightness alone. `restart` says that
         decoding can start with this frame, `due` that no later one comes in time for the longest gap. A frame that looks
-        like a cut is decided about when two more frames have come, or one after `cuts.NEAR`.
+        like a cut is decided about when two more frames have come, or one after `cuts.NEAR`. So many frames were `passed` over
+        before it, because it `may_hide` nothing.
         """
         if due:
             self._due = time
         decisions = []
-        for frame, cut in self._cuts.push(time, luma, payload, chroma):
+        for frame, cut in self._cuts.push(time, luma, payload, chroma, passed=passed):
             decisions += self._decide(frame, cut, restart=restart and frame.time == time)
         return decisions
+
+    def may_hide(self, luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> bool:
+        """Whether the frames between the latest that was taken and this one must be taken as well."""
+        return self._cuts.may_hide(luma, chroma)
 
     def finish(self, end: MediaTime) -> list[Chosen[Payload] | Closed]:
         """No frame follows: the last decisions; the scene that is open closes at `end`."""

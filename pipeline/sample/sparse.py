@@ -5,19 +5,23 @@ can be taken back: when a packet stands out, or a picture differs from the one b
 after all, from where the decoder stands or from the keyframe before, and no picture is ever built on what was left out. A
 change is then told at its own time, although later than it was sent.
 
+Of what is decoded a picture in each tenth of a second is looked at, and those between only where two are so unlike that a cut
+may lie between them.
+
 While the picture is still, the latest keyframe packet is decoded when a keyframe is due, by a second decoder, which leaves
 the first as it is. Where no keyframe packet has come, the packets since the last picture are decoded up to the present.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
 
 from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Interruptible, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder, coded
-from pipeline.sample.liveliness import Liveliness, State
+from pipeline.sample.liveliness import Liveliness, State, said_something
+from pipeline.sample.looks import PERIOD
 from pipeline.timeline import ZERO, MediaTime
 
 _log = structlog.get_logger(__name__)
@@ -28,6 +32,12 @@ PROBE_EVERY = MediaTime.of(5)
 """A still picture is looked at so often, or as often as a keyframe is due if that is more."""
 LEAD = MediaTime.of(1)
 """So long before a packet that stands out every picture is wanted; before that, those that others refer to will do."""
+MOST_PASSED = 3
+"""Decoded pictures that are kept without being looked at."""
+MOST_REPEATED = MediaTime.of(12)
+"""Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
+_HELD_BACK = 4
+"""Packets after which a codec has given a picture that it held back."""
 _PIXELS = 1280 * 720
 """What a picture is taken to have where nobody says."""
 
@@ -42,8 +52,16 @@ class Outcome:
     """The picture with which a scene began, if one did."""
 
 
-Show = Callable[[DecodedFrame, Small, bool], Outcome]
-"""Takes a picture, its thumbnails, and whether it must be chosen because no later one comes in time for the longest gap."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is looked at."""
+
+    frame: DecodedFrame
+    small: Small
+    due: bool = False
+    """Whether it must be chosen because no later one comes in time for the longest gap."""
+    passed: int = 0
+    """How many pictures between the one before and this were not looked at."""
 
 
 @dataclass
@@ -59,12 +77,6 @@ class Counts:
     """How often a still or calm picture was found to be neither."""
 
 
-@dataclass(frozen=True)
-class _Picture:
-    frame: DecodedFrame
-    small: Small
-
-
 class SparseDecoder:
     """Decodes one stream's video as far as needed, in the calling thread."""
 
@@ -75,9 +87,15 @@ class SparseDecoder:
         *,
         longest_gap: MediaTime,
         small: Callable[[DecodedFrame], Small],
-        show: Show,
+        show: Callable[[Picture], Outcome],
+        may_hide: Callable[[Small], bool] = lambda _: True,
+        is_start: Callable[[MediaTime], bool] = lambda _: False,
     ) -> None:
-        """`small` makes a frame's thumbnails, `show` is given the pictures in order."""
+        """`small` makes a frame's thumbnails, `show` is given the pictures in order.
+
+        `may_hide` tells of a picture, by its thumbnails, whether those between the latest that was shown and it must be shown as
+        well, `is_start` of a time whether the picture at that time must be.
+        """
         self.counts = Counts()
         self.video = VideoDecoder(stream_id, open_decoder)
         self._stream_id = stream_id
@@ -85,6 +103,8 @@ class SparseDecoder:
         self._longest_gap = longest_gap
         self._small = small
         self._show = show
+        self._may_hide = may_hide
+        self._is_start = is_start
         self._scout: Decoder | None = None
         self._pixels = _PIXELS
         self._thinned = False
@@ -98,6 +118,8 @@ class SparseDecoder:
         self._shown = MediaTime(-1)
         self._chosen: MediaTime | None = None
         self._latest = MediaTime(-1)
+        self._passed: list[DecodedFrame] = []
+        self._picture: Picture | None = None
 
     @property
     def state(self) -> State:
@@ -134,6 +156,7 @@ class SparseDecoder:
         """Nothing follows: show what was held back, without what was left out."""
         self._settle()
         self._each(self.video.flush())
+        self._look()
         counts = self.counts
         _log.info(
             "video sampled",
@@ -208,8 +231,9 @@ class SparseDecoder:
         """
         latest = self._latest_keyframe()
         if latest is None:
-            wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
-            self._catch_up(every_from=wanted)
+            if not self._repeated(due=due):
+                wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
+                self._catch_up(every_from=wanted)
             return
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.small.luma):
@@ -217,19 +241,41 @@ class SparseDecoder:
             self._rule.wake()
             return
         self._each(self.video.leap())
+        self._look()
         if self._rule.state is State.STILL:
             self.video.reach(picture.frame.time)
-            self._give(picture, due=due)
+            self._give(replace(picture, due=due))
             rest = self._take_kept()[latest:]
             for packet in rest:
                 self._keep(packet)
+
+    def _repeated(self, *, due: bool) -> bool:
+        """Show the last picture once more, at the present time, if since then nothing was sent but that it stays; whether that is so.
+
+        Packets that say something are decoded before.
+        """
+        if self._parameters.codec != "h264" or not self._kept or self._latest.nanos - self._kept[0].pts > MOST_REPEATED.nanos:
+            return False
+        said = said_something([packet.data for packet in self._kept], self._pixels) + _HELD_BACK
+        if len(self._kept) - said < _HELD_BACK:
+            return False
+        kept = self._take_kept()
+        for packet in kept[:said]:
+            self._decode([packet])
+        self._look()
+        for packet in kept[said:]:
+            self._keep(packet)
+        if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown:
+            self.video.reach(self._latest)
+            self._give(replace(self._picture, frame=replace(self._picture.frame, time=self._latest), due=due, passed=0))
+        return True
 
     def _latest_keyframe(self) -> int | None:
         """Which of the packets that are kept is the latest keyframe that was not shown."""
         shown = self._shown.nanos
         return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > shown), None)
 
-    def _scouted(self, packet: CodedPacket) -> _Picture | None:
+    def _scouted(self, packet: CodedPacket) -> Picture | None:
         """The keyframe's picture; `None` where it cannot be had by itself."""
         self.counts.probes += 1
         try:
@@ -242,7 +288,7 @@ class SparseDecoder:
         if frame is None:
             return None
         decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
-        return _Picture(decoded, self._small(decoded))
+        return Picture(decoded, self._small(decoded))
 
     def _catch_up(self, *, every_from: MediaTime) -> None:
         """See all that was kept; before `every_from` only what others refer to."""
@@ -252,23 +298,46 @@ class SparseDecoder:
     def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
         if skip is None:
             skip = Skip.UNREFERENCED if self._rule.state is State.CALM else Skip.NOTHING
+        if not self.video.knows_times:
+            skip = Skip.NOTHING
         self.counts.decoded += len(packets)
         self._each(self.video.feed(packets, skip))
 
     def _each(self, frames: Iterable[DecodedFrame]) -> None:
         for frame in frames:
-            if frame.time <= self._shown:
-                continue
-            small = self._small(frame)
-            if not self._thinned:
-                self._rule.picture(frame.time, small.luma)
-            self._give(_Picture(frame, small), due=False)
+            if frame.time > self._shown:
+                self._passed.append(frame)
+                if len(self._passed) > MOST_PASSED or self._is_needed(frame.time):
+                    self._look()
 
-    def _give(self, picture: _Picture, *, due: bool) -> None:
+    def _is_needed(self, time: MediaTime) -> bool:
+        """Whether the picture at this time, decoded just now, is to be looked at whatever it shows."""
+        if time.nanos // PERIOD.nanos != self._shown.nanos // PERIOD.nanos or self._thinned or self._is_start(time):
+            return True
+        return self._chosen is not None and time - self._chosen >= self._longest_gap
+
+    def _look(self) -> None:
+        """Look at the latest of the pictures that were passed over, and at the others where they may show what it does not."""
+        passed, self._passed = self._passed, []
+        if not passed:
+            return
+        last, small = passed[-1], self._small(passed[-1])
+        if len(passed) > 1 and self._may_hide(small):
+            for frame in passed[:-1]:
+                self._see(Picture(frame, self._small(frame)))
+            passed = passed[-1:]
+        self._see(Picture(last, small, passed=len(passed) - 1))
+
+    def _see(self, picture: Picture) -> None:
+        if not self._thinned:
+            self._rule.picture(picture.frame.time, picture.small.luma)
+        self._give(picture)
+
+    def _give(self, picture: Picture) -> None:
         if picture.frame.time <= self._shown:
             return
-        self._shown = picture.frame.time
-        outcome = self._show(picture.frame, picture.small, due)
+        self._shown, self._picture = picture.frame.time, picture
+        outcome = self._show(picture)
         if outcome.chosen is not None:
             self._chosen = outcome.chosen
         if outcome.opened is not None:
@@ -281,6 +350,7 @@ class SparseDecoder:
             if self._rule.state is not State.STILL:
                 self._catch_up(every_from=ZERO)
         self._each(self.video.leap())
+        self._look()
 
     def _close_scout(self) -> None:
         if self._scout is not None:

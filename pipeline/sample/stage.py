@@ -19,13 +19,13 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame
-from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost, Small
+from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import REACH
 from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
-from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
+from pipeline.sample.sparse import Counts, Outcome, Picture, SparseDecoder
 from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 
@@ -71,6 +71,8 @@ class Sample:
             longest_gap=options.maximum_gap,
             small=lambda decoded: self._shrinker.small(decoded.surface),
             show=self._show,
+            may_hide=lambda small: self._selector.may_hide(small.luma, small.chroma),
+            is_start=lambda time: time in self._starts,
         )
         self._lock = threading.Lock()
         self._closed = False
@@ -179,10 +181,13 @@ class Sample:
         times = sorted({pts for chunk in self._latest for pts, _ in chunks.clocks(chunk)})
         return time + MediaTime(min((later - sooner for sooner, later in pairwise(times)), default=0))
 
-    def _show(self, decoded: DecodedFrame, small: Small, due: bool) -> Outcome:
+    def _show(self, picture: Picture) -> Outcome:
         """Let the selector see a picture."""
+        decoded, small = picture.frame, picture.small
         restart = decoded.time in self._starts
-        new = self._selector.push(decoded.time, small.luma, decoded, chroma=small.chroma, restart=restart, due=due)
+        new = self._selector.push(
+            decoded.time, small.luma, decoded, chroma=small.chroma, restart=restart, due=picture.due, passed=picture.passed
+        )
         self._decisions += new
         chosen = [decision for decision in new if isinstance(decision, Chosen)]
         opening = [decision.time for decision in chosen if decision.time == decision.scene]

@@ -7,9 +7,9 @@ many there are.
   is light that flickers. Of a pan only what has come into view is new, and what changed beside the camera's motion. It is told
   when the picture comes to rest, or after a moment: what turns out to be the way to the next scene, as the middle of a dissolve
   or the last frame before a cut, is not chosen.
-- At a **peak of motion** the frames around it are chosen, up to four, a tenth of a second apart, so that whoever looks at them
-  sees which way things move and how fast. The peak is known when two later looks have less motion. Where all is at rest most of
-  the time less is enough, and the budget lends one, for what passes will not wait.
+- At a **peak of motion** three or four frames around it are chosen, a tenth of a second apart, where the budget has room for
+  them, so that whoever looks at them sees which way things move and how fast, else one. The peak is known when two later looks
+  have less motion. Where all is at rest most of the time less is enough, and the budget lends one, for what passes will not wait.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
@@ -27,7 +27,7 @@ from watchword.v1 import scene_pb2
 
 from pipeline.sample.budget import Budget
 from pipeline.sample.cuts import SPARSE, Payload, Seen
-from pipeline.sample.looks import Look, shape_distance
+from pipeline.sample.looks import PERIOD, Look, shape_distance
 from pipeline.sample.motion import Motion, Peak
 from pipeline.sample.novelty import MUCH, block_differences, novelty, novelty_of
 from pipeline.sample.options import Options
@@ -35,7 +35,6 @@ from pipeline.sample.pans import pan
 from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
 
-_PERIOD = MediaTime.of(0.1)
 _WRITING_PERIOD = MediaTime.of(0.2)
 _WRITING_BEFORE = MediaTime.of(0.5)
 _LEAST_CHANGE = 0.45
@@ -54,6 +53,8 @@ _LEAST_RESTLESS = 0.6
 """A peak of motion needs this part of a change's novelty, and of that as little as the other where all is at rest otherwise."""
 _SETTLED_NEEDS = 0.5
 """What came of motion, once it has settled, needs this part of a change's novelty."""
+_BURST = 3
+"""Fewer frames would tell little of how things move, and cost as much as what happens elsewhere."""
 _LOAN, _AT_REST = 1.0, 0.5
 """Keyframes that may be borrowed for a peak of motion where restlessness is less than the other."""
 _RESTLESS_COSTS = 1.25
@@ -96,7 +97,7 @@ class SceneWatch(Generic[Payload]):
         self._reference_at = first.time
         self._reference_strokes = strokes(first.luma)
         self._earlier: tuple[Look, Strokes] | None = None
-        self._slot = first.time.nanos // _PERIOD.nanos
+        self._slot = first.time.nanos // PERIOD.nanos
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
         self._motion: Motion[Payload] = Motion()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
@@ -109,7 +110,7 @@ class SceneWatch(Generic[Payload]):
 
         `due` tells that no later frame comes in time for the longest gap.
         """
-        slot, self._slot = self._slot, frame.time.nanos // _PERIOD.nanos
+        slot, self._slot = self._slot, frame.time.nanos // PERIOD.nanos
         picks = self._look(frame) if slot != self._slot else []
         if not picks and (due or frame.time - self._reference_at >= self._options.maximum_gap):
             picks = self.finish() or [self._pick(frame, scene_pb2.KEYFRAME_REASON_INTERVAL)]
@@ -135,7 +136,7 @@ class SceneWatch(Generic[Payload]):
         if close:
             self._motion.add(frame, blocks)
         else:
-            self._motion.pause((frame.time - before).nanos // _PERIOD.nanos, blocks)
+            self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
         if self._waiting is not None:
@@ -227,7 +228,7 @@ class SceneWatch(Generic[Payload]):
             return []
         self._motion.take_peak()
         count = int(tokens) if peak.fast else 1
-        frames = {2: peak.around[1:3], 3: peak.around[:3]}.get(count, peak.around) if count > 1 else (self._newer(peak),)
+        frames = peak.around[:count] if count >= _BURST else (self._newer(peak),)
         return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in frames if frame is not None]
 
     def _newer(self, peak: Peak[Payload]) -> Seen[Payload]:

@@ -20,6 +20,7 @@ from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.policy_file import SHIPPED, read
 from pipeline.timeline import MediaTime
 from services.cli import logs
+from services.cli.counting import counted
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def verify(store: str, key: Path | None, expect: str) -> None:
         print(problem, file=sys.stderr)
     if report.problems:
         raise SystemExit(1)
-    print(f"{report.rows} rows, none removed or changed; the head is {report.rows}:{report.head}")
+    print(f"{counted(report.rows, 'row')}, none removed or changed; the head is {report.rows}:{report.head}")
 
 
 def export(store: str, key: Path | None, out: Path | None, stream: str, *, content: bool) -> None:
@@ -64,7 +65,7 @@ def review_list(store: str, stream: str, *, everything: bool) -> None:
                 continue
             count += 1
             print(_line(row, decision, [keyframe for keyframe, _ in await log.frames(row.stream_id, row.record.item_id)]))
-        print(f"{count} verdict{'' if count == 1 else 's'}{'' if everything else ' to decide'}")
+        print(f"{counted(count, 'verdict')}{'' if everything else ' to decide'}")
 
     _with(store, None, show)
 
@@ -167,7 +168,7 @@ async def _verdicts(log: AuditLog, stream_id: str | None) -> AsyncIterator[tuple
     async for row in log.all(stream_id=stream_id):
         if row.kind == "review":
             decisions[row.body["of"]] = row.body["decision"]
-        else:
+        elif row.kind == "verdict":
             rows.append(row)
     for row in rows:
         yield row, decisions.get(row.id, "")

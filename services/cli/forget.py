@@ -13,8 +13,14 @@ from pipeline.safety.audit import Keys
 from pipeline.safety.audit_log import AuditLog
 from pipeline.timeline import MediaTime
 from services.cli import logs
+from services.cli.counting import noun
 
-NAMES = {"moments": "moments", "summaries": "lines of summaries", "pictures": "thumbnails", "judgements": "verdicts"}
+NAMES = {
+    "moments": ("moment", "moments"),
+    "summaries": ("line of summaries", "lines of summaries"),
+    "pictures": ("thumbnail", "thumbnails"),
+    "judgements": ("verdict", "verdicts"),
+}
 
 _TIME = re.compile(r"(?:(?:(\d{1,6}):)?(\d{1,2}):)?(\d{1,9}(?:\.\d{1,9})?)")
 
@@ -30,7 +36,7 @@ def forget(stream_id: str, store: str, key: Path | None, *, start: str, end: str
     what = f"stream {stream_id}" if span == EVERYTHING else f"{start or 'the start'} to {end or 'the end'} of stream {stream_id}"
     print(f"removed of {what}, with vectors and words:")
     for name, number in asdict(gone).items():
-        print(f"  {number:>9,} {NAMES[name]}")
+        print(f"  {number:>9,} {noun(number, *NAMES[name])}")
     print("Nothing of it is left there, and it will not be taken in again; `watchword audit export` tells who had it removed.")
     hours = RETENTION_S // 3600
     print(f"Not removed: what Kafka still holds, which goes by itself ({hours} h unless set otherwise), the audit log, backups.")

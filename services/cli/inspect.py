@@ -56,6 +56,7 @@ def _print(rows: list[ModelRow]) -> None:
 def _line(state: str, what: str, found: str, more: str) -> None:
     """One finding: its state, what it is about, what was found, and below it what else there is to say."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(f"{state:<9}", style=STYLES.get(state, "")) + Text(f"{what:<26}", style="bold") + Text(found))
-    if more:
-        console.print(Text(" " * 35 + more, style="dim"))
+    first, *others = found.splitlines() or [""]
+    console.print(Text(f"{state:<9}", style=STYLES.get(state, "")) + Text(f"{what:<26}", style="bold") + Text(first))
+    for line in [*others, *more.splitlines()]:
+        console.print(Text(" " * 35 + line, style="dim"))

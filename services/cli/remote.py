@@ -193,7 +193,7 @@ async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, c
 
 
 def stand(stream_id: str, query: str, *, gateway: str) -> None:
-    """Tell each time that a standing query holds, until interrupted; the stream may be a pattern with "*"."""
+    """Tell each time that a standing query holds, until interrupted or the stream has ended; it may be a pattern with "*"."""
     settings = read(os.environ)
     require_address(gateway)
     logs.configure(settings.log or "error")
@@ -206,6 +206,7 @@ def stand(stream_id: str, query: str, *, gateway: str) -> None:
             print(f"watching {stream_id} for: {query}", flush=True)
             async for alert in call:
                 print(f"{alert.stream_id}  {alert.reason}", flush=True)
+            print(f"stream {stream_id} has ended", flush=True)
 
     asyncio.run(_calling(gateway, work()))
 

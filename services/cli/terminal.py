@@ -12,6 +12,7 @@ from rich.text import Text
 from watchword.v1 import answer_pb2
 
 from pipeline.timeline import MediaTime
+from services.cli.counting import counted
 from services.cli.events import Event
 from services.cli.viewer import Viewer
 
@@ -78,8 +79,8 @@ class Terminal:
         models = sorted(viewer.models)
         self.say("")
         self.say(
-            f"{words} words in {len(said)} segments, {len(viewer.scenes)} scenes, {viewer.keyframes} keyframes, "
-            f"{len(viewer.answers)} answers, {len(viewer.errors)} problems"
+            f"{counted(words, 'word')} in {counted(len(said), 'segment')}, {counted(len(viewer.scenes), 'scene')}, "
+            f"{counted(viewer.keyframes, 'keyframe')}, {counted(len(viewer.answers), 'answer')}, {counted(len(viewer.errors), 'problem')}"
         )
         if viewer.statistics is not None:
             self.say(f"speech: {viewer.statistics['text']}")

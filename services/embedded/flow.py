@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 
 from google.protobuf.message import Message
 from watchword.v1 import errors_pb2, events_pb2
@@ -14,6 +15,7 @@ from pipeline.errors import WatchwordError
 from pipeline.graph import BRANCHES, SERVICES, STEPS
 from pipeline.media.publish import PublishReport, publish
 from pipeline.qa.answer import Answerer, Part
+from pipeline.qa.recordings import Recordings
 from pipeline.runtime import run
 from pipeline.stage import Dated, Stage, StageFactory
 from services.memory.main import MemoryParts
@@ -30,6 +32,7 @@ class Flow:
 
     parts: dict[str, Parts]
     answerer: Answerer
+    recordings: Recordings
 
     @classmethod
     async def load(cls, settings: Settings) -> "Flow":
@@ -41,7 +44,7 @@ class Flow:
         parts = dict(zip(EMBEDDED, built, strict=True))
         memory = parts["memory"]
         assert isinstance(memory, MemoryParts)
-        return cls(parts, memory.answerer)
+        return cls(parts, memory.answerer, memory.recordings)
 
     async def close(self) -> None:
         """Let go of the models and the store."""
@@ -63,6 +66,8 @@ class Flow:
         Raises what publishing raises, after what could be read was understood, and what a step raises for good.
         """
         bus = MemoryBus()
+        if (path := Path(source)).is_file():
+            self.recordings.add(stream_id, path)
         indexed, audited = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:
             viewing = [

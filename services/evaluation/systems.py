@@ -19,6 +19,7 @@ from pipeline.qa.evidence import SEARCHED, Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
 from pipeline.qa.retrieve import fuse
+from pipeline.qa.visual import PictureEmbedder
 from pipeline.timeline import MediaTime
 from services.memory.answerers import make_answerers
 from services.rpc import error_of
@@ -31,7 +32,7 @@ KINDS = {
 }
 EVIDENCE_OF = {"speech": {Kind.SPEECH}, "text": {Kind.ON_SCREEN_TEXT}, "picture": {Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT}}
 DEADLINE_S = 120.0
-Make = Callable[[SceneStore, Embedder], Answerer]
+Make = Callable[[SceneStore, Embedder, PictureEmbedder | None], Answerer]
 Ranks = tuple[tuple[str, int | None], ...]
 
 
@@ -60,16 +61,17 @@ class System(Protocol):
 class InProcess:
     """An answerer over a memory of its own."""
 
-    def __init__(self, name: str, embedder: Embedder, make: Make) -> None:
+    def __init__(self, name: str, embedder: Embedder, make: Make, looks: PictureEmbedder | None = None) -> None:
+        """With `looks` keyframes are found by what they look like."""
         self.name = name
-        self._embedder = embedder
+        self._embedder, self._looks = embedder, looks
         self._store = SqliteStore()
         self._finder = Finder(self._store, embedder)
-        self._answerer = make(self._store, embedder)
+        self._answerer = make(self._store, embedder, looks)
 
     async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
         """See `System`."""
-        stage = Index(stream_id, self._store, self._embedder)
+        stage = Index(stream_id, self._store, self._embedder, self._looks)
         for event in events:
             async for _ in stage.process(event):
                 pass
@@ -133,7 +135,7 @@ def answerer_of(settings: Settings, name: str) -> tuple[str, Make]:
     name = name or settings.answerer
     if name not in ANSWERERS or (name != "extractive" and not getattr(settings, name)):
         raise SettingInvalid(f"--answerer {name}: it is not set up; WATCHWORD_{name.upper()} names its model")
-    return name, lambda store, embedder: make_answerers(settings, store, embedder)[name]
+    return name, lambda store, embedder, looks: make_answerers(settings, store, embedder, looks=looks)[name]
 
 
 async def given(parts: AsyncIterator[object]) -> Given:

@@ -7,12 +7,14 @@ from watchword.v1 import memory_service_pb2_grpc, qa_service_pb2_grpc
 from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.bus import Bus
+from pipeline.caption.model import aclose
 from pipeline.memory.open import open_store
 from pipeline.memory.retention import Retention
 from pipeline.memory.stage import Index
 from pipeline.memory.summarise import Summariser
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer
+from pipeline.qa.recordings import Looking, Recordings
 from pipeline.qa.screened import ScreenedAnswerer
 from pipeline.safety.audit import Auditor
 from pipeline.safety.audit_log import AuditLog, KeepAudit
@@ -20,8 +22,9 @@ from pipeline.safety.calls import CalledAudit
 from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
+from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
-from services.memory.answerers import make_answerers
+from services.memory.answerers import load_looks, make_answerers
 from services.memory.servicer import QaServicer
 from services.memory.standing import StandingQueries, read_standing
 from services.memory.summaries import MemoryServicer
@@ -36,6 +39,8 @@ class MemoryParts(Parts):
 
     answerer: Answerer = field(kw_only=True)
     """The one that is asked where none is named."""
+    recordings: Recordings = field(kw_only=True)
+    """Where streams' files lie; whoever reads a stream from a file says so here."""
 
 
 async def build(settings: Settings, bus: Bus) -> MemoryParts:
@@ -45,7 +50,10 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     embedder = await asyncio.to_thread(model.load)
     store = await asyncio.to_thread(open_store, settings.store)
     log = AuditLog(store.database, key=keys.chain if keys is not None else b"")
-    judge = Judge(NoPictures(), book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=False))
+    # Pictures out of a recording were judged by nobody yet; only an answerer that looks again is shown any.
+    sees = bool(settings.vlm)
+    pictures = await asyncio.to_thread(load_pictures) if sees else NoPictures()
+    judge = Judge(pictures, book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=sees))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
     called = CalledAudit(bus, "memory")
@@ -55,20 +63,32 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         await log.append(record)
         await called.tell(record)
 
-    answerers = {
-        name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep)
-        for name, answerer in make_answerers(settings, store, embedder).items()
-    }
-    standing = StandingQueries(bus, embedder, read_standing(settings.standing) if settings.standing is not None else ())
+    async def passing(jpeg: bytes, stream_id: str) -> bytes:
+        return (await judge.picture(jpeg, stream_id=stream_id)).jpeg
+
+    async def has_ended(stream_id: str) -> bool:
+        state = await store.stream(stream_id)
+        return state is not None and state.ended
+
+    recordings = Recordings(settings.recordings)
+    looks = await asyncio.to_thread(load_looks, settings, embedder)
+    made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=Looking(store, recordings, passing), looks=looks)
+    answerers = {name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep) for name, answerer in made.items()}
+    kept = read_standing(settings.standing) if settings.standing is not None else ()
+    standing = StandingQueries(bus, embedder, kept, has_ended=has_ended)
 
     def make_stage(stream_id: str) -> Stage:
-        return WithFrames(stream_id, Index(stream_id, store, embedder), log)
+        return WithFrames(stream_id, Index(stream_id, store, embedder, looks), log)
 
     def keep_audit(stream_id: str) -> Stage:
         return KeepAudit(stream_id, log)
 
     async def close() -> None:
         judge.close()
+        for answerer in made.values():
+            await aclose(answerer)
+        if looks is not None:
+            await looks.close()
         await embedder.close()
         await store.close()
 
@@ -83,4 +103,5 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         background=[standing.run, Summariser(store).run, Retention(store, settings.retention).run],
         close=close,
         answerer=answerer,
+        recordings=recordings,
     )

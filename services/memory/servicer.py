@@ -13,7 +13,7 @@ from pipeline.qa.answer import Answerer, Part, Turn, evidence_of
 from pipeline.qa.conversation import Conversations
 from pipeline.qa.standing import COOL_DOWN, THRESHOLD, Alert, Standing, stand
 from pipeline.timeline import MediaTime
-from services.memory.standing import StandingQueries
+from services.memory.standing import Ended, StandingQueries
 from services.rpc import ServicerContext, abort
 
 
@@ -43,14 +43,13 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             await abort(context, error)
 
     async def Stand(self, request: qa_service_pb2.StandRequest, context: ServicerContext) -> AsyncIterator[qa_service_pb2.StandResponse]:
-        """An alert each time that the query holds, until the caller hangs up."""
+        """An alert each time that the query holds, until the caller hangs up or every stream that is named has ended."""
         try:
             if self._standing is None:
                 raise ServiceUnavailable("standing queries are kept by the memory service over a bus; there is none here")
-            with self._standing.listening(_read_standing(request)) as alerts:
+            async with self._standing.listening(_read_standing(request)) as alerts:
                 await context.send_initial_metadata(())
-                while True:
-                    alert = await alerts.get()
+                while not isinstance(alert := await alerts.get(), Ended):
                     if isinstance(alert, Overloaded):
                         raise alert
                     yield _alerted(alert)

@@ -1,9 +1,10 @@
 """Standing queries of the memory service: those of a file, which go to web addresses, and those of callers, as long as they listen."""
 
 import asyncio
+import re
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from watchword.v1.events_pb2 import ClearedEvent
 from pipeline import telemetry
 from pipeline.bus import Bus, Origin, Position, Record
 from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
+from pipeline.graph import BRANCHES
 from pipeline.qa.model import Embedder
 from pipeline.qa.standing import COOL_DOWN, THRESHOLD, Alert, Standing, Watch, stand
 from pipeline.qa.watching import Watcher
@@ -23,6 +25,8 @@ MOST_CALLERS = 64
 WAITING = 64
 """How many alerts wait for a caller; whoever takes none is let go."""
 STREAMS_KEPT = 4_096
+WILD = re.compile(r"[*?\[]")
+"""What makes a stream's name a pattern."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,31 @@ def _kept(table: dict[str, object], folder: Path) -> Kept:
     return Kept(standing, Target(str(table["url"]), secret))
 
 
+@dataclass(frozen=True)
+class Ended:
+    """Every stream that a query is about has ended: nothing will be told any more."""
+
+
+@dataclass(eq=False)
+class _Listener:
+    """A caller whose query names its streams, and those that have not ended yet."""
+
+    streams: set[str]
+    tell: Callable[[Ended], None]
+
+
 class StandingQueries:
     """Follows `cleared` from now on and tells alerts; `run` must be running."""
 
-    def __init__(self, bus: Bus, embedder: Embedder, kept: tuple[Kept, ...] = ()) -> None:
+    def __init__(
+        self, bus: Bus, embedder: Embedder, kept: tuple[Kept, ...] = (), *, has_ended: Callable[[str], Awaitable[bool]] | None = None
+    ) -> None:
+        """`has_ended` knows of streams that ended before this was made."""
         self._bus = bus
+        self._has_ended = has_ended
+        self._ends: dict[str, set[str]] = {}
+        """For each stream the branches that have ended, as long as one has not."""
+        self._listeners: set[_Listener] = set()
         self._watcher = Watcher(embedder)
         self._webhooks = []
         self._callers = 0
@@ -82,12 +106,15 @@ class StandingQueries:
                 group.create_task(webhook.run())
             group.create_task(self._follow())
 
-    @contextmanager
-    def listening(self, standing: Standing) -> Iterator["asyncio.Queue[Alert | Overloaded]"]:
-        """A caller's query and the alerts that come for it; raises `Overloaded` where too many are kept."""
+    @asynccontextmanager
+    async def listening(self, standing: Standing) -> AsyncIterator["asyncio.Queue[Alert | Overloaded | Ended]"]:
+        """A caller's query and the alerts that come for it; raises `Overloaded` where too many are kept.
+
+        Where it names its streams, without "*", the last thing that comes is that all of them have ended.
+        """
         if self._callers >= MOST_CALLERS:
             raise Overloaded(f"{MOST_CALLERS} standing queries are kept for callers already: put some into a file, or try again later")
-        alerts: asyncio.Queue[Alert | Overloaded] = asyncio.Queue(WAITING + 1)
+        alerts: asyncio.Queue[Alert | Overloaded | Ended] = asyncio.Queue(WAITING + 2)
 
         def tell(alert: Alert) -> None:
             if alerts.qsize() < WAITING:
@@ -100,10 +127,17 @@ class StandingQueries:
 
         self._callers += 1
         stop = self._watcher.add(Watch(standing), tell)
+        listener = _Listener(set(standing.streams), alerts.put_nowait)
         try:
+            if not any(WILD.search(pattern) for pattern in standing.streams):
+                self._listeners.add(listener)
+                for stream_id in standing.streams:
+                    if self._has_ended is not None and await self._has_ended(stream_id):
+                        self._end(stream_id)
             yield alerts
         finally:
             stop()
+            self._listeners.discard(listener)
             self._callers -= 1
 
     async def _follow(self) -> None:
@@ -113,8 +147,26 @@ class StandingQueries:
                 record = await subscription.next()
                 if isinstance(record, Record) and isinstance(record.value, ClearedEvent) and self._is_new(record.stream_id, record.origin):
                     await self._watcher.take(record.value)
+                    if record.value.HasField("end"):
+                        self._end_of_branch(record.stream_id, record.origin.step)
         finally:
             await subscription.close()
+
+    def _end_of_branch(self, stream_id: str, branch: str) -> None:
+        ended = self._ends.setdefault(stream_id, set())
+        ended.add(branch)
+        if ended.issuperset(BRANCHES):
+            del self._ends[stream_id]
+            self._end(stream_id)
+        elif len(self._ends) > STREAMS_KEPT:
+            del self._ends[next(iter(self._ends))]
+
+    def _end(self, stream_id: str) -> None:
+        for listener in list(self._listeners):
+            listener.streams.discard(stream_id)
+            if not listener.streams:
+                self._listeners.remove(listener)
+                listener.tell(Ended())
 
     def _is_new(self, stream_id: str, origin: Origin) -> bool:
         """Whether it was not taken in before: a stage that starts again says some things twice."""

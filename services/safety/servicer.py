@@ -7,6 +7,7 @@ from watchword.v1 import safety_service_pb2, safety_service_pb2_grpc
 from watchword.v1.safety_pb2 import Verdict
 from watchword.v1.safety_service_pb2 import ScreenSubject
 
+from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import RequestInvalid, WatchwordError, reason_name
 from pipeline.safety.audit import Auditor, Item, Keep
 from pipeline.safety.judge import Judge
@@ -69,6 +70,10 @@ class SafetyServicer(safety_service_pb2_grpc.SafetyServiceServicer):
             return safety_service_pb2.ScreenStreamResponse(failure=failure, number=number)
 
     async def _screened(self, request: safety_service_pb2.ScreenRequest) -> safety_service_pb2.ScreenResponse:
+        if request.stream_id and not STREAM_ID.fullmatch(request.stream_id):
+            raise RequestInvalid(
+                f"{request.stream_id[:50]!r} is no stream id: 1 to 200 letters, digits, '.', '_', '-' and ':', or none for no stream"
+            )
         match request.WhichOneof("subject"):
             case "text" if len(request.text) > TEXT_CHARACTERS:
                 raise RequestInvalid(

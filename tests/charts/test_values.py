@@ -301,7 +301,7 @@ class TestCompose:
     def test_only_loopback_is_published(self, tmp_path: Path) -> None:
         services = yaml.safe_load(_compose("WATCHWORD_API_KEY=secret", tmp_path).stdout)["services"]
         published = {name: [str(port) for port in service["ports"]] for name, service in services.items() if "ports" in service}
-        assert published == {"gateway": ["127.0.0.1:50051:50051/tcp"], "kafka": ["127.0.0.1:9094:9094/tcp"]}
+        assert published == {"gateway": ["127.0.0.1:50051:50051/tcp", "127.0.0.1:8080:8080/tcp"], "kafka": ["127.0.0.1:9094:9094/tcp"]}
 
 
 def _compose(settings: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from watchword.v1.safety_service_pb2 import ScreenRequest, ScreenResponse, Scree
 from watchword.v1.safety_service_pb2_grpc import SafetyServiceStub
 
 from pipeline.errors import StoreUnavailable
-from pipeline.memory.sqlite import SqliteDatabase
+from pipeline.memory.sqlite import SqliteDatabase, SqliteStore
 from pipeline.safety import prompts
 from pipeline.safety.audit import Auditor, Item, Keys
 from pipeline.safety.audit_log import AuditLog
@@ -23,6 +23,7 @@ from pipeline.safety.policy_file import parse, read
 from pipeline.timeline import MediaTime
 from services.safety.alone import OwnAudit
 from services.settings import Settings
+from tests.pipeline.store_suite import put, spoken
 from tests.processes import running, watchword
 
 pytestmark = pytest.mark.connected
@@ -140,6 +141,23 @@ def test_a_person_decides_and_the_decisions_become_preferences(store: Path, tmp_
     assert len(without.stdout.splitlines()) == 2
     assert "1 left out" in without.stderr
     assert watchword("review", "uphold", "none", "--reviewer", "ann", "--store", str(store), *key).returncode == 1
+
+
+def test_what_was_forgotten_is_on_record_and_no_verdict_to_decide(store: Path) -> None:
+    key = ("--key", str(store.with_name("key")))
+
+    async def hear() -> None:
+        memory = SqliteStore(store)
+        await put(memory, spoken("you fool", 61))
+        await memory.close()
+
+    asyncio.run(hear())
+    assert watchword("review", "overturn", "audit-text", "--reviewer", "ann", "--store", str(store), *key).returncode == 0
+    assert watchword("forget", "s", "--by", "ben", "--store", str(store), *key).returncode == 0
+    for arguments, told in ((("list",), "2 verdicts to decide"), (("list", "--all"), "3 verdicts"), (("export",), '"id": "audit-text"')):
+        done = watchword("review", *arguments, "--store", str(store))
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
 
 
 def test_the_filter_serves_by_itself_without_a_broker_and_keeps_its_audit(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_the_terminal_tells_statistics_once_in_the_end() -> None:
     terminal.summary(viewer, [])
     lines = out.getvalue().splitlines()
     assert sum("promised 1.2 s after they were said" in line for line in lines) == 1
-    assert any(line.startswith("2 words in 1 segments") for line in lines), "a translation is not said twice"
+    assert any(line.startswith("2 words in 1 segment, ") for line in lines), "a translation is not said twice"
     assert any("in English  Good day." in line for line in lines)
 
 

@@ -57,7 +57,7 @@ def test_a_stream_is_removed_to_the_last_byte_and_it_is_on_record(store: Path, c
     run(store, "s")
     told = capsys.readouterr().out
     assert "removed of stream s, with vectors and words:\n         41 moments\n" in told
-    assert "          2 thumbnails\n          1 verdicts\n" in told
+    assert "          2 thumbnails\n          1 verdict\n" in told
     assert "Not removed: what Kafka still holds" in told
     left = files(store)
     assert SECRET.encode() not in left

@@ -66,13 +66,17 @@ def test_rotary_time(length: int, layout: Any, dtype: str) -> None:
         np.testing.assert_allclose(to_arrays(found), to_arrays(turned), rtol=0, atol=rotary.TOLERANCE[dtype])
 
 
+MEL_WITHIN = 1e-4
+"""What the definition asks for; the matrix product loses twice as much as a fast transform."""
+
+
 @pytest.mark.parametrize("mels", [80, 128])
 @pytest.mark.parametrize("samples", [0, 399, 53_333, 240_000])
 def test_log_mel(samples: int, mels: int) -> None:
     sound, length = mel.voice(samples), samples + 16_000
     found = log_mel.log_mel(on_gpu(sound), length, mels=mels)
-    np.testing.assert_allclose(to_arrays(found.values), mel_reference.log_mel(sound, length, mels), rtol=0, atol=mel.WITHIN)
+    np.testing.assert_allclose(to_arrays(found.values), mel_reference.log_mel(sound, length, mels), rtol=0, atol=MEL_WITHIN)
     grown = np.concatenate([sound, mel.voice(1_000)])
     heard = log_mel.Heard(0, found.frames[: log_mel.whole_frames(samples)])
     again = log_mel.log_mel(on_gpu(grown), length, mels=mels, heard=heard)
-    np.testing.assert_allclose(to_arrays(again.values), mel_reference.log_mel(grown, length, mels), rtol=0, atol=mel.WITHIN)
+    np.testing.assert_allclose(to_arrays(again.values), mel_reference.log_mel(grown, length, mels), rtol=0, atol=MEL_WITHIN)

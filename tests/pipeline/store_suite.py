@@ -514,6 +514,20 @@ class StoreSuite:
 
         opened(test)
 
+    def test_keyframes_kept_for_review_are_no_older_than_the_thumbnails(self, opened: Opened) -> None:
+        async def test(store: Any) -> None:
+            log = AuditLog(store.database)
+            for second in range(5):
+                await store.put_all([picture(second)])
+                for stream in ("s", "t"):
+                    await log.add_frame(stream, f"segment-{second}", f"keyframe-{second}", at(second), b"jpeg")
+            assert [each.at for each in await store.pictures("s")] == [at(2), at(3), at(4)]
+            kept = [[await log.frames(stream, f"segment-{second}") for second in range(5)] for stream in ("s", "t")]
+            assert [len(frames) for frames in kept[0]] == [0, 0, 1, 1, 1]
+            assert [len(frames) for frames in kept[1]] == [1, 1, 1, 1, 1]
+
+        opened(test)
+
     def test_a_summary_goes_with_what_it_cites(self, opened: Opened) -> None:
         async def test(store: SceneStore) -> None:
             await store.put_all([await entry(spoken("it is red", 1)), await entry(summary("it is red", 0, 300, "segment-1000/speech/0"))])

@@ -146,7 +146,7 @@ def test_the_same_question_has_the_same_answer_and_another_has_another_id():
 
 def test_of_one_picture_only_the_best_line_is_quoted():
     talk = [(Kind.ON_SCREEN_TEXT, 5.0, 9.0, line) for line in ("HARBOUR CONFERENCE", "Room 42", "Doors open at nine")]
-    (answer,) = ask("When do the doors of the conference open?", talk=talk)
+    (answer,) = ask("When do the doors open?", talk=talk)
     assert answer.text == "At 0:05 the screen reads “Doors open at nine”."
 
 

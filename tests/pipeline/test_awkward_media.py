@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from watchword.v1.media_pb2 import MediaChunk
 
 from pipeline.errors import WatchwordError
-from pipeline.media.decode import DecodedFrame, VideoDecoder
-from pipeline.media.decoders import Small
+from pipeline.media.decode import VideoDecoder
 from pipeline.media.decoders.cpu import open_cpu
-from pipeline.sample.sparse import Outcome, SparseDecoder
+from pipeline.sample.sparse import Outcome, Picture, SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.pipeline.decoder_suite import luma, shared
 from tests.synthetic import Spec, chunks, clip
@@ -55,9 +54,10 @@ def look(pieces: list[MediaChunk]) -> dict[int, NDArray[np.uint8]]:
     shown: dict[int, NDArray[np.uint8]] = {}
     chosen: list[MediaTime] = []
 
-    def show(frame: DecodedFrame, small: Small, due: bool) -> Outcome:
-        shown[frame.time.nanos] = small.luma
-        if not chosen or due or frame.time - chosen[-1] >= MediaTime.of(5):
+    def show(picture: Picture) -> Outcome:
+        frame = picture.frame
+        shown[frame.time.nanos] = picture.small.luma
+        if not chosen or picture.due or frame.time - chosen[-1] >= MediaTime.of(5):
             chosen.append(frame.time)
             return Outcome(frame.time)
         return Outcome()

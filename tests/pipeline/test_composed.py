@@ -328,3 +328,19 @@ def test_conversations_are_bounded_and_forgotten():
     now = 10_000.0
     with pytest.raises(Exception, match="not known"):
         kept.turns(name, ["s"])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "evidence", "holds"),
+    [
+        ("Ann paid Bob.", "Yesterday Ann paid Bob at the door.", True),
+        ("Bob paid Ann.", "Yesterday Ann paid Bob at the door.", False),
+        ("Bob was paid by Ann.", "Yesterday Ann paid Bob at the door.", True),
+        ("Ann was paid by Bob.", "Yesterday Ann paid Bob at the door.", False),
+        ("Bob and Ann paid.", "Ann and Bob paid together.", True),
+        ("Brazil beat Spain.", "In the end Spain beat Brazil by two goals.", False),
+    ],
+)
+def test_who_does_it_to_whom_must_be_as_the_evidence_says(sentence, evidence, holds):
+    cited = [Evidence(text=evidence, kind=EvidenceKind.EVIDENCE_KIND_SPEECH)]
+    assert bool(asyncio.run(supporting(sentence, cited, ScriptedEmbedder()))) is holds

@@ -31,6 +31,9 @@ def test_this_machine_has_what_the_default_profile_needs() -> None:
         each.what for each in findings
     }
     assert not any(finding.what == "broker" for finding in findings)
+    first, built, *_ = found("hardware decoding", examine(decoder="cpu")).detail.splitlines()
+    assert first.startswith("video is decoded by the CPU (")
+    assert built.startswith("PyAV is built for ")
 
 
 def test_what_is_not_well_comes_with_something_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,22 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import psycopg
 import pytest
 from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.errors import SettingInvalid, StoreUnavailable
+from pipeline.memory import ranking
+from pipeline.memory.folding import folded
+from pipeline.memory.migrations import statements
 from pipeline.memory.open import open_store
 from pipeline.memory.postgres import PostgresStore
+from pipeline.memory.schema_postgres import FIRST
 from pipeline.memory.store import Kind, Scope, Span
 from pipeline.memory.summarise import Summariser
 from pipeline.safety.audit_log import AuditLog
-from tests.pipeline.store_suite import OPTIONS, Opened, StoreSuite, at, entry, find, picture, put, running, spoken, texts
+from tests.pipeline.store_suite import EMBEDDER, OPTIONS, Opened, StoreSuite, at, entry, find, look, picture, put, running, spoken, texts
 from tests.postgres import PASSWORD, Server
 
 pytestmark = pytest.mark.connected
@@ -141,6 +146,67 @@ def test_without_pgvector_and_the_right_to_make_it_the_help_is_told(server: Serv
     with psycopg.connect(server.address.replace("/postgres?", "/bare?"), autocommit=True) as administrator:
         administrator.execute("CREATE EXTENSION vector")
     asyncio.run(PostgresStore(guest).close())
+
+
+def test_what_only_has_frequent_words_is_looked_at_where_it_could_win_and_the_ranking_is_the_same(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(3)
+    words = [f"{chr(97 + n % 26)}ord{n}" for n in range(60)]
+    shares = 1 / np.arange(1, len(words) + 1)
+    said = [" ".join(random.choice(words, random.integers(3, 12), p=shares / shares.sum())) for _ in range(120)]
+    asked = [list(random.choice(words, 4, p=shares / shares.sum())) for _ in range(12)]
+
+    async def test() -> None:
+        store = PostgresStore(server.address, schema=schema())
+        entries = [await entry(spoken(text, 3.0 * number, stream=f"s{number % 2}")) for number, text in enumerate(said)]
+        await store.put_all(entries)
+        for scope in (Scope(("s0",)), Scope(), Scope(("s1",), span=Span(at(60), at(200)))):
+            for query in asked:
+                whole = None
+                for ranked in (10**9, 40, 1):
+                    monkeypatch.setattr(ranking, "RANKED", ranked)
+                    found = await look(store, scope, *query, limit=5)
+                    whole = found if whole is None else whole
+                    assert found == whole
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_a_memory_of_the_first_layout_is_brought_up_to_date_with_all_it_holds(server: Server) -> None:
+    name, said = schema(), ["the ferry leaves the harbour", "well-known harbours, harbours", "a cat sleeps"]
+    vectors = asyncio.run(EMBEDDER.embed(said))
+    with psycopg.connect(server.address, autocommit=True) as administrator:
+        run = administrator.execute
+        run(f"CREATE SCHEMA {name}".encode())
+        run(f"SET search_path = {name}, public".encode())
+        run("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+        for statement in statements(FIRST):
+            run(statement.encode())
+        run("CREATE TABLE layout (version integer NOT NULL)")
+        run("INSERT INTO layout VALUES (1)")
+        run("INSERT INTO streams (stream, first_seen, latest_ns, moments, handed_out) VALUES ('s', 5, 0, 3, 3)")
+        for number, (text, vector) in enumerate(zip(said, vectors, strict=True)):
+            times, code = (number * 10**9, (number + 2) * 10**9), "".join("1" if each > 0 else "0" for each in vector)
+            moment = (2**40 + number, *times, code, f"segment-{number}000", text, folded(text))
+            run(
+                "INSERT INTO moments VALUES (%s, 1, 'speech', %s, %s, %s::bit(384), %s, 0, %s, 'm', '', '', to_tsvector('stemmed', %s))",
+                moment,
+            )
+            run("INSERT INTO vectors VALUES (%s, %s::vector)", (2**40 + number, str(vector.tolist())))
+
+    async def test() -> None:
+        store = PostgresStore(server.address, schema=name)
+        assert await find(store, "harbour") == [said[1], said[0]], "what has it twice comes first"
+        assert await find(store, "well-known") == [said[1]]
+        hits = await store.search(Scope(), [], vectors[2])
+        assert (hits.by_vector[0].moment.text, round(hits.by_vector[0].cosine, 4)) == (said[2], 1.0)
+        await put(store, spoken("another harbour", 9))
+        assert len(await find(store, "harbour")) == 3
+        await store.close()
+
+    asyncio.run(test())
 
 
 def test_a_memory_of_a_newer_layout_is_refused(server: Server) -> None:

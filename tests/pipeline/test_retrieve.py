@@ -4,9 +4,9 @@ import pytest
 
 from pipeline.memory.store import Found, Hits, Kind, Moment, Span
 from pipeline.qa.premise import knows, premise
-from pipeline.qa.question import Want, contains, kinds, read
+from pipeline.qa.question import Want, contains, is_question, kinds, read
 from pipeline.qa.retrieve import around, distinct, fuse, whole_sentence
-from pipeline.qa.support import SUPPORTED, Candidate, essence, points_back, score, signs, vocabulary
+from pipeline.qa.support import SUPPORTED, Candidate, essence, score, signs, standard, vocabulary
 from pipeline.qa.words import content, stem, tokens
 from pipeline.timeline import MediaTime
 
@@ -206,9 +206,17 @@ def test_what_a_moment_refers_to_counts_nearly_as_its_own():
     alone = signs(question, candidate("They fly in from Finland."), unlike)
     helped = signs(question, candidate("They fly in from Finland.", "Cranes come here in autumn."), unlike)
     assert alone.coverage < helped.coverage <= 0.9
-    assert points_back("They fly in.")
-    assert not points_back("Cranes fly in.")
-    assert not points_back("")
+    assert (alone.refers, signs(question, candidate("Cranes fly in."), unlike).refers) == (1, 0)
+
+
+def test_a_word_that_all_candidates_have_tells_less_than_a_rare_one():
+    question = read("What does the phone lack?")
+    texts = [candidate(f"The phone has {what}.") for what in ("a lens", "two colours", "a case")] + [candidate("They lack a jack.")]
+    measured = standard(question, texts, unlike, [each.moment.text for each in texts])
+    common, rare = (signs(question, texts[number], unlike, measured) for number in (0, 3))
+    assert common.coverage == rare.coverage
+    assert common.rare < rare.rare
+    assert measured.known == 1
 
 
 def test_a_named_kind_speaks_for_and_against():
@@ -272,3 +280,33 @@ def test_what_a_description_made_of_tags_recognises():
 
 def test_a_question_without_words_has_signs_too():
     assert 0 <= score(signs(read("Why?"), candidate("Because."), unlike)) <= 1
+
+
+def test_another_thing_of_the_same_kind_is_doubted():
+    question = read("When does the last train leave?")
+    assert signs(question, candidate("The last bus leaves at half past seven."), unlike).doubted == 1
+    assert signs(question, candidate("The last train leaves at seven, the bus at eight."), unlike).doubted == 0
+    assert signs(read("Where is the puppy?"), candidate("The dog is in the garden."), unlike).doubted == 0
+    assert signs(read("What animal is it?"), candidate("It is a cat."), unlike).doubted == 0
+    assert signs(read("Who built it?"), candidate("Tags: probably a building (0.76).", kind=Kind.DESCRIPTION), unlike).doubted == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Why did you stop?", True),
+        ("and how deep do you go today", True),
+        ("what's next for you", True),
+        ("when it reaches the surface we call it lava", False),
+        ("When we arrived, it rained.", False),
+        ("i was eleven", False),
+    ],
+)
+def test_a_sentence_that_asks_is_known_without_its_mark(text, asks):
+    assert is_question(text) is asks
+
+
+def test_a_name_is_met_by_who_speaks_of_themselves():
+    question = read("Who taught Marta to dive?")
+    own = signs(question, candidate("my grandfather taught me to dive"), unlike)
+    assert own.coverage > signs(question, candidate("a grandfather taught people to dive"), unlike).coverage

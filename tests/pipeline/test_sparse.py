@@ -1,6 +1,6 @@
 """Decoding no more than is needed: what is left out, what is found all the same, and that no picture is ever wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import State
 from pipeline.sample.pictures import Shrinker
-from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, SparseDecoder
+from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, Picture, SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
@@ -30,17 +30,23 @@ GAP = MediaTime.of(5)
 class Viewer:
     """Takes what a sparse decoder shows, and chooses by the gap alone."""
 
-    def __init__(self, *, gap: MediaTime = GAP, opens: Iterable[float] = ()) -> None:
+    def __init__(self, *, gap: MediaTime = GAP, opens: Iterable[float] = (), may_hide: Callable[[Small], bool] = lambda _: True) -> None:
         self.shown: list[DecodedFrame] = []
         self.chosen: list[float] = []
         self._gap = gap
         self._opens = set(opens)
         self._shrinker = Shrinker()
         self.decoder = SparseDecoder(
-            "s", open_cpu, longest_gap=gap, small=lambda frame: self._shrinker.small(frame.surface), show=self._show
+            "s",
+            open_cpu,
+            longest_gap=gap,
+            small=lambda frame: self._shrinker.small(frame.surface),
+            show=self._show,
+            may_hide=may_hide,
         )
 
-    def _show(self, frame: DecodedFrame, small: Small, due: bool) -> Outcome:
+    def _show(self, picture: Picture) -> Outcome:
+        frame, due = picture.frame, picture.due
         self.shown.append(frame)
         time = frame.time.seconds
         opened = time in self._opens
@@ -83,6 +89,23 @@ def test_of_a_still_picture_little_is_decoded_and_every_codec_gives_right_pictur
     # VP8 sends what it makes better now and then, which cannot be told from something that happens.
     assert viewer.decoder.counts.decoded < (120 if encoder == "libvpx" else 30)
     assert are_right(viewer.shown, source)
+
+
+def test_what_only_repeats_a_picture_is_not_decoded_and_the_picture_is_shown_again() -> None:
+    source = clip(replace(STILL, gop=100, b_frames=0, width=320, height=192))
+    viewer = Viewer().see(chunks(source, "video"))
+    assert viewer.decoder.counts.decoded < 60
+    assert max(np.diff([*viewer.chosen, 21.0])) <= 5.1001
+    assert are_right(viewer.shown, source)
+
+
+def test_pictures_between_two_that_are_alike_are_decoded_and_not_looked_at() -> None:
+    source = clip(Spec(seconds=3, audio=None, b_frames=0))
+    all_of_them, some = Viewer().see(chunks(source, "video")), Viewer(may_hide=lambda _: False).see(chunks(source, "video"))
+    assert some.decoder.counts.decoded == all_of_them.decoder.counts.decoded == 75
+    assert some.times == [time for time in all_of_them.times if time in some.times]
+    assert {int(10 * time + 1e-6) for time in some.times} == set(range(30)), "one in each tenth of a second"
+    assert 30 <= len(some.times) <= 32
 
 
 @pytest.mark.parametrize("gap", [0.3, 1.0, 2.0, 5.0])
@@ -153,9 +176,9 @@ def test_lively_pictures_are_all_seen() -> None:
     assert viewer.decoder.counts.decoded == viewer.decoder.counts.packets == 200
 
 
-def test_a_scene_is_looked_at_for_a_second() -> None:
+def test_a_scene_is_looked_at_for_half_a_second() -> None:
     viewer = Viewer(opens=(10.0,)).see(chunks(clip(replace(STILL, gop=50)), "video"))
-    assert {n / 10 for n in range(100, 111)} <= set(viewer.times)
+    assert {n / 10 for n in range(100, 106)} <= set(viewer.times)
     assert viewer.decoder.state is State.STILL
 
 

@@ -7,18 +7,20 @@ import json
 
 import pytest
 from watchword.v1.events_pb2 import ClearedEvent
+from watchword.v1.media_pb2 import StreamEnd
 from watchword.v1.scene_pb2 import SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.bus import Origin, Position
 from pipeline.bus.memory import MemoryBus
 from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
+from pipeline.graph import BRANCHES
 from pipeline.memory.store import Kind, Moment
 from pipeline.qa.standing import Alert, Scored, Watch, stand
 from pipeline.qa.vectors import WordVectors
 from pipeline.qa.watching import Watcher
 from pipeline.timeline import MediaTime
-from services.memory.standing import MOST_CALLERS, WAITING, StandingQueries, read_standing
+from services.memory.standing import MOST_CALLERS, WAITING, Ended, StandingQueries, read_standing
 from services.memory.webhook import ATTEMPTS, Target, Webhook
 from tests.fakes import ScriptedEmbedder
 
@@ -232,7 +234,7 @@ def test_queries_of_a_file_and_of_callers_hear_the_bus(tmp_path):
         bus = MemoryBus()
         queries = StandingQueries(bus, ScriptedEmbedder())
         running = asyncio.create_task(queries.run())
-        with queries.listening(stand("'fire'")) as alerts:
+        async with queries.listening(stand("'fire'")) as alerts:
             await asyncio.sleep(0)
             for position in (0, 1, 1):
                 event = said("Fire!", 100.0 * position)
@@ -247,10 +249,40 @@ def test_queries_of_a_file_and_of_callers_hear_the_bus(tmp_path):
     asyncio.run(run())
 
 
+def test_a_caller_who_names_streams_is_told_when_all_have_ended() -> None:
+    async def run() -> None:
+        bus = MemoryBus()
+
+        async def over_before(stream_id: str) -> bool:
+            return stream_id == "past"
+
+        queries = StandingQueries(bus, ScriptedEmbedder(), has_ended=over_before)
+        running = asyncio.create_task(queries.run())
+        async with (
+            queries.listening(stand("'fire'", streams=["gate-1", "past"])) as named,
+            queries.listening(stand("'fire'", streams=["gate-*"])) as pattern,
+            queries.listening(stand("'fire'", streams=["past"])) as over,
+        ):
+            assert isinstance(await asyncio.wait_for(over.get(), 10), Ended)
+            await bus.publish("cleared", "gate-1", said("Fire!", 5), origin=Origin("screen-transcripts", Position(0, 0)))
+            for branch in BRANCHES:
+                assert named.qsize() <= 1
+                await bus.publish(
+                    "cleared", "gate-1", ClearedEvent(end=StreamEnd(stream_id="gate-1")), origin=Origin(branch, Position(1, 0))
+                )
+            assert [type(await asyncio.wait_for(named.get(), 10)) for _ in range(2)] == [Alert, Ended]
+            assert isinstance(await asyncio.wait_for(pattern.get(), 10), Alert)
+            assert pattern.empty()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
+
+
 def test_callers_are_bounded_and_whoever_takes_nothing_is_let_go():
     async def run() -> None:
         queries = StandingQueries(MemoryBus(), ScriptedEmbedder())
-        with queries.listening(stand("'fire'", cool_down=MediaTime(0))) as alerts:
+        async with queries.listening(stand("'fire'", cool_down=MediaTime(0))) as alerts:
             for number in range(WAITING + 5):
                 await queries._watcher.take(said("Fire!", number * 10.0))
             got = [alerts.get_nowait() for _ in range(alerts.qsize())]
@@ -258,11 +290,11 @@ def test_callers_are_bounded_and_whoever_takes_nothing_is_let_go():
             assert len(got) == WAITING + 1
         held = [queries.listening(stand("'fire'")) for _ in range(MOST_CALLERS)]
         for each in held:
-            each.__enter__()
-        with pytest.raises(Overloaded, match="kept for callers"), queries.listening(stand("'fire'")):
-            pass
+            await each.__aenter__()
+        with pytest.raises(Overloaded, match="kept for callers"):
+            await queries.listening(stand("'fire'")).__aenter__()
         for each in held:
-            each.__exit__(None, None, None)
+            await each.__aexit__(None, None, None)
 
     asyncio.run(run())
 

@@ -440,10 +440,11 @@ def test_a_keyframe_that_breaks_a_rule_is_refused_with_a_reason(client: Client, 
     [
         (safety_service_pb2.ScreenRequest(), "REQUEST_INVALID"),
         (safety_service_pb2.ScreenRequest(text="x" * 10_001), "REQUEST_INVALID"),
+        (safety_service_pb2.ScreenRequest(text="fine", stream_id="a b"), "REQUEST_INVALID"),
         (safety_service_pb2.ScreenRequest(jpeg=b""), "MEDIA_UNDECODABLE"),
         (safety_service_pb2.ScreenRequest(jpeg=b"\xff\xd8 no picture"), "MEDIA_UNDECODABLE"),
     ],
-    ids=["nothing", "a long text", "an empty picture", "a broken picture"],
+    ids=["nothing", "a long text", "no stream id", "an empty picture", "a broken picture"],
 )
 def test_what_cannot_be_judged_is_refused_with_a_reason(client: Client, request_: Any, reason: str) -> None:
     refused(client.screen, request_, INVALID, reason)

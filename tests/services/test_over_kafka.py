@@ -1,7 +1,8 @@
-"""The same clip as services over a real broker: the same finals, scenes and answers, also when a process is killed."""
+"""The same clip as services over a real broker: the same finals, scenes, memory and answers, also when a process is killed."""
 
+import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.graph import SERVICES
+from pipeline.memory.sqlite import SqliteStore
+from pipeline.memory.store import EVIDENCE, MAX_LIMIT, StreamState
 from tests.processes import DEMO, QUESTIONS, Event, Process, free_address, of_type, read_events, running, watchword
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(400)]
@@ -77,23 +80,78 @@ def answers(events: list[Event]) -> list[tuple[str, bool, list[Event]]]:
     return [(event["text"], event["supported"], event["evidence"]) for event in of_type(events, "answer")]
 
 
-def test_services_say_what_one_process_says(installation: Installation, embedded_events: list[Event], tmp_path: Path) -> None:
+def ask(installation: Installation, stream_id: str, folder: Path) -> list[Event]:
+    asked = folder / f"asked-{stream_id}.jsonl"
+    done = watchword("ask", stream_id, QUESTION, "--gateway", installation.gateway, "--events", asked)
+    assert done.returncode == 0, done.stderr
+    return read_events(asked)
+
+
+async def come_to(store: SqliteStore, stream_id: str, point: Callable[[StreamState], bool]) -> StreamState:
+    """The stream's state in the memory once it has come to a point."""
+    async with asyncio.timeout(60):
+        while True:
+            state = await store.stream(stream_id)
+            if state is not None and point(state):
+                return state
+
+
+def begun(installation: Installation, stream_id: str) -> StreamState:
+    """The stream's state in the memory's file as soon as something of it is there."""
+
+    async def look() -> StreamState:
+        store = SqliteStore(installation.env["WATCHWORD_STORE"])
+        state = await come_to(store, stream_id, lambda state: state.moments > 0)
+        await store.close()
+        return state
+
+    return asyncio.run(look())
+
+
+def remembered(installation: Installation, stream_id: str) -> list[object]:
+    """All that the memory's file holds of a stream, once the stream has ended there; what is made of it later is not looked at."""
+
+    async def look() -> list[object]:
+        store = SqliteStore(installation.env["WATCHWORD_STORE"])
+        state = await come_to(store, stream_id, lambda state: state.ended)
+        told: list[object] = [(state.moments, state.pictures, state.dropped, state.latest)]
+        for kind in sorted(EVIDENCE, key=lambda kind: kind.value):
+            moments = await store.between(stream_id, kind, limit=MAX_LIMIT)
+            told += [
+                [(each.id, each.text, each.start, each.end) for each in moments],
+                await store.words(stream_id, [m.id for m in moments]),
+            ]
+        told += [(each.id, each.at, each.jpeg) for each in await store.pictures(stream_id, limit=MAX_LIMIT)]
+        told += [(each.item_id, each.start, each.verdict.action) for each in await store.judgements(stream_id, limit=MAX_LIMIT)]
+        await store.close()
+        return told
+
+    return asyncio.run(look())
+
+
+@pytest.fixture(scope="module")
+def whole(installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
+    """What is seen of the clip where nothing goes wrong."""
     done = publish(installation, "whole")
     assert done.returncode == 0, done.stderr
-    watched, asked = tmp_path / "watched.jsonl", tmp_path / "asked.jsonl"
+    watched = tmp_path_factory.mktemp("whole") / "watched.jsonl"
     done = watchword("watch", "whole", "--gateway", installation.gateway, "--events", watched)
     assert done.returncode == 0, done.stderr
-    done = watchword("ask", "whole", QUESTION, "--gateway", installation.gateway, "--events", asked)
-    assert done.returncode == 0, done.stderr
-    events = read_events(watched)
-    assert len(finals(events)) > 10
-    assert finals(events) == finals(embedded_events)
-    assert scenes(events) == scenes(embedded_events)
+    return read_events(watched)
+
+
+def test_services_say_what_one_process_says(
+    installation: Installation, whole: list[Event], embedded_events: list[Event], tmp_path: Path
+) -> None:
+    assert len(finals(whole)) > 10
+    assert finals(whole) == finals(embedded_events)
+    assert scenes(whole) == scenes(embedded_events)
     expected = [event for event in of_type(embedded_events, "answer") if event["question"] == QUESTION]
-    assert answers(read_events(asked)) == answers(expected)
-    assert not of_type(events, "error")
+    assert answers(ask(installation, "whole", tmp_path)) == answers(expected)
+    assert not of_type(whole, "error")
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_stream_id_that_was_used_is_refused(installation: Installation) -> None:
     done = publish(installation, "whole")
     assert done.returncode == 1
@@ -102,18 +160,19 @@ def test_a_stream_id_that_was_used_is_refused(installation: Installation) -> Non
     ]
 
 
+@pytest.mark.usefixtures("whole")
 def test_killed_processes_lose_and_repeat_nothing(installation: Installation, embedded_events: list[Event], tmp_path: Path) -> None:
-    killed = ("transcriber", "sampler", "captioner", "safety", "gateway")
     watched = tmp_path / "watched.jsonl"
     with running("watch", "killed", "--gateway", installation.gateway, "--events", str(watched), env={}) as viewer:
         viewer.wait_for("waiting for stream")
         with running(*publishing(installation, "killed", "4"), env=installation.env) as publisher:
             viewer.wait_for("Welcome to the")
-            for service in killed:
+            assert not begun(installation, "killed").ended
+            for service in SERVICES:
                 installation.processes[service].kill()
             seen = len(finals(read_events(watched)))
             assert 0 < seen < len(finals(embedded_events)), "the processes were killed in mid-stream"
-            for service in killed:
+            for service in SERVICES:
                 installation.start(service)
             assert publisher.popen.wait(150) == 0
         assert viewer.popen.wait(150) == 0
@@ -123,5 +182,9 @@ def test_killed_processes_lose_and_repeat_nothing(installation: Installation, em
     told = [event["id"] for event in of_type(events, "keyframe")]
     assert told == [event["id"] for event in of_type(embedded_events, "keyframe")]
     assert not of_type(events, "error")
-    for service in killed:
+    for service in SERVICES:
         installation.processes[service].wait_for("serving on")
+    assert remembered(installation, "killed") == remembered(installation, "whole")
+    assert [each[0] for each in answers(ask(installation, "killed", tmp_path))] == [
+        event["text"] for event in of_type(embedded_events, "answer") if event["question"] == QUESTION
+    ]

@@ -36,19 +36,20 @@ def main() -> None:
     else:
         options["min_scene_len"] = 1
     for file in files:
-        begun = time.process_time()
+        begun, clock = time.process_time(), time.perf_counter()
         video = open_video(file, backend="opencv")
         manager = SceneManager()
         manager.add_detector(DETECTORS[name](**options))
         manager.detect_scenes(video)
         found = [round(start.get_seconds(), 4) for start, _ in manager.get_scene_list()][1:]
-        spent = time.process_time() - begun
+        spent, wall = time.process_time() - begun, time.perf_counter() - clock
         print(
             json.dumps(
                 {
                     "file": file,
                     "borders": found,
                     "cpu_s": spent,
+                    "wall_s": wall,
                     "frames": video.frame_number,
                     "peak_mib": peak_mib(),
                     "versions": {"scenedetect": scenedetect.__version__, "opencv": cv2.__version__},

@@ -91,6 +91,10 @@ spec:
           ports:
             - name: grpc
               containerPort: {{ .values.port }}
+            {{- with .values.httpPort }}
+            - name: http
+              containerPort: {{ . }}
+            {{- end }}
           {{- end }}
           # Models load before a service answers.
           startupProbe:
@@ -189,6 +193,11 @@ spec:
     - name: grpc
       port: {{ .values.port }}
       targetPort: grpc
+    {{- with .values.httpPort }}
+    - name: http
+      port: {{ . }}
+      targetPort: http
+    {{- end }}
 {{- end }}
 {{- if $streams }}
 ---

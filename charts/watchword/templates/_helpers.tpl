@@ -28,6 +28,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- $settings := merge (dict) (.values.settings | default dict) .root.Values.settings -}}
 {{- if .values.exposed -}}
 {{- $_ := set $settings "WATCHWORD_LISTEN" (printf "0.0.0.0:%v" .values.port) -}}
+{{- with .values.httpPort -}}
+{{- $_ := set $settings "WATCHWORD_HTTP" (printf "0.0.0.0:%v" .) -}}
+{{- end -}}
 {{- $_ := set $settings "WATCHWORD_TLS_CERTIFICATE" "/etc/watchword/tls/tls.crt" -}}
 {{- $_ := set $settings "WATCHWORD_TLS_KEY" "/etc/watchword/tls/tls.key" -}}
 {{- $_ := set $settings "WATCHWORD_TLS_CA" "/etc/watchword/tls/ca.crt" -}}

@@ -288,7 +288,7 @@ class Worker:
             name=self._name,
             instruction=instruction(style),
             times=times,
-            question=question(style, job.scene.before),
+            question=question(style, job.scene.before, job.scene.asked),
         )
         shown = thin(features, self.limits.thinning)
         job.picture_tokens = sum(each.count for each in shown)

@@ -1,7 +1,7 @@
 """FFmpeg's software decoders through PyAV, in the calling thread."""
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from watchword.v1.media_pb2 import VideoParameters
@@ -41,13 +41,19 @@ class Scaler:
             interpolation=self._fast,
             threads=1,
         )
-        planes = np.array(small.to_ndarray(), np.uint8)
-        return Small(planes[:height], planes[height:].reshape(2, height // 2, width // 2))
+        first, *colours = (_plane(plane) for plane in small.planes)
+        return Small(first, np.stack(colours))
 
     def rgb(self, frame: "VideoFrame", width: int, height: int) -> Pixels:
         """See `Surface.rgb`."""
         small = self._rgb.reformat(frame, width=width, height=height, format="rgb24", interpolation=self._fine, threads=1)
         return np.asarray(small.to_ndarray())
+
+
+def _plane(plane: Any) -> Pixels:
+    """A plane of eight bits as it lies in FFmpeg's memory, which the array keeps."""
+    lines: Pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return lines[: plane.height, : plane.width]
 
 
 class AvSurface:

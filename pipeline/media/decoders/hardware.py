@@ -32,7 +32,7 @@ def open_hardware(device: str, stream_id: str, parameters: VideoParameters) -> "
         raise CodecUnsupported(f"this build of FFmpeg knows no {device}")
     stays = device == "cuda" and torch_has_cuda()
     try:
-        accel = HWAccel(device, allow_software_fallback=False, is_hw_owned=stays)
+        accel = HWAccel(device, allow_software_fallback=False, is_hw_owned=stays, options=_shared_with_torch() if stays else None)
         context: Any = av.CodecContext.create(parameters.codec, "r", hwaccel=accel)
         if parameters.width and parameters.height:
             context.width, context.height = parameters.width, parameters.height
@@ -44,6 +44,14 @@ def open_hardware(device: str, stream_id: str, parameters: VideoParameters) -> "
     if not context.is_hwaccel:
         raise CodecUnsupported(f"stream {stream_id}: {device} does not decode {parameters.codec}")
     return HardwareDecoder(context, device, stays=stays)
+
+
+def _shared_with_torch() -> dict[str, object]:
+    """Options that let FFmpeg work in torch's CUDA context, which it would not share once torch has used it."""
+    import torch
+
+    torch.cuda.synchronize()  # makes torch's context the one of this thread, also where no memory has to be asked for
+    return {"primary_ctx": "0", "current_ctx": "1"}
 
 
 class HardwareDecoder(AvDecoder):
@@ -64,7 +72,8 @@ class HardwareDecoder(AvDecoder):
     def _surface(self, frame: "VideoFrame") -> Surface:
         if not self._stays:
             return super()._surface(frame)
-        luma, chroma = (as_tensor(plane) for plane in frame.planes[:2])
+        # FFmpeg's CUDA device and torch both use the default stream.
+        luma, chroma = (as_tensor(plane, in_order=True) for plane in frame.planes[:2])
         # The device's own frames are few, and those that are held longer than the decoder expects would stop it.
         return Nv12Surface(
             luma[: frame.height, : frame.width].clone(),

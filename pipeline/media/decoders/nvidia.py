@@ -119,6 +119,13 @@ class NvidiaDecoder:
         if packet.keyframe:
             self._keyframes.add(packet.pts)
             self._colours = self._colours or self._look(packet)
+        try:
+            return self._frames(given, packet.dts)
+        except DecoderFailed:
+            if not packet.keyframe:
+                raise
+        # A session keeps the largest size that it began with: pictures that grow need another.
+        self._decoder = self._create()
         return self._frames(given, packet.dts)
 
     def drain(self) -> list[Frame]:

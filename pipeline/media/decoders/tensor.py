@@ -135,9 +135,18 @@ def torch_has_cuda() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def as_tensor(exporter: Any) -> "Tensor":
-    """What a DLPack exporter holds, without a copy, on its device."""
+def as_tensor(exporter: Any, *, in_order: bool = False) -> "Tensor":
+    """What a DLPack exporter holds, without a copy, on its device.
+
+    `in_order` says that what makes it is queued where torch queues its own work, so that neither has to wait for the other;
+    PyAV's planes refuse to be asked.
+    """
     import torch
+
+    if in_order:
+        from torch.utils.dlpack import from_dlpack
+
+        return from_dlpack(exporter.__dlpack__())
 
     found: Tensor = torch.utils.dlpack.from_dlpack(exporter)
     return found
