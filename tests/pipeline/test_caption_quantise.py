@@ -32,6 +32,8 @@ def test_the_layer_is_near_the_one_it_stands_for(
     with torch.no_grad():
         exact = nn.functional.linear(rows.float(), fewer.unpacked().float(), layer.bias.float())
         torch.testing.assert_close(fewer(rows).float(), exact, rtol=0.02, atol=0.02)
+        many = fewer(rows.repeat(8, 1, 1))[:2]
+        torch.testing.assert_close(many.float(), exact, rtol=0.02, atol=0.02)
     assert (fewer.unpacked() - layer.weight).abs().max() <= most * layer.weight.abs().max()
     rows.requires_grad_()
     fewer(rows).float().sum().backward()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GROUP = 32
+MOST_ROWS = 32
+"""Of more than so many rows torch's 8-bit kernel is slower than unpacking the weights for a product (docs/log.md)."""
 
 
 class Linear8(nn.Module):
@@ -32,7 +34,8 @@ class Linear8(nn.Module):
 
     def forward(self, inputs: "Tensor") -> "Tensor":
         """[..., inputs] to [..., outputs]."""
-        if inputs.device.type == "cpu" and not torch.is_grad_enabled():
+        few = inputs.numel() <= MOST_ROWS * self.in_features
+        if few and inputs.device.type == "cpu" and not torch.is_grad_enabled():
             flat = inputs.reshape(-1, self.in_features).contiguous()
             found: Tensor = torch._weight_int8pack_mm(flat, self.weight, self.scale).view(*inputs.shape[:-1], -1)
             return found if self.bias is None else found + self.bias
