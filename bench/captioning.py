@@ -29,7 +29,7 @@ from pipeline.caption.style import Style, instruction, question
 from pipeline.caption.vlm import load_vlm, patchify
 from pipeline.caption.vlm.checkpoint import device_of
 from pipeline.caption.vlm.families import QWEN_TEMPLATE
-from pipeline.caption.vlm.worker import Job, Worker
+from pipeline.caption.vlm.worker import Ahead, Job, Worker
 from pipeline.timeline import ZERO, MediaTime
 
 ROOT = Path(__file__).parents[1]
@@ -214,7 +214,7 @@ def measure(directory: Path, rounds: int, keyframes: int) -> dict[str, list[floa
         worker.features.clear()
         note("first token, ours, instruction known", lambda: first_token(worker, scene))
         worker.features.clear()
-        note("encoding ahead, ours", lambda: [worker.encode([shot]) for shot in scene.shots])
+        note("encoding ahead, ours", lambda: [worker.encode([Ahead(shot)]) for shot in scene.shots])
         note("first token, ours, pictures known too", lambda: first_token(worker, scene))
 
     # A warm-up, which is not counted, then scenes that nobody has seen.

@@ -32,6 +32,11 @@ CAPTION_REPLIES = Counter(
 CAPTION_REUSE = Counter(
     "watchword_caption_reuse", "Features of pictures and read instructions, by whether they had to be computed.", ["what", "outcome"]
 )
+PICTURE_TOKENS = Counter(
+    "watchword_caption_picture_tokens", "Tokens of scenes' pictures, by whether a model was shown them: shown or left_out.", ["outcome"]
+)
+SCENES_ADAPTED = Counter("watchword_scenes_adapted", "Scenes that were described with an adapter, by its name.", ["adapter"])
+ADAPTERS_UNKNOWN = Counter("watchword_adapters_unknown", "Descriptions that were refused because their adapter is not there.")
 CAPTION_SHRUNK = Counter(
     "watchword_caption_shrunk",
     "Times memory did not suffice to describe scenes, by what was done: split, fewer_tokens or refused.",

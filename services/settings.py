@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.caption.model import ADAPTERS
+from pipeline.caption.model import ADAPTERS, PRECISIONS
+from pipeline.caption.vlm.thinning import read_thinning
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
@@ -120,6 +121,8 @@ class Settings:
     """WATCHWORD_CAPTIONER_MODEL: a checkpoint directory or a catalog model's name, or URL#NAME of a served model."""
     captioner_key: str = ""
     """WATCHWORD_CAPTIONER_KEY: the key that such a server wants."""
+    adapters: tuple[tuple[str, Path], ...] = ()
+    """WATCHWORD_ADAPTERS: directories of LoRA adapters for the captioner's model, as NAME=DIRECTORY, between commas."""
     refiner: str = ""
     """WATCHWORD_REFINER: "transformers" or "served": a stronger captioner for the scenes that matter; none if empty."""
     refiner_model: str = ""
@@ -132,6 +135,12 @@ class Settings:
     """WATCHWORD_CAPTION_STYLES: a TOML file that says for streams of a name how they are described."""
     caption_tokens: int = 96
     """WATCHWORD_CAPTION_TOKENS: what a model may write for a sentence."""
+    caption_precision: str = "auto"
+    """WATCHWORD_CAPTION_PRECISION: how a model's weights are held: "auto", "float32", "bfloat16", "int8" or "int4"."""
+    caption_picture_tokens: int = 4096
+    """WATCHWORD_CAPTION_PICTURE_TOKENS: what the pictures of a scene may take of a model's attention, in tokens."""
+    caption_thin: str = "none"
+    """WATCHWORD_CAPTION_THIN: which tokens of pictures that hardly change are not shown: "none", or a way and a cosine, as "plain:0.99"."""
     caption_extend: int | None = None
     """WATCHWORD_CAPTION_EXTEND: how often a caption is extended over scenes that look the same; by default 4, and 0 for tags."""
     caption_context: int = 0
@@ -201,12 +210,16 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("captioner", lambda text: _one_of(text, ADAPTERS))
     take("captioner_model", _captioner_model)
     take("captioner_key", str)
+    take("adapters", _adapters)
     take("refiner", lambda text: _one_of(text, ADAPTERS[1:]))
     take("refiner_model", _captioner_model)
     take("refiner_key", str)
     take("refiner_per_minute", lambda text: _whole(text, 1, 60))
     take("caption_styles", lambda text: read_styles(Path(text)))
     take("caption_tokens", lambda text: _whole(text, 1, 1024))
+    take("caption_precision", lambda text: _one_of(text, PRECISIONS))
+    take("caption_picture_tokens", lambda text: _whole(text, 16, 65_536))
+    take("caption_thin", _thinning)
     take("caption_extend", lambda text: _whole(text, 0, 20))
     take("caption_context", lambda text: _whole(text, 0, 8))
     certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
@@ -233,6 +246,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     if not problems:
         problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
         problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
+        problems += _adapter_problems(settings)
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
@@ -303,6 +317,38 @@ def _captioner_problems(name: str, adapter: str, model: str) -> list[str]:
     if adapter == "served" and "://" not in model:
         return [f"WATCHWORD_{name}=served needs WATCHWORD_{name}_MODEL, a server and its model as URL#NAME"]
     return []
+
+
+def _adapter_problems(settings: Settings) -> list[str]:
+    """What is wrong with the adapters, or with the styles that name them."""
+    if settings.adapters and settings.captioner != "transformers":
+        return [f"WATCHWORD_ADAPTERS is for WATCHWORD_CAPTIONER=transformers, not {settings.captioner}"]
+    known = {name for name, _ in settings.adapters}
+    wanted = [(rule.match, rule.style.adapter) for rule in settings.caption_styles if rule.style.adapter]
+    return [
+        f"WATCHWORD_CAPTION_STYLES: the streams {match} want the adapter {name!r}, which WATCHWORD_ADAPTERS does not name"
+        for match, name in wanted
+        if name not in known and settings.captioner != "served"
+    ]
+
+
+def _adapters(text: str) -> tuple[tuple[str, Path], ...]:
+    found = []
+    for part in text.split(","):
+        name, _, where = part.strip().partition("=")
+        if not re.fullmatch("[A-Za-z0-9._-]{1,100}", name) or not where:
+            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY; a name has letters, digits, '.', '_' and '-'")
+        if not Path(where).is_dir():
+            raise ValueError(f"{where} is no directory")
+        found.append((name, Path(where)))
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError("each name can be there once")
+    return tuple(found)
+
+
+def _thinning(text: str) -> str:
+    read_thinning(text)
+    return text
 
 
 def _captioner_model(text: str) -> str:

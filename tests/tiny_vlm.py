@@ -79,6 +79,26 @@ def _save_tokenizer(directory: Path, special: Sequence[str]) -> int:
     return len(vocabulary)
 
 
+def save_adapter(base: Path, directory: Path, *, seed: int = 1) -> Path:
+    """Write an adapter of random weights for a checkpoint of `save`, strong enough to change its words."""
+    import torch
+
+    from pipeline.caption.vlm import adapters
+    from pipeline.caption.vlm.checkpoint import open_checkpoint, revision_of
+    from pipeline.caption.vlm.lowrank import Adapter, LowRank
+
+    family, _ = open_checkpoint(base)
+    torch.manual_seed(seed)
+    layers = {
+        name: LowRank(torch.randn(4, module.in_features), torch.randn(module.out_features, 4), 0.5)
+        for name, module in family.network.named_modules()
+        if name.endswith("down_proj") and adapters.is_language(name)
+    }
+    told = {"rank": 4, "base": base, "base_revision": revision_of(base), "told": {}}
+    adapters.write(Adapter(directory.name, layers, sees=False), directory, **told)  # type: ignore[arg-type]
+    return directory
+
+
 def shot(at: float, colour: str = "red", *, size: tuple[int, int] = (112, 60), score: float = 0.5) -> Shot:
     """A keyframe of one colour with a frame of another, so that patches differ."""
     picture = Image.new("RGB", size, colour)

@@ -100,6 +100,13 @@ def _dome(right: Field, down: Field, radius: float) -> Field:
     return _both(radius - np.hypot(right, lower), -lower)
 
 
+def _arrow(right: Field, down: Field, radius: float) -> Field:
+    """Upwards: a head and a shaft."""
+    across = np.abs(right)
+    head = _both(0.05 * radius - down, (down + radius) * 0.7 - across * 0.75)
+    return _either(head, _both(0.3 * radius - across, _both(down + 0.1 * radius, radius - down)))
+
+
 _INSIDE: dict[str, Callable[[Field, Field, float], Field]] = {
     "circle": _circle,
     "square": _square,
@@ -113,5 +120,7 @@ _INSIDE: dict[str, Callable[[Field, Field, float], Field]] = {
     "frame": _frame,
     "bow": _bow,
     "dome": _dome,
+    # Not among `SHAPES`: training never shows it, so that adapters have something to learn (train/novel.py).
+    "arrow": _arrow,
 }
 """How far within its edge a point is, in pixels, by its place to the right of and below the shape's centre; negative outside."""

@@ -29,6 +29,8 @@ class Written:
     remark: str = ""
     revision: str = ""
     """Which version of the model wrote it, where one is known."""
+    adapter: str = ""
+    """The adapter that was on in the model; empty for none."""
 
 
 Say = Callable[[str], None]
@@ -86,7 +88,7 @@ async def tell(scene: SceneView, ask: Ask) -> AsyncGenerator[str | Description, 
 
 def _nothing(remark: str, written: Written) -> Description:
     CAPTION_REPLIES.labels("empty").inc()
-    return Description("", used=written.used, revision=written.revision, remark=remark, prompt=PROMPT_VERSION)
+    return Description("", used=written.used, revision=written.revision, adapter=written.adapter, remark=remark, prompt=PROMPT_VERSION)
 
 
 def _description(scene: SceneView, written: Written) -> Description:
@@ -106,6 +108,7 @@ def _description(scene: SceneView, written: Written) -> Description:
         confidence=written.confidence if reply.confidence is None else reply.confidence,
         used=written.used,
         revision=written.revision,
+        adapter=written.adapter,
         prompt=PROMPT_VERSION,
         remark="; ".join(remark for remark in remarks if remark),
     )

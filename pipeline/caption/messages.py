@@ -10,7 +10,9 @@ from pipeline.caption.model import Description
 def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[Keyframe], *, model: str, revision: int = 1) -> SceneCaption:
     """The first caption of a scene; it names those of the shown keyframes that were looked at, without their pictures."""
     used = shown if description.used is None else [shown[number] for number in description.used]
-    making = CaptionMaking(model_revision=description.revision, prompt_version=description.prompt, remark=description.remark)
+    making = CaptionMaking(
+        model_revision=description.revision, adapter=description.adapter, prompt_version=description.prompt, remark=description.remark
+    )
     return SceneCaption(
         stream_id=scene.stream_id,
         id=scene.scene_id,

@@ -1,6 +1,6 @@
 """The port to whatever describes a scene, and how to get an adapter for it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +9,12 @@ from typing import Protocol, runtime_checkable
 from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption.style import PLAIN, Style
-from pipeline.errors import SettingInvalid
+from pipeline.errors import RequestInvalid, SettingInvalid
+from pipeline.telemetry import ADAPTERS_UNKNOWN
 from pipeline.timeline import MediaTime
 
 ADAPTERS = ("tags", "transformers", "served")
+PRECISIONS = ("auto", "float32", "bfloat16", "int8", "int4")
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Description:
     """The numbers of the shots that were looked at; `None` means all."""
     revision: str = ""
     """Which version of the model described it, where one is known."""
+    adapter: str = ""
+    """The adapter that was on in the model; empty for none."""
     prompt: str = ""
     """The version of the words it was asked with; empty where it is not asked in words."""
     remark: str = ""
@@ -108,8 +112,18 @@ class Captioner(Protocol):
 class Attentive(Protocol):
     """A captioner that gains by seeing keyframes before their scene is complete."""
 
-    def look_ahead(self, shot: Shot) -> None:
-        """A keyframe of a scene that is still open: prepare for it if there is time. Never blocks and never fails."""
+    def look_ahead(self, shot: Shot, style: Style) -> None:
+        """A keyframe of a scene that is open and will be described so: prepare for it if there is time. Never blocks and never fails."""
+        ...
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A captioner with adapters, one of which may be switched on for a scene by its style."""
+
+    @property
+    def adapters(self) -> Collection[str] | None:
+        """Their names; `None` where only somebody else, such as a server, knows them."""
         ...
 
 
@@ -141,6 +155,15 @@ async def telling(captioner: Captioner, scene: SceneView) -> AsyncGenerator[str 
         yield await captioner.describe(scene)
 
 
+def require_adapter(captioner: Captioner, style: Style) -> None:
+    """Raise `RequestInvalid`, and count it, where a style wants an adapter that the captioner does not have."""
+    known = captioner.adapters if isinstance(captioner, Adaptable) else ()
+    if style.adapter and known is not None and style.adapter not in known:
+        ADAPTERS_UNKNOWN.inc()
+        there = f"there are {', '.join(sorted(known))}" if known else "it has none"
+        raise RequestInvalid(f"the captioner {captioner.name} has no adapter {style.adapter!r}; {there}")
+
+
 async def aclose(captioner: object) -> None:
     """Let a captioner go, if it is `Closing`."""
     if isinstance(captioner, Closing):
@@ -155,13 +178,19 @@ def load(
     model: str = "",
     key: str = "",
     max_new_tokens: int = 96,
+    adapters: Mapping[str, Path] | None = None,
+    precision: str = "auto",
+    thin: str = "none",
+    picture_tokens: int = 4096,
 ) -> Captioner:
     """Load a captioner, which takes seconds.
 
     `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
     of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
     OpenAI's chat API and its name of the `model`, and shows it the `key`. A model writes at most `max_new_tokens` tokens for
-    a sentence. Raises `ModelMissing`, `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
+    a sentence. For `transformers` alone are `adapters`, directories by name; `precision`, one of `PRECISIONS`; `thin`, as
+    `vlm.thinning.read_thinning` has it; and `picture_tokens`, what the pictures of a scene may take. Raises `ModelMissing`,
+    `ModelMismatch`, or `SettingInvalid` for what cannot be meant.
     """
     if adapter == "tags":
         from pipeline.caption.tags import load_tags
@@ -170,10 +199,19 @@ def load(
         return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"))
     if adapter == "transformers":
         from pipeline.caption.vlm import load_vlm
+        from pipeline.caption.vlm.checkpoint import device_of
+        from pipeline.caption.vlm.thinning import read_thinning
+        from pipeline.caption.vlm.worker import Limits
 
         if directory is None:
             raise SettingInvalid('the captioner "transformers" needs the directory of a checkpoint; none was given')
-        return load_vlm(_checkpoint(directory), max_new_tokens=max_new_tokens)
+        return load_vlm(
+            _checkpoint(directory),
+            max_new_tokens=max_new_tokens,
+            precision=precision,  # type: ignore[arg-type]
+            limits=Limits(scene_tokens=picture_tokens, thinning=read_thinning(thin)).on(device_of()),
+            adapters=adapters,
+        )
     if adapter == "served":
         from pipeline.caption.served import ServedCaptioner
 

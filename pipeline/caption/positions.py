@@ -23,9 +23,11 @@ from pipeline.timeline import NANOS, MediaTime
 
 @dataclass(frozen=True)
 class Text:
-    """So many tokens of text."""
+    """So many tokens of text, or of anything that is counted in one dimension."""
 
     tokens: int
+    kept: tuple[int, ...] | None = None
+    """Which of them are there, in order, where some are left out; what comes behind starts as if all were."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Frame:
     rows: int
     """Rows of tokens, after spatial merging."""
     columns: int
+    kept: tuple[int, ...] | None = None
+    """Which tokens of the grid are there, counted along the rows, where some are left out."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,13 @@ def place(pieces: Sequence[Piece], *, tokens_per_second: float, start: int = 0, 
     parts: list[NDArray[np.int64]] = [np.zeros((3, 0), np.int64)]
     latest = start
     for piece in pieces:
-        ids = _text(piece.tokens) if isinstance(piece, Text) else _video(piece.frames, tokens_per_second)
-        parts.append(latest + ids)
-        latest = int(parts[-1].max(initial=latest - 1)) + 1
+        if isinstance(piece, Text):
+            parts.append(latest + _text(piece))
+            latest += piece.tokens
+        else:
+            ids, extent = _video(piece.frames, tokens_per_second)
+            parts.append(latest + ids)
+            latest += extent
     three = np.concatenate(parts, axis=1)
     return Placed(np.concatenate([behind + np.arange(three.shape[1])[None], three])[:, None], latest)
 
@@ -116,18 +124,22 @@ def clock_times(times: Sequence[MediaTime]) -> list[str]:
     return texts
 
 
-def _text(tokens: int) -> NDArray[np.int64]:
-    return np.tile(np.arange(tokens), (3, 1))
+def _text(text: Text) -> NDArray[np.int64]:
+    return np.tile(np.arange(text.tokens) if text.kept is None else np.array(text.kept, np.int64), (3, 1))
 
 
-def _video(frames: Sequence[Frame], tokens_per_second: float) -> NDArray[np.int64]:
-    """The ids [3, tokens] of a video's tokens, from 0 on.
+def _video(frames: Sequence[Frame], tokens_per_second: float) -> tuple[NDArray[np.int64], int]:
+    """The ids [3, tokens] of a video's tokens, from 0 on, and the first id that no token has, were all of them there.
 
     The temporal id is floor((time - first time) * tokens_per_second), exactly. Times closer than a token share one, and so do equal ones.
     """
     parts: list[NDArray[np.int64]] = [np.zeros((3, 0), np.int64)]
+    extent = 0
     for frame in frames:
         since = Fraction((frame.time - frames[0].time).nanos, NANOS)
-        rows, columns = np.divmod(np.arange(frame.rows * frame.columns), frame.columns)
-        parts.append(np.stack([np.full(len(rows), since * Fraction(tokens_per_second) // 1, np.int64), rows, columns]))
-    return np.concatenate(parts, axis=1)
+        places = np.arange(frame.rows * frame.columns) if frame.kept is None else np.array(frame.kept, np.int64)
+        rows, columns = np.divmod(places, frame.columns)
+        temporal = int(since * Fraction(tokens_per_second) // 1)
+        parts.append(np.stack([np.full(len(rows), temporal, np.int64), rows, columns]))
+        extent = max(extent, temporal + 1, frame.rows, frame.columns)
+    return np.concatenate(parts, axis=1), extent

@@ -7,7 +7,7 @@ the size each way, which is a quarter of the tokens of a model that takes pictur
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from watchword.v1.scene_pb2 import KEYFRAME_REASON_TEXT
 
-from pipeline.caption.model import Captioner, Description, SceneView, Shot, aclose, telling
+from pipeline.caption.model import Adaptable, Captioner, Description, SceneView, Shot, aclose, telling
 from pipeline.caption.pictures import decode
 from pipeline.caption.tags import Classifier
 from pipeline.sample.detail import Features, Level, Thresholds, second_look
@@ -52,6 +52,11 @@ class SecondLook:
     def name(self) -> str:
         """That of the captioner: it is what describes."""
         return self._captioner.name
+
+    @property
+    def adapters(self) -> Collection[str] | None:
+        """See `Adaptable`: those of the captioner."""
+        return self._captioner.adapters if isinstance(self._captioner, Adaptable) else ()
 
     async def describe(self, scene: SceneView) -> Description:
         """See `Captioner.describe`."""

@@ -57,6 +57,8 @@ class ServedCaptioner:
         Raises `SettingInvalid` for something that is no URL.
         """
         self.name = model
+        self.adapters: None = None
+        """See `Adaptable`. vLLM and SGLang know each adapter that they serve by a name of its own, which is sent as the model's."""
         self._server = Server(url, what="captioner", key=key, patience=patience, breaker=breaker or Breaker())
         self._max_new_tokens, self._max_shots = max_new_tokens, max_shots
         self._knows_schema = True
@@ -85,6 +87,7 @@ class ServedCaptioner:
             cut_off=answer.cut_off,
             remark=f"{left_out} of {len(scene.shots)} keyframes were not looked at" if left_out else "",
             revision=answer.revision,
+            adapter=scene.style.adapter,
         )
 
     def _request(self, scene: SceneView, used: tuple[int, ...]) -> dict[str, Any]:
@@ -102,7 +105,7 @@ class ServedCaptioner:
             asked.insert(0, {"role": "system", "content": system})
         structured = scene.style.structured
         most = max(self._max_new_tokens, STRUCTURED_TOKENS) if structured else self._max_new_tokens
-        body = {"model": self.name, "messages": asked, "temperature": 0, "max_tokens": most, "stream": True}
+        body = {"model": scene.style.adapter or self.name, "messages": asked, "temperature": 0, "max_tokens": most, "stream": True}
         if structured and self._knows_schema:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "scene", "strict": True, "schema": SCHEMA}}
         return body

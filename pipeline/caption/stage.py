@@ -128,7 +128,7 @@ class Caption:
             look = await asyncio.to_thread(_looked_at, keyframe.jpeg, f"stream {self._stream_id}, keyframe {keyframe.id}")
             self._open.append(_Open(number, keyframe, look))
             if isinstance(self._model, Attentive) and self._worth is None and len(self._open) <= self._max_keyframes:
-                self._model.look_ahead(_shot(keyframe))
+                self._model.look_ahead(_shot(keyframe), self._style)
 
     def _take(self, scene: SceneBoundary) -> list[_Open]:
         """The scene's keyframes; what stays are those of a later scene."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import SettingInvalid
 
@@ -11,6 +11,7 @@ PROMPT_VERSION = "1"
 LONGEST_PROMPT = 2_000
 MOST_FORBIDDEN = 100
 LONGEST_FORBIDDEN = 100
+LONGEST_ADAPTER = 100
 MOST_WORDS = 400
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 """A BCP 47 tag as far as it matters here (RFC 5646, section 2.1)."""
@@ -47,6 +48,8 @@ class Style:
     """How many words a sentence may have at most; 0 for no limit. What is longer is cut."""
     forbidden: tuple[str, ...] = ()
     """Words and phrases that do not appear; where a model writes one all the same, it is left out."""
+    adapter: str = ""
+    """The adapter that is switched on in the model; none if empty."""
 
     def __post_init__(self) -> None:
         """Raises `SettingInvalid` for what is too much, or is no language."""
@@ -58,13 +61,15 @@ class Style:
             raise SettingInvalid(f"at most {MOST_FORBIDDEN} words can be forbidden, none of them empty")
         if any(len(word) > LONGEST_FORBIDDEN for word in self.forbidden):
             raise SettingInvalid(f"forbidden words may have at most {LONGEST_FORBIDDEN} characters each")
+        if len(self.adapter) > LONGEST_ADAPTER:
+            raise SettingInvalid(f"an adapter's name has at most {LONGEST_ADAPTER} characters")
         if self.language and not _LANGUAGE.fullmatch(self.language):
             raise SettingInvalid(f'{self.language[:40]!r} is no BCP 47 language such as "de" or "pt-BR"')
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is asked for but a description."""
-        return self == PLAIN
+        """Whether nothing is asked for in words but a description."""
+        return replace(self, adapter="") == PLAIN
 
 
 PLAIN = Style()

@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from watchword.v1 import caption_service_pb2_grpc
@@ -26,22 +28,33 @@ EXTEND = 4
 """How often a caption is extended where a model describes: two and a half minutes of a still camera."""
 
 
-def _load(adapter: str, where: str, key: str, settings: Settings) -> model.Captioner:
+def _load(adapter: str, where: str, key: str, settings: Settings, adapters: Mapping[str, Path]) -> model.Captioner:
     url, name = address(where) if "://" in where else ("", "")
     directory = Path(where) if where and not url else None
-    return model.load(adapter, directory=directory, url=url, model=name, key=key, max_new_tokens=settings.caption_tokens)
+    return model.load(
+        adapter,
+        directory=directory,
+        url=url,
+        model=name,
+        key=key,
+        max_new_tokens=settings.caption_tokens,
+        adapters=adapters,
+        precision=settings.caption_precision,
+        thin=settings.caption_thin,
+        picture_tokens=settings.caption_picture_tokens,
+    )
 
 
 async def build(settings: Settings, bus: Bus) -> Parts:
     """The captioner that the settings name, shared by all streams, and the stronger one, if there is one."""
     captioner: model.Captioner = await asyncio.to_thread(
-        _load, settings.captioner, settings.captioner_model, settings.captioner_key, settings
+        _load, settings.captioner, settings.captioner_model, settings.captioner_key, settings, dict(settings.adapters)
     )
     if settings.second_look:
         captioner = SecondLook(captioner, await asyncio.to_thread(load_features))
     refiner = None
     if settings.refiner:
-        refiner = await asyncio.to_thread(_load, settings.refiner, settings.refiner_model, settings.refiner_key, settings)
+        refiner = await asyncio.to_thread(_load, settings.refiner, settings.refiner_model, settings.refiner_key, settings, {})
     extend = settings.caption_extend
     if extend is None:
         extend = 0 if settings.captioner == "tags" else EXTEND
@@ -56,7 +69,9 @@ async def build(settings: Settings, bus: Bus) -> Parts:
         return make_stage(stream_id, style(stream_id))
 
     def make_refine(stream_id: str) -> Stage:
-        return Refine(stream_id, refiner, per_minute=settings.refiner_per_minute, style=style(stream_id), extend=extend)
+        # Adapters are made for one base, and that is the first captioner's.
+        plain = replace(style(stream_id), adapter="")
+        return Refine(stream_id, refiner, per_minute=settings.refiner_per_minute, style=plain, extend=extend)
 
     servicer = CaptionServicer(captioner, style, make_stage, _sampler(settings))
     face = face_of(caption_service_pb2_grpc, "CaptionService", servicer)

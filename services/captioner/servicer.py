@@ -19,7 +19,7 @@ from watchword.v1.scene_pb2 import Keyframe, SceneBoundary, SceneCaption
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.caption.messages import caption_of
-from pipeline.caption.model import Captioner, Description, SceneView, Shot, telling
+from pipeline.caption.model import Captioner, Description, SceneView, Shot, require_adapter, telling
 from pipeline.caption.style import Style
 from pipeline.errors import RequestInvalid, SettingInvalid, WatchwordError
 from pipeline.stage import Stage, StageFactory
@@ -127,8 +127,10 @@ class CaptionServicer(caption_service_pb2_grpc.CaptionServiceServicer):
             return self._style_of(asked.stream_id)
         style = asked.style
         try:
-            return Style(style.structured, style.prompt, style.voice, style.language, style.words, tuple(style.forbidden))
-        except SettingInvalid as error:
+            wanted = Style(style.structured, style.prompt, style.voice, style.language, style.words, tuple(style.forbidden), style.adapter)
+            require_adapter(self._captioner, wanted)
+            return wanted
+        except (SettingInvalid, RequestInvalid) as error:
             raise RequestInvalid(f"stream {asked.stream_id}: {error}") from error
 
     def _view(self, scene: SceneToDescribe) -> tuple[SceneView, Sequence[Keyframe]]:

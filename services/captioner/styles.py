@@ -60,6 +60,7 @@ def _rule(entry: object) -> StyleRule:
         "language": _text,
         "words": _whole,
         "forbidden": _texts,
+        "adapter": _text,
     }
     if not isinstance(entry, dict) or "match" not in entry:
         raise ValueError("'match' is missing")

@@ -310,7 +310,7 @@ class LookingAhead(ScriptedCaptioner):
         super().__init__()
         self.ahead: list[Shot] = []
 
-    def look_ahead(self, shot: Shot) -> None:
+    def look_ahead(self, shot: Shot, style: Style) -> None:
         self.ahead.append(shot)
 
 

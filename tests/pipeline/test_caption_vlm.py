@@ -22,7 +22,7 @@ from pipeline.caption.style import PLAIN, QUESTION, Style
 from pipeline.caption.vlm import Preprocessing, VlmCaptioner, load_vlm, patchify
 from pipeline.caption.vlm.patches import affordable, whole_tokens
 from pipeline.caption.vlm.repetition import repeated
-from pipeline.caption.vlm.worker import Job, Limits
+from pipeline.caption.vlm.worker import Ahead, Job, Limits
 from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing, Overloaded, SettingInvalid
 from pipeline.timeline import ZERO, MediaTime
 from tests import tiny_vlm
@@ -236,7 +236,7 @@ def test_what_is_reused_changes_no_word_and_saves_the_work(each: VlmCaptioner, c
 
     worker._family.encode = counting  # type: ignore[method-assign]
     try:
-        worker.encode([view.shots[0]])
+        worker.encode([Ahead(view.shots[0])])
         worker.run([first])
         worker.run([second])
     finally:
@@ -263,7 +263,7 @@ def test_keyframes_are_looked_at_while_their_scene_is_open(captioner: VlmCaption
         await asyncio.gather(*captioner._ahead)
 
     asyncio.run(run())
-    assert all(captioner.worker.knows(each) for each in view.shots)
+    assert all(captioner.worker.knows(Ahead(each)) for each in view.shots)
 
 
 def _steps(captioner: VlmCaptioner, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -319,7 +319,7 @@ def test_a_short_description_does_not_wait_for_a_long_one(checkpoint: Path) -> N
             at = len(steps)
             captioner.look_ahead(shot(9, "olive"))
             await asyncio.gather(*captioner._ahead)
-            assert captioner.worker.knows(shot(9, "olive"))
+            assert captioner.worker.knows(Ahead(shot(9, "olive")))
             await anext(long)
         return at
 

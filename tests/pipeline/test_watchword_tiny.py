@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.caption.model import Captioner, SceneView, load
 from pipeline.caption.vlm import VlmCaptioner
-from pipeline.caption.vlm.worker import Job
+from pipeline.caption.vlm.worker import Ahead, Job
 from pipeline.models import ModelState, load_catalog, verify_all
 from train.batches import Clock
 from train.evaluate import held_out, score, tally, view
@@ -100,7 +100,7 @@ def test_of_a_large_picture_it_sees_no_more_tokens_than_it_was_trained_on(captio
     seen = [captioner.worker.features.get(key) for key in job.keys]
     assert len(seen) == 6
     assert all(each is not None and 12 <= each.count <= 16 for each in seen)
-    assert captioner.worker.knows(job.scene.shots[0]), "what is encoded ahead is what the scene needs"
+    assert captioner.worker.knows(Ahead(job.scene.shots[0])), "what is encoded ahead is what the scene needs"
 
 
 def test_a_clip_in_larger_pictures_is_described_alike(captioner: Captioner) -> None:

@@ -37,11 +37,18 @@ pytestmark = pytest.mark.unit
 T = TypeVar("T")
 
 
-async def serving(checkpoint: Path, stack: AsyncExitStack) -> tuple[Any, Parts]:
-    """A stub of a captioner with this model, and what it is made of, until the stack ends."""
+async def serving(checkpoint: Path, stack: AsyncExitStack, *adapters: tuple[str, Path]) -> tuple[Any, Parts]:
+    """A stub of a captioner with this model and its adapters, and what it is made of, until the stack ends."""
     from services.captioner.main import build
 
-    settings = Settings(captioner="transformers", captioner_model=str(checkpoint), caption_tokens=12, decoder="cpu", decoder_apart=False)
+    settings = Settings(
+        captioner="transformers",
+        captioner_model=str(checkpoint),
+        adapters=tuple(adapters),
+        caption_tokens=12,
+        decoder="cpu",
+        decoder_apart=False,
+    )
     parts = await build(settings, MemoryBus())
     if parts.close is not None:
         stack.push_async_callback(parts.close)
@@ -54,10 +61,10 @@ async def serving(checkpoint: Path, stack: AsyncExitStack) -> tuple[Any, Parts]:
 class Client:
     """The captioner's face, called from an event loop that goes on from test to test."""
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, *adapters: tuple[str, Path]) -> None:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
-        self.stub, _ = self.run(serving(checkpoint, self._stack))
+        self.stub, _ = self.run(serving(checkpoint, self._stack, *adapters))
 
     def run(self, work: Awaitable[T]) -> T:
         async def bounded() -> T:
@@ -78,7 +85,8 @@ class Client:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    found = Client(tiny_vlm.save(tmp_path_factory.mktemp("models") / "tiny"))
+    checkpoint = tiny_vlm.save(tmp_path_factory.mktemp("models") / "tiny")
+    found = Client(checkpoint, ("shop", tiny_vlm.save_adapter(checkpoint, checkpoint.parent / "shop")))
     yield found
     found.close()
 
@@ -119,6 +127,17 @@ def test_one_scene_is_described(client: Client) -> None:
     assert [each.id for each in caption.keyframes] == ["k3", "k4.5"]
     assert not any(each.jpeg for each in caption.keyframes)
     assert caption.making.model_revision
+
+
+def test_a_call_may_want_an_adapter(client: Client) -> None:
+    plain, adapted = describe(client, scene(3, 4.5)), describe(client, scene(3, 4.5, style=CaptionStyle(adapter="shop")))
+    assert (plain.making.adapter, adapted.making.adapter) == ("", "shop")
+    assert adapted.text != plain.text
+    assert describe(client, scene(3, 4.5)) == plain
+    wanted = scene(3, style=CaptionStyle(adapter="shoe"))
+    code, reason, told = client.refused(client.stub.DescribeScene(DescribeSceneRequest(scene=wanted)))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID")
+    assert told == "stream s: the captioner tiny has no adapter 'shoe'; there are shop"
 
 
 def test_keyframes_may_come_in_any_order(client: Client) -> None:

@@ -90,12 +90,16 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
             "WATCHWORD_CAPTIONER_KEY": "hunter4",
+            "WATCHWORD_ADAPTERS": f"shop={tmp_path}",
             "WATCHWORD_CAPTION_STYLES": str(styles),
             "WATCHWORD_CAPTION_TOKENS": "48",
             "WATCHWORD_REFINER": "served",
             "WATCHWORD_REFINER_MODEL": "http://eye:8000/v1#eye",
             "WATCHWORD_REFINER_KEY": "hunter5",
             "WATCHWORD_REFINER_PER_MINUTE": "9",
+            "WATCHWORD_CAPTION_PRECISION": "int8",
+            "WATCHWORD_CAPTION_PICTURE_TOKENS": "1024",
+            "WATCHWORD_CAPTION_THIN": "plain:0.98",
             "WATCHWORD_CAPTION_EXTEND": "2",
             "WATCHWORD_CAPTION_CONTEXT": "3",
             "SOMETHING_ELSE": "is none of ours",
@@ -140,12 +144,16 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         captioner="transformers",
         captioner_model=str(tmp_path),
         captioner_key="hunter4",
+        adapters=(("shop", tmp_path),),
         caption_styles=(StyleRule("radio-*", Style(language="de")),),
         caption_tokens=48,
         refiner="served",
         refiner_model="http://eye:8000/v1#eye",
         refiner_key="hunter5",
         refiner_per_minute=9,
+        caption_precision="int8",
+        caption_picture_tokens=1024,
+        caption_thin="plain:0.98",
         caption_extend=2,
         caption_context=3,
     )
@@ -219,6 +227,17 @@ def test_a_wrong_value_is_named_with_what_is_needed(name: str, value: str, cause
     told = refusal(**{f"WATCHWORD_{name}": value})
     assert f"WATCHWORD_{name}" in told
     assert cause in told
+
+
+def test_adapters_belong_to_a_model_in_process_and_styles_name_known_ones(tmp_path: Path) -> None:
+    styles = tmp_path / "styles.toml"
+    styles.write_text("[[stream]]\nmatch = 'shop-*'\nadapter = 'shop'\n")
+    model = {"WATCHWORD_CAPTIONER": "transformers", "WATCHWORD_CAPTIONER_MODEL": str(tmp_path), "WATCHWORD_CAPTION_STYLES": str(styles)}
+    with pytest.raises(SettingInvalid, match=r"the streams shop-\* want the adapter 'shop', which WATCHWORD_ADAPTERS does not name"):
+        read(model)
+    with pytest.raises(SettingInvalid, match="WATCHWORD_ADAPTERS is for WATCHWORD_CAPTIONER=transformers, not tags"):
+        read({"WATCHWORD_ADAPTERS": f"shop={tmp_path}"})
+    assert read(model | {"WATCHWORD_ADAPTERS": f"shop={tmp_path}"}).caption_styles[0].style.adapter == "shop"
 
 
 def test_all_wrong_values_are_told_together() -> None:

@@ -22,6 +22,7 @@ def test_the_first_rule_that_matches_holds(tmp_path: Path) -> None:
         language = "pt-BR"
         words = 20
         forbidden = ["customer"]
+        adapter = "shop"
 
         [[stream]]
         match = "*"
@@ -29,7 +30,7 @@ def test_the_first_rule_that_matches_holds(tmp_path: Path) -> None:
         """
     )
     rules = read_styles(path)
-    assert style_of("shop-7", rules) == Style(True, "A shop's camera.", "calm", "pt-BR", 20, ("customer",))
+    assert style_of("shop-7", rules) == Style(True, "A shop's camera.", "calm", "pt-BR", 20, ("customer",), "shop")
     assert style_of("street", rules) == Style(words=30)
     assert style_of("street", ()) == PLAIN
 

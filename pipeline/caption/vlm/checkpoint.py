@@ -11,7 +11,8 @@ from pipeline.caption.vlm.patches import MAX_FRAME_PIXELS
 from pipeline.errors import ModelMismatch, ModelMissing
 
 ARCHITECTURES = ("Qwen2_5_VLForConditionalGeneration", "Qwen3VLForConditionalGeneration", "SmolVLMForConditionalGeneration")
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "int8", "int4"]
+BITS = {"int8": 8, "int4": 4}
 _SAMPLE = 2**20
 
 
@@ -42,7 +43,12 @@ def open_checkpoint(directory: Path, *, precision: Precision = "auto") -> tuple[
     if told["missing_keys"]:
         # The library would fill them with noise.
         raise ModelMismatch(f"{directory} lacks {len(told['missing_keys'])} of the network's tensors, such as {min(told['missing_keys'])}")
-    return _family(architecture, network.to(device).eval(), tokenizer, _preprocessing(directory)), tokenizer
+    network = network.to(device).eval()
+    if precision in BITS:
+        from pipeline.caption.vlm.quantise import quantise
+
+        quantise(network, BITS[precision])
+    return _family(architecture, network, tokenizer, _preprocessing(directory)), tokenizer
 
 
 def device_of() -> str:
@@ -54,7 +60,7 @@ def device_of() -> str:
 
 def check(directory: Path) -> str:
     """The architecture that the directory says it holds, and whose weights are there, all of them; raises as `open_checkpoint`."""
-    config = _json(directory / "config.json")
+    config = read_json(directory / "config.json")
     if config is None:
         raise ModelMissing(f"{directory} holds no model: there is no config.json; name the directory of a vision language model")
     named = config.get("architectures") or ["none"]
@@ -65,13 +71,13 @@ def check(directory: Path) -> str:
         )
     if not any(directory.glob("*.safetensors")):
         raise ModelMissing(f"{directory} holds no .safetensors weights; other formats are not read")
-    index = _json(directory / "model.safetensors.index.json")
+    index = read_json(directory / "model.safetensors.index.json")
     if index is not None:
         absent = sorted({str(name) for name in index.get("weight_map", {}).values() if not (directory / str(name)).is_file()})
         if absent:
             raise ModelMissing(f"{directory} lacks {len(absent)} of its files of weights, such as {absent[0]}: was it copied whole?")
     for file in directory.glob("*.safetensors"):
-        _require_whole(file)
+        require_whole(file)
     return known
 
 
@@ -88,7 +94,7 @@ def revision_of(directory: Path) -> str:
     return found.hexdigest()
 
 
-def _require_whole(file: Path) -> None:
+def require_whole(file: Path) -> None:
     """Raise `ModelMismatch` where the file is shorter than its own table of contents says."""
     size = file.stat().st_size
     with file.open("rb") as opened:
@@ -105,10 +111,10 @@ def _require_whole(file: Path) -> None:
 
 
 def _dtype(precision: Precision, device: str) -> Any:
-    """How the weights are to be held: where nothing is asked for, bfloat16 where the device computes in it, else float32."""
+    """What the weights are computed with: where nothing is asked for, bfloat16 where the device computes in it, else float32."""
     import torch
 
-    if precision == "auto":
+    if precision == "auto" or precision in BITS:
         fit = device == "cuda" or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
         return torch.bfloat16 if fit else torch.float32
     return getattr(torch, precision)
@@ -127,7 +133,7 @@ def _family(architecture: str, network: Any, tokenizer: Any, stated: Mapping[str
 
 def _preprocessing(directory: Path) -> Mapping[str, Any]:
     """What the checkpoint says of the fields of `Preprocessing`."""
-    stated = _json(directory / "preprocessor_config.json") or _json(directory / "video_preprocessor_config.json") or {}
+    stated = read_json(directory / "preprocessor_config.json") or read_json(directory / "video_preprocessor_config.json") or {}
     try:
         found = {key: tuple(map(float, stated[name])) for key, name in (("mean", "image_mean"), ("std", "image_std")) if stated.get(name)}
         most = min(MAX_FRAME_PIXELS, int(stated.get("max_pixels") or MAX_FRAME_PIXELS))
@@ -140,7 +146,7 @@ def _preprocessing(directory: Path) -> Mapping[str, Any]:
     return {**found, "max_pixels": most}
 
 
-def _json(file: Path) -> dict[str, Any] | None:
+def read_json(file: Path) -> dict[str, Any] | None:
     """What a file says; `None` where there is none."""
     if not file.is_file():
         return None

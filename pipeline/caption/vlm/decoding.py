@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.caption.positions import Placed
 from pipeline.caption.vlm.families import Family, Features
+from pipeline.caption.vlm.lowrank import Adapter, Switch
 from pipeline.caption.vlm.prompt import Tokens
 from pipeline.caption.vlm.table import Table
 from pipeline.timeline import MediaTime
@@ -50,6 +51,8 @@ class Row:
     take: Callable[[int, float], bool]
     """Told each written token and the logarithm of its probability; whether another one is wanted."""
     prefix: Prefix | None = None
+    adapter: Adapter | None = None
+    """What changes the network for this row; its prefix was read with it."""
     keep: int = 0
     """So many tokens at the beginning are to be kept as `kept`, which only a row by itself can."""
     kept: Prefix | None = field(default=None, init=False)
@@ -71,21 +74,32 @@ class Row:
 class Decoder:
     """Reads and writes with one network; blocks, and belongs to one thread."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: Family, switch: Switch | None = None) -> None:
+        """`switch` is the one that rows' adapters were added to."""
         self._family = family
+        self._switch = switch or Switch(family.network)
         self._network = family.network
         self._table: Table | None = None
         self._text_config = self._network.config.get_text_config(decoder=True)
 
-    def read(self, tokens: Tokens) -> Prefix:
-        """Read a beginning of text once, to go on from it many times."""
+    def read(self, tokens: Tokens, adapter: Adapter | None = None) -> Prefix:
+        """Read a beginning of text once, to go on from it many times with the same adapter."""
         import torch
 
         placed = self._family.place([len(tokens)], (), start=0, behind=0)
         cache = self._cache([None])
         ids = torch.from_numpy(placed.ids).to(self._network.device)
-        self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
+        with self._switch.on([adapter]):
+            self._family.forward(self._embed(tokens)[None], ids, torch.ones_like(ids[0]), cache, None, ())
         return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers), placed)
+
+    def states(self, rows: Sequence[Row]) -> "Tensor":
+        """The hidden states [rows, length, hidden] of rows without prefixes, read in one go and filled up on the left.
+
+        For training: gradients flow. The rows' adapters must be on, and pictures may have been encoded with gradients.
+        """
+        embeddings, ids, weight, of_pictures, levels = self._prompts(rows)
+        return self._family.forward(embeddings, ids, self._mask(weight, ids), self._cache([None] * len(rows)), of_pictures, levels)
 
     def worth_going_on(self, known: int, rest: int) -> bool:
         """Whether going on from so many tokens costs less than reading them again with the rest, for a row by itself.
@@ -103,40 +117,63 @@ class Decoder:
     def begin(self) -> "Writing":
         """An empty batch, which rows can join; the one before must be done with."""
         if self._table is None:
-            self._table = Table(self._family, recorded=self._network.device.type == "cuda")
+            self._table = Table(self._family, self._switch, recorded=self._network.device.type == "cuda")
         return Writing(self, self._table)
 
     def let_go(self) -> None:
         """Free what batches are kept in; the one that was begun must be done with."""
         self._table = None
 
-    def open(self, rows: Sequence[Row]) -> tuple[list[tuple[int, float]], list["Tensor"]]:
-        """Read the prompts of the rows together: of each its first token and the logarithm of its probability, and its keys and values.
+    def open(self, rows: Sequence[Row]) -> tuple[list[tuple[int, float]], list[tuple["Tensor", "Tensor"]]]:
+        """Read the prompts of the rows together: of each its first token and the logarithm of its probability, and what was read.
 
-        These are [layers, 2, heads, tokens, width] of a row, without the places that it was filled up with.
+        That is its keys and values [layers, 2, heads, tokens, width], without the places that it was filled up with, and for how many
+        tokens each of its tokens stands.
         """
         import torch
 
         behind = max(0 if row.prefix is None else row.prefix.placed.tokens for row in rows)
         cache = self._cache([row.prefix for row in rows], behind)
-        embeddings, ids, seen, of_pictures, levels = self._prompts(rows)
+        embeddings, ids, weight, of_pictures, levels = self._prompts(rows)
         known = torch.stack([padded(torch.ones(row.prefix.placed.tokens if row.prefix else 0), behind) for row in rows])
-        there = torch.cat([known, seen], dim=1)
-        hidden = self._family.forward(embeddings, ids, there.to(self._network.device, torch.long), cache, of_pictures, levels)
+        there = torch.cat([known.to(weight), weight], dim=1)
+        with self._switch.on([row.adapter for row in rows]):
+            hidden = self._family.forward(embeddings, ids, self._mask(there, ids), cache, of_pictures, levels)
+            best, tokens = self._network.lm_head(hidden[:, -1]).float().log_softmax(dim=-1).max(dim=-1)
         if (first := rows[0]).keep:
             first.kept = self._kept(cache, first.keep)
-        best, tokens = self._network.lm_head(hidden[:, -1]).float().log_softmax(dim=-1).max(dim=-1)
         read = [torch.stack([torch.stack([layer.keys[row], layer.values[row]]) for layer in cache.layers]) for row in range(len(rows))]
-        places = [at.nonzero()[:, 0].to(self._network.device) for at in there]
-        compact = [each if len(at) == each.shape[3] else each[:, :, :, at] for each, at in zip(read, places, strict=True)]
+        places = [at.nonzero()[:, 0] for at in there]
+        compact = [
+            (each if len(at) == each.shape[3] else each[:, :, :, at], weights[at])
+            for each, weights, at in zip(read, there, places, strict=True)
+        ]
         return list(zip(tokens.tolist(), best.tolist(), strict=True)), compact
+
+    def _mask(self, weight: "Tensor", ids: "Tensor") -> "Tensor":
+        """What attention is told of tokens [rows, known + new] that stand for so many each, 0 for padding.
+
+        `ids` are the new ones' positions. Where each stands for itself it is told what is there, and finds the quickest way itself.
+        """
+        import torch
+
+        if bool((weight <= 1).all()):
+            return weight.long()
+        length, new = weight.shape[1], ids.shape[2]
+        ahead = torch.ones(new, length, dtype=torch.bool, device=weight.device).triu(length - new + 1)
+        share = weight.log()[:, None, None].expand(-1, -1, new, -1).masked_fill(ahead, -torch.inf)
+        # Padding sees nothing at all, of which no share can be made; so nothing is never quite nothing.
+        return share.to(self._network.dtype).clamp(min=torch.finfo(self._network.dtype).min)
 
     def _kept(self, cache: Any, tokens: int) -> Prefix:
         layers = tuple((layer.keys[:, :, :tokens].clone(), layer.values[:, :, :tokens].clone()) for layer in cache.layers)
         return Prefix(layers, self._family.place([tokens], (), start=0, behind=0))
 
     def _prompts(self, rows: Sequence[Row]) -> "tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]":
-        """The rows' prompts, filled up on the left: embeddings, positions, what is there, what is of pictures, what is added to these."""
+        """The rows' prompts, filled up on the left: embeddings, positions, weights, what is of pictures, what is added to these.
+
+        A weight is how many tokens one stands for, 0 for padding.
+        """
         import torch
 
         for row in rows:
@@ -146,12 +183,12 @@ class Decoder:
         length = max(row.placed.tokens for row in rows)
         embeddings = torch.stack([padded(self._read_in(row), length) for row in rows])
         ids = np.stack([np.pad(row.placed.ids[:, 0], ((0, 0), (length - row.placed.tokens, 0))) for row in rows], axis=1)
-        seen = torch.stack([padded(torch.ones(row.placed.tokens), length) for row in rows])
+        weight = torch.stack([padded(torch.cat([_weights(part) for part in row.parts]), length) for row in rows])
         shown = torch.stack([padded(torch.cat([_of_picture(part) for part in row.parts]), length) for row in rows])
         pictures = [part for row in rows for part in row.parts if isinstance(part, Features)]
         levels = [torch.cat(each) for each in zip(*(picture.levels for picture in pictures), strict=True)]
         device = self._network.device
-        return embeddings, torch.from_numpy(ids).to(device), seen, shown.to(device, torch.bool), levels
+        return embeddings, torch.from_numpy(ids).to(device), weight.to(device), shown.to(device, torch.bool), levels
 
     def _read_in(self, row: Row) -> "Tensor":
         import torch
@@ -202,14 +239,16 @@ class Writing:
             if not row.take(token, certainty):
                 done.append(row)
                 continue
-            self._table.put(len(self._rows), known)
+            self._table.put(len(self._rows), *known)
             self._rows.append(row)
             self._tokens.append(token)
         return done
 
     def step(self) -> list[Row]:
         """Write a token of each row; the rows that are done with it."""
-        told = self._table.step(self._tokens, [row.next_ids for row in self._rows], [row.known for row in self._rows]).tolist()
+        rows = self._rows
+        adapters = [row.adapter for row in rows]
+        told = self._table.step(self._tokens, [row.next_ids for row in rows], [row.known for row in rows], adapters).tolist()
         done = []
         for seat in reversed(range(len(self._rows))):
             row, (token, certainty) = self._rows[seat], told[seat]
@@ -235,6 +274,14 @@ def padded(values: "Tensor", length: int, axis: int = 0) -> "Tensor":
     missing = list(values.shape)
     missing[axis] = length - values.shape[axis]
     return torch.cat([values.new_zeros(missing), values], dim=axis) if missing[axis] else values
+
+
+def _weights(part: Tokens | Features) -> "Tensor":
+    import torch
+
+    if isinstance(part, Features) and part.stands_for is not None:
+        return torch.tensor(part.stands_for, dtype=torch.float)
+    return torch.ones(part.count if isinstance(part, Features) else len(part))
 
 
 def _of_picture(part: Tokens | Features) -> "Tensor":

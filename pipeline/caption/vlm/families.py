@@ -31,16 +31,20 @@ class Features:
     """A picture as tokens of the language model."""
 
     tokens: "Tensor"
-    """[rows * columns, hidden]."""
+    """[rows * columns, hidden], or fewer."""
     rows: int
     columns: int
     levels: tuple["Tensor", ...] = ()
-    """What is added after the first layers (DeepStack of Qwen3-VL), each [rows * columns, hidden]."""
+    """What is added after the first layers (DeepStack of Qwen3-VL), each as `tokens`."""
+    kept: tuple[int, ...] | None = None
+    """Which places of the grid the tokens have, in order, where some are left out; all where it is None."""
+    stands_for: tuple[int, ...] | None = None
+    """How many tokens each stands for, itself and what was left out for it; where it is None each stands for itself."""
 
     @property
     def count(self) -> int:
         """How many tokens."""
-        return self.rows * self.columns
+        return self.rows * self.columns if self.kept is None else len(self.kept)
 
     @property
     def nbytes(self) -> int:
@@ -93,8 +97,8 @@ class Family(Protocol):
     ) -> "Tensor":
         """The hidden states [B, S, hidden] of embeddings of that shape behind a cache of P tokens, which they are added to.
 
-        `ids` [4, B, S] are positions, `mask` [B, P + S] is 0 for padding (or, as booleans [B, 1, S, P + S], says what each may look at),
-        `shown` [B, S] says which are of pictures, `levels` are theirs.
+        `ids` [4, B, S] are positions, `mask` [B, P + S] is 0 for padding (or, as [B, 1, S, P + S], says what each may look at as booleans,
+        or what is added to attention's scores), `shown` [B, S] says which are of pictures, `levels` are theirs.
         """
         ...
 
@@ -165,7 +169,7 @@ class Qwen25:
         clock = iter(times)
         for _, group in groupby(parts, lambda part: isinstance(part, int)):
             run = list(group)
-            frames = tuple(Frame(next(clock), part.rows, part.columns) for part in run if isinstance(part, Features))
+            frames = tuple(Frame(next(clock), part.rows, part.columns, part.kept) for part in run if isinstance(part, Features))
             pieces.append(Video(frames) if frames else Text(sum(part for part in run if isinstance(part, int))))
         return positions.place(pieces, tokens_per_second=self._rate, start=start, behind=behind)
 
@@ -265,9 +269,9 @@ class Smol:
         return [*parts, "\n\n"]
 
     def place(self, parts: Sequence[int | Features], times: Sequence[MediaTime], *, start: int, behind: int) -> Placed:
-        """See `Family`."""
-        count = sum(part if isinstance(part, int) else part.count for part in parts)
-        return positions.place([Text(count)], tokens_per_second=1, start=start, behind=behind)
+        """See `Family`; a picture's tokens keep their places in it where some are left out."""
+        pieces = [Text(part) if isinstance(part, int) else Text(part.rows * part.columns, part.kept) for part in parts]
+        return positions.place(pieces, tokens_per_second=1, start=start, behind=behind)
 
     def forward(
         self, embeddings: "Tensor", ids: "Tensor", mask: "Tensor", cache: Any, shown: "Tensor | None", levels: Sequence["Tensor"]

@@ -28,12 +28,7 @@ def write(family: Family, tokenizer: Any, *, name: str, instruction: str, times:
     """
     asked: list[dict[str, str]] = [{"type": "text", "text": f"{instruction}\n"}] if instruction else []
     asked += [{"type": "video"}, {"type": "text", "text": question}]
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": asked}],
-        chat_template=tokenizer.chat_template or family.template,
-        add_generation_prompt=True,
-        tokenize=False,
-    )
+    text = _templated(family, tokenizer, asked)
     places = text.count(family.placeholder)
     if places != 1:
         raise ModelMismatch(
@@ -49,6 +44,21 @@ def write(family: Family, tokenizer: Any, *, name: str, instruction: str, times:
         parts += [*_encoded(tokenizer, words), part]
         words = ""
     return Prompt(_tokens(tokenizer, before), (*parts, *_encoded(tokenizer, words)))
+
+
+def write_words(family: Family, tokenizer: Any, *, question: str) -> Prompt:
+    """The prompt for a question about no picture."""
+    return Prompt((), (_tokens(tokenizer, _templated(family, tokenizer, [{"type": "text", "text": question}])),))
+
+
+def _templated(family: Family, tokenizer: Any, asked: list[dict[str, str]]) -> str:
+    text: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": asked}],
+        chat_template=tokenizer.chat_template or family.template,
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+    return text
 
 
 def _encoded(tokenizer: Any, text: str) -> list[Tokens]:

@@ -2,13 +2,15 @@
 
 What a scene has read lies in its seat from the first place on, without gaps, whatever it was read with; positions were given to the keys
 before, so their order does not matter. On a GPU a step is recorded once for a number of seats and places and then replayed
-(CUDA graph): a thousand small launches, which Python would be slower to ask for than the GPU is to do.
+(CUDA graph): a thousand small launches, which Python would be slower to ask for than the GPU is to do. A step in which an adapter is on is
+not recorded, because it is another one for each arrangement of adapters.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.caption.vlm.families import Family
+from pipeline.caption.vlm.lowrank import Adapter, Switch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,31 +24,48 @@ RECORDED_PLACES = 512
 class Table:
     """Seats for scenes, and steps that write a token of each; belongs to one thread."""
 
-    def __init__(self, family: Family, *, recorded: bool) -> None:
-        """`recorded` is whether steps are recorded and replayed, which a GPU alone can."""
+    def __init__(self, family: Family, switch: Switch, *, recorded: bool) -> None:
+        """`switch` is what adapters are switched on with; `recorded` is whether steps are recorded and replayed, which a GPU alone can."""
         self._family = family
+        self._switch = switch
         self._recorded = recorded
         self._kept: Tensor | None = None
         """[layers, 2, seats, heads, places, width]: keys, then values."""
+        self._shares: Tensor | None = None
+        """[seats, places]: the logarithm of how many tokens each stands for; there is none while each stands for itself."""
         self._recordings: dict[tuple[int, int], _Recording] = {}
 
-    def put(self, seat: int, read: "Tensor") -> None:
-        """Let a seat begin with keys and values [layers, 2, heads, tokens, width]."""
-        kept = self._room(seat + 1, read.shape[3])
-        kept[:, :, seat, :, : read.shape[3]] = read
+    def put(self, seat: int, read: "Tensor", weights: "Tensor") -> None:
+        """Let a seat begin with keys and values [layers, 2, heads, tokens, width] of tokens that stand for so many each [tokens]."""
+        tokens = read.shape[3]
+        kept = self._room(seat + 1, tokens)
+        kept[:, :, seat, :, :tokens] = read
+        if self._shares is None and bool((weights > 1).any()):
+            # From here on every step is told shares, and those that were recorded without are of no use.
+            self._shares = weights.new_zeros(kept.shape[2], kept.shape[4])
+            self._recordings.clear()
+        if self._shares is not None:
+            self._shares[seat] = 0
+            self._shares[seat, :tokens] = weights.log()
 
     def move(self, seat: int, to: int, tokens: int) -> None:
         """Put so many tokens of a seat in the place of another's."""
         assert self._kept is not None
         self._kept[:, :, to, :, :tokens] = self._kept[:, :, seat, :, :tokens]
+        if self._shares is not None:
+            self._shares[to] = self._shares[seat]
 
-    def step(self, tokens: Sequence[int], ids: Sequence[Sequence[int]], counts: Sequence[int]) -> "Tensor":
+    def step(
+        self, tokens: Sequence[int], ids: Sequence[Sequence[int]], counts: Sequence[int], adapters: Sequence[Adapter | None]
+    ) -> "Tensor":
         """Read one more token of the first seats, of which `counts` are known so far: the likeliest next ones and the logarithms of
-        their probabilities [seats, 2], in float64, which is exact for both. `ids` [seats, 4] are the tokens' positions."""
+        their probabilities [seats, 2], in float64, which is exact for both. `ids` [seats, 4] are the tokens' positions, `adapters`
+        what is on in each seat."""
         import torch
 
         seats, places = len(tokens), max(counts) + 1
-        if self._recorded:
+        recorded = self._recorded and not any(adapters)
+        if recorded:
             seats = next(size for size in _SIZES if size >= seats) if seats <= _SIZES[-1] else seats
             places = -(-places // RECORDED_PLACES) * RECORDED_PLACES
         kept = self._room(seats, places)
@@ -56,8 +75,9 @@ class Table:
         given = torch.tensor([[each, place, *where] for each, place, where in zip(read, at, [*ids, *[[0] * 4] * empty], strict=True)]).to(
             device
         )
-        if not self._recorded:
-            return self._next(kept, places, given)
+        if not recorded:
+            with self._switch.on(adapters):
+                return self._next(kept, places, given)
         recording = self._recordings.get((seats, places))
         if recording is None:
             recording = self._recordings[seats, places] = _Recording(lambda inside: self._next(kept, places, inside), given)
@@ -70,6 +90,8 @@ class Table:
         network = self._family.network
         seats, at = len(given), given[:, 1]
         mask = (torch.arange(places, device=given.device) <= at[:, None])[:, None, None]
+        if self._shares is not None:
+            mask = self._shares[:seats, None, None, :places].masked_fill(~mask, -torch.inf).to(network.dtype)
         embedded = network.get_input_embeddings()(given[:, :1])
         cache = _seated(kept, seats, places, at)
         hidden = self._family.forward(embedded, given[:, 2:].T[:, :, None], mask, cache, None, ())
@@ -90,6 +112,10 @@ class Table:
         larger = torch.zeros(shape, dtype=self._family.network.dtype, device=device)
         if self._kept is not None:
             larger[:, :, : have[0], :, : have[1]] = self._kept
+        if self._shares is not None:
+            shares = self._shares.new_zeros(grown)
+            shares[: have[0], : have[1]] = self._shares
+            self._shares = shares
         self._kept = larger
         self._recordings.clear()
         return larger

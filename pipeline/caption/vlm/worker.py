@@ -6,8 +6,8 @@ no encoding. The instruction, which stands before the pictures, is read once for
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.caption.model import SceneView, Shot
@@ -19,12 +19,14 @@ from pipeline.caption.vlm import prompt
 from pipeline.caption.vlm.decoding import Decoder, Prefix, Row, Writing
 from pipeline.caption.vlm.families import ENCODED_AT_ONCE, Family, Features
 from pipeline.caption.vlm.intake import Intake
+from pipeline.caption.vlm.lowrank import Adapter, Switch
 from pipeline.caption.vlm.memory import is_out_of_memory, with_less
 from pipeline.caption.vlm.patches import affordable
 from pipeline.caption.vlm.repetition import repeated
 from pipeline.caption.vlm.reuse import Shelf, digest
+from pipeline.caption.vlm.thinning import OFF, Thinning, thin
 from pipeline.errors import MediaUndecodable, ModelMismatch, WatchwordError
-from pipeline.telemetry import SCENE_FIRST_TOKEN_SECONDS
+from pipeline.telemetry import PICTURE_TOKENS, SCENE_FIRST_TOKEN_SECONDS
 
 MOST_SHOTS = 16
 LEAST_SCENE_TOKENS = 64
@@ -36,8 +38,8 @@ LEAST_PREFIX = 64
 FULL_SIZE = (448, 448)
 """Of a picture; larger ones are made smaller."""
 
-Key = tuple[bytes, int]
-"""A picture and the most pixels that it is shown with."""
+Key = tuple[bytes, int, str]
+"""A picture, the most pixels that it is shown with, and the adapter that changes how it is encoded, if one does."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,25 @@ class Limits:
     """Of instructions that were read; 0 keeps none."""
     repeats: int = 8
     """So often may a model say the same in a row ("knock, knock, knock" is a sentence) before it is stopped; 0 never stops it."""
+    thinning: Thinning = OFF
+    """What of pictures that hardly change is not shown."""
+
+    def on(self, device: str) -> "Limits":
+        """These, as they suit a device, such as "cpu": a GPU writes many scenes in the time of one, and has memory for their pictures."""
+        return replace(self, together=32, feature_bytes=2**31, prefix_bytes=2**29) if device == "cuda" else self
 
     @classmethod
     def of(cls, device: str) -> "Limits":
-        """What suits a device, such as "cpu": a GPU writes many scenes in the time of one, and has memory for their pictures."""
-        return cls(together=32, feature_bytes=2**31, prefix_bytes=2**29) if device == "cuda" else cls()
+        """What suits a device where nothing else is said."""
+        return cls().on(device)
+
+
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """A shot of a scene that is still open, and the adapter that the scene will be described with."""
+
+    shot: Shot
+    adapter: str = ""
 
 
 @dataclass(eq=False)
@@ -75,6 +91,9 @@ class Job:
     used: tuple[int, ...] = ()
     """Which of the scene's shots are shown, in order of time."""
     keys: tuple[Key, ...] = ()
+    adapter: Adapter | None = None
+    picture_tokens: int = 0
+    """How many tokens its pictures took."""
     tokens: list[int] = field(default_factory=list)
     stopped: bool = False
     """Whether the last token said that it is the last."""
@@ -88,25 +107,29 @@ class Job:
 class Worker:
     """Works for one network; everything but `knows` is called on one thread."""
 
-    def __init__(self, name: str, family: Family, tokenizer: Any, limits: Limits) -> None:
+    def __init__(self, name: str, family: Family, tokenizer: Any, limits: Limits, adapters: Iterable[Adapter] = ()) -> None:
         self.limits = limits
+        self.adapters = {adapter.name: adapter for adapter in adapters}
         self.features: Shelf[Features] = Shelf("features", limits.feature_bytes)
         self.prefixes: Shelf[Prefix] = Shelf("prefix", limits.prefix_bytes)
         self._name = name
         self._family = family
         self._tokenizer = tokenizer
         self._stops = frozenset(_stops(family.network, tokenizer))
-        self._decoder = Decoder(family)
+        self._switch = Switch(family.network)
+        for adapter in self.adapters.values():
+            self._switch.add(adapter)
+        self._decoder = Decoder(family, self._switch)
 
     def parameters(self) -> Iterator[Any]:
         """The network's."""
         return iter(self._family.network.parameters())
 
-    def knows(self, shot: Shot) -> bool:
+    def knows(self, ahead: Ahead) -> bool:
         """Whether a shot is encoded already; from any thread."""
-        return self.features.holds((digest(shot.jpeg), self._family.max_pixels))
+        return self.features.holds(self._key(ahead.shot, self._family.max_pixels, self.adapters.get(ahead.adapter)))
 
-    def serve(self, intake: Intake[Job, Shot]) -> None:
+    def serve(self, intake: Intake[Job, Ahead]) -> None:
         """Describe scenes and encode shots as they come, until none is left; whoever comes joins those that are being described."""
         import torch
 
@@ -114,7 +137,7 @@ class Worker:
             while trouble := self._serve(intake):
                 self._apart(*trouble, intake)
 
-    def _serve(self, intake: Intake[Job, Shot]) -> tuple[list[Job], bool] | None:
+    def _serve(self, intake: Intake[Job, Ahead]) -> tuple[list[Job], bool] | None:
         """As `serve`; returns where scenes failed together: them, and whether it was for want of memory. What held it is let go by then."""
         writing, seated = self._decoder.begin(), dict[Row, Job]()
         while True:
@@ -140,14 +163,15 @@ class Worker:
             least = min(LEAST_SCENE_TOKENS, self.limits.scene_tokens)
             return with_less(jobs, self._describe, self.limits.scene_tokens, least=least, make_room=self._make_room)
 
-    def encode(self, shots: Sequence[Shot]) -> None:
+    def encode(self, shots: Sequence[Ahead]) -> None:
         """Encode shots ahead."""
         import torch
 
+        most = self._family.max_pixels
         with torch.inference_mode():
-            self._encoded({(digest(shot.jpeg), self._family.max_pixels): shot for shot in shots})
+            self._encoded({self._key(each.shot, most, self.adapters.get(each.adapter)): each.shot for each in shots})
 
-    def _look_ahead(self, shots: Sequence[Shot], intake: Intake[Job, Shot]) -> None:
+    def _look_ahead(self, shots: Sequence[Ahead], intake: Intake[Job, Ahead]) -> None:
         failure = None
         try:
             self.encode(shots)
@@ -158,7 +182,7 @@ class Worker:
         for shot in shots:
             intake.settle(shot, failure)
 
-    def _join(self, writing: Writing, seated: dict[Row, Job], jobs: list[Job], intake: Intake[Job, Shot]) -> list[Row]:
+    def _join(self, writing: Writing, seated: dict[Row, Job], jobs: list[Job], intake: Intake[Job, Ahead]) -> list[Row]:
         """Let scenes join; the rows that are done with their first token. Scenes leave `jobs` as they are seated or answered."""
         rows, failures = self._rows(jobs, self.limits.scene_tokens)
         for job, failure in zip(jobs.copy(), failures, strict=True):
@@ -169,7 +193,7 @@ class Worker:
         jobs.clear()
         return self._begun(writing, list(rows))
 
-    def _apart(self, jobs: Sequence[Job], crowded: bool, intake: Intake[Job, Shot]) -> None:
+    def _apart(self, jobs: Sequence[Job], crowded: bool, intake: Intake[Job, Ahead]) -> None:
         """Describe scenes that failed together: for want of memory in ever smaller parts, else each alone, so that only its own fails."""
         self._make_room()
         for part in [jobs] if crowded else [[job] for job in jobs]:
@@ -195,7 +219,7 @@ class Worker:
             return []
         done = writing.join(rows)
         if (kept := rows[0].kept) is not None:
-            self.prefixes.put(rows[0].parts[0], kept, kept.nbytes)
+            self.prefixes.put((rows[0].parts[0], rows[0].adapter), kept, kept.nbytes)
         return done
 
     def _rows(self, jobs: Sequence[Job], budget: int) -> tuple[dict[Row, Job], list[Exception | None]]:
@@ -203,7 +227,8 @@ class Worker:
         wanted: dict[Key, Shot] = {}
         for job in jobs:
             job.used, most_pixels = self._shown(job.scene.shots, budget)
-            job.keys = tuple((digest(job.scene.shots[number].jpeg), most_pixels) for number in job.used)
+            job.adapter = self.adapters[job.scene.style.adapter] if job.scene.style.adapter else None
+            job.keys = tuple(self._key(job.scene.shots[number], most_pixels, job.adapter) for number in job.used)
             job.tokens, job.stopped, job.repeated, job.certainty = [], False, 0, 0.0
             if not job.cancelled:
                 wanted |= {key: job.scene.shots[number] for key, number in zip(job.keys, job.used, strict=True)}
@@ -220,6 +245,10 @@ class Worker:
             failures.append(failure)
         return rows, failures
 
+    @staticmethod
+    def _key(shot: Shot, most_pixels: int, adapter: Adapter | None) -> Key:
+        return digest(shot.jpeg), most_pixels, adapter.name if adapter is not None and adapter.sees else ""
+
     def _shown(self, shots: Sequence[Shot], budget: int) -> tuple[tuple[int, ...], int]:
         """Which shots of a scene are shown, in order of time, and with how many pixels at most."""
         ordered = [(number, shots[number]) for number in in_order([shot.time for shot in shots])]
@@ -231,18 +260,20 @@ class Worker:
     def _encoded(self, wanted: Mapping[Key, Shot]) -> Mapping[Key, Features | MediaUndecodable]:
         """The features of shots, computed where they are not known; or why a picture cannot be read."""
         found: dict[Key, Features | MediaUndecodable] = {}
-        pictures: dict[int, dict[Key, Any]] = {}
+        pictures: dict[tuple[int, str], dict[Key, Any]] = {}
         for key, shot in wanted.items():
             known = self.features.get(key)
             if known is not None:
                 found[key] = known
                 continue
             try:
-                pictures.setdefault(key[1], {})[key] = decode(shot.jpeg, what=f"keyframe at {shot.time.clock()}")
+                pictures.setdefault(key[1:], {})[key] = decode(shot.jpeg, what=f"keyframe at {shot.time.clock()}")
             except MediaUndecodable as error:
                 found[key] = error
-        for most_pixels, group in pictures.items():
-            for key, features in zip(group, self._family.encode(list(group.values()), most_pixels), strict=True):
+        for (most_pixels, adapter), group in pictures.items():
+            with self._switch.on([self.adapters[adapter]] if adapter else []):
+                encoded = self._family.encode(list(group.values()), most_pixels)
+            for key, features in zip(group, encoded, strict=True):
                 found[key] = features
                 self.features.put(key, features, features.nbytes)
         return found
@@ -259,22 +290,26 @@ class Worker:
             times=times,
             question=question(style, job.scene.before, job.scene.asked),
         )
-        parts = [features[part] if isinstance(part, int) else part for part in written.parts]
+        shown = thin(features, self.limits.thinning)
+        job.picture_tokens = sum(each.count for each in shown)
+        PICTURE_TOKENS.labels("shown").inc(job.picture_tokens)
+        PICTURE_TOKENS.labels("left_out").inc(sum(each.count for each in features) - job.picture_tokens)
+        parts = [shown[part] if isinstance(part, int) else part for part in written.parts]
 
         def take(token: int, certainty: float) -> bool:
             return self._take(job, token, certainty)
 
         fixed = written.fixed
         if len(fixed) < LEAST_PREFIX:
-            return Row([fixed, *parts] if fixed else parts, times, take)
-        prefix = self.prefixes.get(fixed)
+            return Row([fixed, *parts] if fixed else parts, times, take, adapter=job.adapter)
+        prefix = self.prefixes.get((fixed, job.adapter))
         rest = sum(part.count if isinstance(part, Features) else len(part) for part in parts)
         if alone and (prefix is None or not self._decoder.worth_going_on(len(fixed), rest)):
-            return Row([fixed, *parts], times, take, keep=len(fixed) if prefix is None else 0)
+            return Row([fixed, *parts], times, take, adapter=job.adapter, keep=len(fixed) if prefix is None else 0)
         if prefix is None:
-            prefix = self._decoder.read(fixed)
-            self.prefixes.put(fixed, prefix, prefix.nbytes)
-        return Row(parts, times, take, prefix)
+            prefix = self._decoder.read(fixed, job.adapter)
+            self.prefixes.put((fixed, job.adapter), prefix, prefix.nbytes)
+        return Row(parts, times, take, prefix, job.adapter)
 
     def _take(self, job: Job, token: int, certainty: float) -> bool:
         """Note a token of a scene; whether another one is wanted."""
