@@ -22,6 +22,8 @@ COLUMNS = "s.stream, m.source, m.kind, m.part, m.text, m.start_ns, m.end_ns, m.m
 MOMENTS = f"SELECT {COLUMNS} FROM moments m JOIN streams s ON s.no = m.stream"
 IN_SPAN = "m.start_ns < :before AND (m.end_ns > :after OR m.start_ns >= :after)"
 
+OF_EVIDENCE = f"m.kind NOT IN ({', '.join(repr(kind.value) for kind in Kind if kind not in EVIDENCE)})"
+
 
 def bounds(span: Span) -> dict[str, int]:
     """The values of `IN_SPAN`."""
@@ -132,7 +134,7 @@ def _ranges(db: Session, scope: Scope) -> list[tuple[int, int]]:
 def _where(scope: Scope) -> str:
     """What must hold of a moment, said in as few words as possible: it is looked at for every moment of a stream."""
     kinds = ", ".join(f"'{kind.value}'" for kind in sorted(scope.kinds, key=lambda kind: kind.value))
-    of_kind = "m.kind <> 'summary'" if scope.kinds == EVIDENCE else f"m.kind IN ({kinds or 'NULL'})"
+    of_kind = OF_EVIDENCE if scope.kinds == EVIDENCE else f"m.kind IN ({kinds or 'NULL'})"
     return of_kind if scope.span == EVERYTHING else f"{of_kind} AND {IN_SPAN}"
 
 
