@@ -69,7 +69,8 @@ def bars(columns: Mapping[str, Sequence[Tally]], names: Sequence[str] = BARS, *,
                 'stroke="black" stroke-dasharray="4 3"/>'
             )
         parts.append(f'<text x="{start + group * 0.4:.1f}" y="{top + height + 20}" text-anchor="middle">{SHOWN[name]}</text>')
-    for index, (label, colour) in enumerate(zip(columns, COLOURS, strict=False)):
-        x = left + index * (width - left) / len(columns)
+    x = float(left)
+    for label, colour in zip(columns, COLOURS, strict=False):
         parts.append(f'<rect x="{x:.0f}" y="14" width="12" height="12" fill="{colour}"/><text x="{x + 18:.0f}" y="25">{label}</text>')
+        x += 40 + 7 * len(label)
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -16,8 +16,7 @@ from watchword.v1.qa_service_pb2 import StandRequest, StandResponse
 
 from pipeline import telemetry
 from pipeline.errors import ClientSlow, Overloaded, ServiceUnavailable, WatchwordError, reason_name
-from pipeline.qa.answer import ON_THE_WIRE
-from pipeline.timeline import MediaTime
+from services.alerts import as_json
 from services.rpc import error_of
 
 FEEDS = 32
@@ -181,32 +180,6 @@ class Feeds:
             call.cancel()
 
 
-def as_json(alert: StandResponse) -> dict[str, Any]:
-    """An alert as it is told to a web address."""
-    return {
-        "id": alert.id,
-        "query": alert.query,
-        "stream": alert.stream_id,
-        "score": round(alert.score, 4),
-        "threshold": round(alert.threshold, 4),
-        "hits": alert.hits,
-        "of": alert.of,
-        "reason": alert.reason,
-        "evidence": [
-            {
-                "kind": _NAMES[evidence.kind],
-                "source": evidence.source_id,
-                "text": evidence.text,
-                "media_start": MediaTime.from_proto(evidence.media_start).seconds,
-                "media_end": MediaTime.from_proto(evidence.media_end).seconds,
-                "score": round(evidence.score, 4),
-            }
-            for evidence in alert.evidence
-        ],
-    }
-
-
-_NAMES = {wire: kind.value for kind, wire in ON_THE_WIRE.items()}
 _END = Event(ENDED, "end", {"message": "every stream of the query has ended"})
 
 

@@ -9,10 +9,11 @@ from watchword.v1.answer_pb2 import Answer, Claim, Retrieved
 
 from pipeline.errors import Overloaded, RequestInvalid, ServiceUnavailable, WatchwordError
 from pipeline.memory.store import Span
-from pipeline.qa.answer import Answerer, Part, Turn, evidence_of
+from pipeline.qa.answer import Answerer, Part, Turn
 from pipeline.qa.conversation import Conversations
-from pipeline.qa.standing import COOL_DOWN, THRESHOLD, Alert, Standing, stand
+from pipeline.qa.standing import COOL_DOWN, THRESHOLD, Standing, stand
 from pipeline.timeline import MediaTime
+from services.alerts import to_proto
 from services.memory.standing import Ended, StandingQueries
 from services.rpc import ServicerContext, abort
 
@@ -52,7 +53,7 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
                 while not isinstance(alert := await alerts.get(), Ended):
                     if isinstance(alert, Overloaded):
                         raise alert
-                    yield _alerted(alert)
+                    yield to_proto(alert)
         except WatchwordError as error:
             await abort(context, error)
 
@@ -89,21 +90,6 @@ def _read_standing(request: qa_service_pb2.StandRequest) -> Standing:
         hits=request.hits,
         of=request.of,
         cool_down=MediaTime.from_proto(request.cool_down) if request.HasField("cool_down") else COOL_DOWN,
-    )
-
-
-def _alerted(alert: Alert) -> qa_service_pb2.StandResponse:
-    last = alert.hits[-1]
-    return qa_service_pb2.StandResponse(
-        id=alert.id,
-        query=alert.standing.query,
-        stream_id=last.moment.stream_id,
-        score=last.score,
-        threshold=alert.standing.threshold,
-        hits=len(alert.hits),
-        of=alert.of,
-        reason=alert.reason,
-        evidence=[evidence_of(hit.moment, hit.score) for hit in alert.hits],
     )
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import structlog
 
 from pipeline import telemetry
-from pipeline.qa.answer import evidence_of
 from pipeline.qa.standing import Alert
 from pipeline.served import RETRYABLE, checked
-from pipeline.timeline import MediaTime
+from services.alerts import as_json, to_proto
 
 WAITING = 256
 """How many alerts wait for an address at most; the oldest goes first, and is counted."""
@@ -69,7 +68,7 @@ class Webhook:
         """What became of it: "delivered", "refused" for good, or "failed" after all attempts."""
         import httpx2
 
-        body = json.dumps(as_json(alert), ensure_ascii=False, separators=(",", ":")).encode()
+        body = json.dumps({"standing": alert.standing.name, **as_json(to_proto(alert))}, ensure_ascii=False, separators=(",", ":")).encode()
         cause = ""
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -103,31 +102,3 @@ def signature(secret: bytes, unix_s: int, body: bytes) -> str:
     """What the header holds."""
     digest = hmac.new(secret, b"%d." % unix_s + body, hashlib.sha256).hexdigest()
     return f"t={unix_s},v1={digest}"
-
-
-def as_json(alert: Alert) -> dict[str, Any]:
-    """An alert as it is told to a web address."""
-    standing = alert.standing
-    return {
-        "id": alert.id,
-        "standing": standing.name,
-        "query": standing.query,
-        "stream": alert.hits[-1].moment.stream_id,
-        "score": round(alert.hits[-1].score, 4),
-        "threshold": standing.threshold,
-        "hits": len(alert.hits),
-        "of": alert.of,
-        "reason": alert.reason,
-        "evidence": [
-            {
-                "kind": hit.moment.kind.value,
-                "source": evidence.source_id,
-                "text": evidence.text,
-                "media_start": MediaTime.from_proto(evidence.media_start).seconds,
-                "media_end": MediaTime.from_proto(evidence.media_end).seconds,
-                "score": round(hit.score, 4),
-            }
-            for hit in alert.hits
-            for evidence in [evidence_of(hit.moment, hit.score)]
-        ],
-    }
