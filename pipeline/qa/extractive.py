@@ -13,6 +13,7 @@ from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import Question, contains, read
+from pipeline.qa.reader import Reader
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.visual import Visual
@@ -59,10 +60,10 @@ class ExtractiveAnswerer:
 
     model = "extractive"
 
-    def __init__(self, store: SceneStore, embedder: Embedder, *, visual: Visual | None = None) -> None:
-        """With `visual` what pictures are recognised to show counts where nothing in words answers."""
+    def __init__(self, store: SceneStore, embedder: Embedder, *, visual: Visual | None = None, reader: Reader | None = None) -> None:
+        """With `visual` what pictures are recognised to show counts where nothing in words answers; `reader` reads what was found."""
         self._store, self._visual = store, visual
-        self._finder = Finder(store, embedder)
+        self._finder = Finder(store, embedder, reader=reader)
 
     async def ask(
         self, stream_id: str, question: str, span: Span | None = None, *, beside: Sequence[str] = (), history: Sequence[Turn] = ()

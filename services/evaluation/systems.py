@@ -18,6 +18,7 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.evidence import SEARCHED, Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
+from pipeline.qa.reader import Reader
 from pipeline.qa.retrieve import fuse
 from pipeline.qa.visual import PictureEmbedder
 from pipeline.timeline import MediaTime
@@ -61,12 +62,14 @@ class System(Protocol):
 class InProcess:
     """An answerer over a memory of its own."""
 
-    def __init__(self, name: str, embedder: Embedder, make: Make, looks: PictureEmbedder | None = None) -> None:
-        """With `looks` keyframes are found by what they look like."""
+    def __init__(
+        self, name: str, embedder: Embedder, make: Make, looks: PictureEmbedder | None = None, reader: Reader | None = None
+    ) -> None:
+        """With `looks` keyframes are found by what they look like; `reader` takes part in what is "judged"."""
         self.name = name
         self._embedder, self._looks = embedder, looks
         self._store = SqliteStore()
-        self._finder = Finder(self._store, embedder)
+        self._finder = Finder(self._store, embedder, reader=reader)
         self._answerer = make(self._store, embedder, looks)
 
     async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
@@ -130,12 +133,12 @@ class Running:
             raise error_of(error, self.name) from error
 
 
-def answerer_of(settings: Settings, name: str) -> tuple[str, Make]:
+def answerer_of(settings: Settings, name: str, reader: Reader | None = None) -> tuple[str, Make]:
     """The answerer of this name, or the one that the settings name; raises `SettingInvalid` where it is not set up."""
     name = name or settings.answerer
     if name not in ANSWERERS or (name != "extractive" and not getattr(settings, name)):
         raise SettingInvalid(f"--answerer {name}: it is not set up; WATCHWORD_{name.upper()} names its model")
-    return name, lambda store, embedder, looks: make_answerers(settings, store, embedder, looks=looks)[name]
+    return name, lambda store, embedder, looks: make_answerers(settings, store, embedder, looks=looks, reader=reader)[name]
 
 
 async def given(parts: AsyncIterator[object]) -> Given:

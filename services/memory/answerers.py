@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.caption.model import load as load_captioner
+from pipeline.errors import ModelMissing
 from pipeline.memory.store import Picture, SceneStore, Span
 from pipeline.qa.answer import Answerer
 from pipeline.qa.composed import ComposedAnswerer, LookAgain
 from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.model import Embedder
+from pipeline.qa.reader import Reader
+from pipeline.qa.reader import load as load_e5
 from pipeline.qa.seeing import SeeingAnswerer
 from pipeline.qa.teller import ChatTeller
 from pipeline.qa.visual import PictureEmbedder, Visual, load_label_looks
@@ -18,11 +21,18 @@ from services.settings import Settings
 
 
 def make_answerers(
-    settings: Settings, store: SceneStore, embedder: Embedder, *, look: LookAgain | None = None, looks: PictureEmbedder | None = None
+    settings: Settings,
+    store: SceneStore,
+    embedder: Embedder,
+    *,
+    look: LookAgain | None = None,
+    looks: PictureEmbedder | None = None,
+    reader: Reader | None = None,
 ) -> Mapping[str, Answerer]:
     """By name, the one that is asked where none is named first.
 
-    Without `look` those that see are shown the memory's thumbnails alone; without `looks` pictures are found by their descriptions alone.
+    Without `look` those that see are shown the memory's thumbnails alone; without `looks` pictures are found by their descriptions alone;
+    without `reader` quotes are chosen by comparing alone.
 
     Raises `SettingInvalid` for what cannot be set up, and `ModelMissing` or `ModelMismatch` for a checkpoint that cannot be loaded.
     """
@@ -33,7 +43,7 @@ def make_answerers(
 
     look = look or thumbnails
     visual = Visual(store, looks) if looks is not None else None
-    answerers: dict[str, Answerer] = {"extractive": ExtractiveAnswerer(store, embedder, visual=visual)}
+    answerers: dict[str, Answerer] = {"extractive": ExtractiveAnswerer(store, embedder, visual=visual, reader=reader)}
     if settings.chat:
         teller = _teller(settings.chat, settings.answer_key, "chat model")
         answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices)
@@ -55,6 +65,18 @@ def load_looks(settings: Settings, embedder: Embedder) -> PictureEmbedder | None
     from pipeline.qa.clip import ClipLooks
 
     return ClipLooks(Path(settings.visual))
+
+
+def load_reader(settings: Settings) -> Reader | None:
+    """What reads before a quote is told; raises `ModelMissing` where it is named and not there, and `ModelMismatch`."""
+    if settings.reader == "none":
+        return None
+    try:
+        return load_e5()
+    except ModelMissing:
+        if settings.reader == "auto":
+            return None
+        raise
 
 
 def _teller(where: str, key: str, what: str, *, sees: bool = False) -> ChatTeller:
