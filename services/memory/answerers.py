@@ -46,13 +46,13 @@ def make_answerers(
     answerers: dict[str, Answerer] = {"extractive": ExtractiveAnswerer(store, embedder, visual=visual, reader=reader)}
     if settings.chat:
         teller = _teller(settings.chat, settings.answer_key, "chat model")
-        answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices)
+        answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices, reader=reader)
     if settings.vlm and "://" not in settings.vlm:
         captioner = load_captioner("transformers", directory=Path(settings.vlm), max_new_tokens=settings.caption_tokens)
         answerers["vlm"] = SeeingAnswerer("vlm", store, embedder, captioner, look, visual=visual)
     elif settings.vlm:
         teller = _teller(settings.vlm, settings.answer_key, "vision model", sees=True)
-        answerers["vlm"] = ComposedAnswerer("vlm", store, embedder, teller, voices=voices, look=look)
+        answerers["vlm"] = ComposedAnswerer("vlm", store, embedder, teller, voices=voices, look=look, reader=reader)
     return {settings.answerer: answerers[settings.answerer], **answerers}
 
 
