@@ -1,6 +1,7 @@
 """How soon evidence and answers come, by how much the memory holds: the quoting answerer with the real embedder.
 
     python -m bench.qa --events 10000,100000
+    python -m bench.qa --events 10000,100000 --no-reader
 
 Events are those of `bench.memory`: 20,000 a stream. A question asks what is said about three words of a stored sentence of
 one stream; no two are alike, so the vectors of most words are new. Wall and processor time, in ms.
@@ -18,7 +19,7 @@ from watchword.v1.answer_pb2 import Answer, Retrieved
 
 from bench.memory.synthetic import PER_STREAM, Talk, batches
 from pipeline.memory.open import open_store
-from pipeline.qa import model
+from pipeline.qa import model, reader
 from pipeline.qa.answer import Answerer
 from pipeline.qa.extractive import ExtractiveAnswerer
 
@@ -30,23 +31,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.qa", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", default="10000,100000", help="how many events, one after another, between commas")
     parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--no-reader", action="store_true", help="quote by comparing alone")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
-    asyncio.run(_run(Talk.make(), [int(each) for each in arguments.events.split(",")], arguments.questions))
+    asyncio.run(_run(Talk.make(), [int(each) for each in arguments.events.split(",")], arguments.questions, reads=not arguments.no_reader))
 
 
-async def _run(talk: Talk, sizes: list[int], questions: int) -> None:
+async def _run(talk: Talk, sizes: list[int], questions: int, *, reads: bool) -> None:
     embedder, filled = model.load(), 0
+    looks_twice = reader.load() if reads else None
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/memory.db", max_moments=10**9)
         for events in sizes:
             for batch in batches(talk, filled, events):
                 await store.put_all(batch)
             filled = events
-            answerer = ExtractiveAnswerer(store, embedder)
+            answerer = ExtractiveAnswerer(store, embedder, reader=looks_twice)
             told = [await _ask(answerer, talk, number, events) for number in range(questions + WARM_UP)][WARM_UP:]
-            print(json.dumps({"events": events, "questions": questions, **_spread(told)}), flush=True)
+            print(json.dumps({"events": events, "questions": questions, "reader": reads, **_spread(told)}), flush=True)
         await store.close()
+    if looks_twice is not None:
+        await looks_twice.close()
     await embedder.close()
 
 

@@ -28,6 +28,15 @@ FLOAT32, Q4 = 0, 1
 
 
 @dataclass(frozen=True)
+class Marks:
+    """Tokens that are no words: one begins a text, one ends it, one fills it up beside longer ones."""
+
+    begins: int
+    ends: int
+    fills: int
+
+
+@dataclass(frozen=True)
 class Packed:
     """A file, read; its tensors are turned into numbers only when they are asked for."""
 
@@ -35,10 +44,10 @@ class Packed:
     layers: int
     pieces: Sequence[tuple[str, float]]
     """The vocabulary in order, each piece with its log likelihood."""
-    begins: int
-    ends: int
-    fills: int
+    marks: Marks
     unknown: int
+    normalised: dict[int, str]
+    """What characters are written as before they are looked for in the vocabulary."""
     _data: Bytes
     _tensors: dict[str, tuple[int, int, int]]
     """By name: how it is stored, where it begins, how many bytes it has."""
@@ -111,8 +120,11 @@ def _read(data: Bytes) -> Packed:
     likely = cursor.bytes(4 * count).view("<f4")
     text = cursor.bytes(size).tobytes()
     pieces = [(text[offsets[at] : offsets[at + 1]].decode(), float(likely[at])) for at in range(count)]
-    _, normalising = cursor.numbers("iI")
-    cursor.bytes(normalising)
+    characters, _ = cursor.numbers("iI")
+    normalised: dict[int, str] = {}
+    for _ in range(characters):
+        character, length = cursor.numbers("IB")
+        normalised[character] = "".join(map(chr, cursor.numbers(f"{length}I")))
     (tensors,) = cursor.numbers("i")
     directory: dict[str, tuple[int, int, int]] = {}
     for _ in range(tensors):
@@ -120,4 +132,4 @@ def _read(data: Bytes) -> Packed:
         name = cursor.bytes(length).tobytes().decode()
         kind, _, begin, stored = cursor.numbers("BIQQ")
         directory[name] = (kind, begin, stored)
-    return Packed(dimensions, layers, pieces, begins, ends, fills, unknown, data, directory)
+    return Packed(dimensions, layers, pieces, Marks(begins, ends, fills), unknown, normalised, data, directory)

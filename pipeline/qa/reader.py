@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import ModelMismatch
 from pipeline.memory.store import DIMENSIONS, Vectors
 from pipeline.models import locate
-from pipeline.qa.packed import Packed, read_packed, unpack
+from pipeline.qa.packed import Marks, Packed, read_packed, unpack
+from pipeline.qa.unigram import Unigram
 
 if TYPE_CHECKING:
-    import tokenizers
-
     from pipeline.qa.bert import Encoder
 
 FILE = "e5-small-q4.bin"
@@ -60,7 +59,7 @@ class Reader(Protocol):
 class E5Reader:
     """A `Reader` with multilingual-e5-small (https://huggingface.co/intfloat/multilingual-e5-small) in four bits.
 
-    Its word vectors stay packed, 54 MB, and its layers are unpacked, 85 MB. A passage is encoded once.
+    Its word vectors stay packed in the file, its layers are unpacked to 85 MB. A passage is encoded once.
     """
 
     name = "e5-small"
@@ -70,7 +69,7 @@ class E5Reader:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
         self._known: OrderedDict[str, Vectors] = OrderedDict()
         try:
-            self._tokenizer, self._encoder = self._worker.submit(_read, folder / FILE).result()
+            self._vocabulary, self._marks, self._encoder = self._worker.submit(_read, folder / FILE).result()
         except BaseException:
             self._worker.shutdown()
             raise
@@ -99,12 +98,16 @@ class E5Reader:
     def _encoded(self, texts: list[str]) -> Vectors:
         import torch
 
-        encodings = self._tokenizer.encode_batch(texts)
-        tokens = torch.tensor([encoding.ids for encoding in encodings])
-        mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        cut = [self._marked(self._vocabulary.tokens(text)[: MAX_TOKENS - 2]) for text in texts]
+        longest = max(map(len, cut))
+        tokens = torch.tensor([[*each, *[self._marks.fills] * (longest - len(each))] for each in cut])
+        mask = torch.arange(longest) < torch.tensor([[len(each)] for each in cut])
         with torch.inference_mode():
             vectors: Vectors = self._encoder(tokens, mask).numpy()
         return vectors
+
+    def _marked(self, tokens: list[int]) -> list[int]:
+        return [self._marks.begins, *tokens, self._marks.ends]
 
 
 def load() -> E5Reader:
@@ -112,7 +115,7 @@ def load() -> E5Reader:
     return E5Reader(locate("e5-small"))
 
 
-def _read(path: Path) -> tuple["tokenizers.Tokenizer", "Encoder"]:
+def _read(path: Path) -> tuple[Unigram, Marks, "Encoder"]:
     import torch
 
     from pipeline.qa.bert import Encoder
@@ -126,7 +129,8 @@ def _read(path: Path) -> tuple["tokenizers.Tokenizer", "Encoder"]:
 
     try:
         weights = {name: torch.from_numpy(values) for name, values in _weights(packed).items()}
-        return _tokenizer(packed), Encoder(weights, layers=LAYERS, rows=rows)
+        vocabulary = Unigram(packed.pieces, unknown=packed.unknown, normalised=packed.normalised)
+        return vocabulary, packed.marks, Encoder(weights, layers=LAYERS, rows=rows)
     except (KeyError, RuntimeError, ModelMismatch) as error:
         raise ModelMismatch(f"The weights in {path} are not those of multilingual-e5-small: {error}.") from error
 
@@ -146,19 +150,3 @@ def _weights(packed: Packed) -> dict[str, Vectors]:
             weights[f"encoder.layer.{layer}.{theirs}.weight"] = packed.tensor(f"l{layer}.{ours}.w", out, *into)
             weights[f"encoder.layer.{layer}.{theirs}.bias"] = packed.tensor(f"l{layer}.{ours}.b", out)
     return weights
-
-
-def _tokenizer(packed: Packed) -> "tokenizers.Tokenizer":
-    """The unigram tokenizer of XLM-RoBERTa out of the file's vocabulary."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    tokenizer = Tokenizer(models.Unigram(list(packed.pieces), unk_id=packed.unknown, byte_fallback=False))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
-    begins, ends, fills = (packed.pieces[token][0] for token in (packed.begins, packed.ends, packed.fills))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{begins} $A {ends}", special_tokens=[(begins, packed.begins), (ends, packed.ends)]
-    )
-    tokenizer.enable_truncation(MAX_TOKENS)
-    tokenizer.enable_padding(pad_id=packed.fills, pad_token=fills)
-    return tokenizer
