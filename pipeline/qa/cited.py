@@ -21,6 +21,8 @@ COPIED = re.compile(
 """A line of evidence as it was given (`pipeline.qa.teller`), which small models copy."""
 LONGEST = 1_000
 """A sentence is cut here."""
+LOOP, LOOPS = 30, 3
+"""The last so many characters stand so often in it where a sentence goes round in circles."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ class Sentences:
             sentence, self._rest = self._rest[:end], self._rest[end:]
             if (cited := parse(sentence)) is not None:
                 yield cited
+
+    @property
+    def loops(self) -> bool:
+        """Whether the sentence that has not ended says the same over and over, as small models do."""
+        return len(self._rest) > LOOP * LOOPS and self._rest.count(self._rest[-LOOP:]) >= LOOPS
 
     def end(self) -> Iterator[Cited]:
         """What is left when the text is over."""

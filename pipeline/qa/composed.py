@@ -11,7 +11,7 @@ from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retri
 from pipeline.errors import ModelMismatch, Overloaded, ServiceUnavailable, WatchwordError
 from pipeline.memory.store import EVERYTHING, Kind, Moment, Picture, SceneStore, Span, StreamState
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known
-from pipeline.qa.checking import supporting
+from pipeline.qa.checking import echoes, supporting
 from pipeline.qa.cited import Cited, Sentences
 from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import Finder
@@ -129,6 +129,8 @@ class ComposedAnswerer:
             async for piece in pieces:
                 for cited in sentences.add(piece):
                     yield cited
+                if sentences.loops:
+                    return
         for cited in sentences.end():
             yield cited
 
@@ -138,7 +140,7 @@ class ComposedAnswerer:
         Small models forget to cite. What they say without is looked for in the evidence that would be quoted by itself, so that it
         is both supported and about the question.
         """
-        if NOT_SHOWN_MARK in cited.text.upper():
+        if NOT_SHOWN_MARK in cited.text.upper() or echoes(cited.text, brief.question):
             return None
         places = [number - 1 for number in cited.numbers if 1 <= number <= len(brief.evidence)]
         if not cited.numbers:

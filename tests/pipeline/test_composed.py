@@ -11,7 +11,7 @@ from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment, Picture, Span
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn
-from pipeline.qa.checking import supporting
+from pipeline.qa.checking import echoes, supporting
 from pipeline.qa.cited import Cited, Sentences
 from pipeline.qa.composed import ComposedAnswerer
 from pipeline.qa.conversation import Conversations, in_context
@@ -129,6 +129,7 @@ def test_a_sentence_is_told_with_what_it_cites():
         "It opens on Tuesday [1].",
         "It opens on Monday [7].",
         "A room costs 42 [].",
+        "The question is: When does the conference open? [1]",
         "A ticket costs 99 pounds [2].",
         "The conference does not open on Monday [1].",
         "David opens the conference on Monday [1].",
@@ -141,6 +142,7 @@ def test_a_sentence_is_told_with_what_it_cites():
         "wrong day",
         "no such evidence",
         "supported by nothing that is near the question",
+        "the question once more",
         "wrong number",
         "denied",
         "invented name",
@@ -179,6 +181,26 @@ def test_a_model_that_repeats_itself_is_broken_off():
     answer = answer_of(ask(lambda _: [*sse(*repeated, end=False), 30.0], deadline_s=20.0)[0])
     assert [claim.text for claim in answer.claims] == ["The conference opens on Monday."]
     assert not answer.partial_cause
+
+
+def test_a_sentence_that_goes_round_in_circles_is_broken_off():
+    circles = ["It opens on Monday [1]. ", "It is said that "] + ['the first thing that is said is "'] * 8
+    answer = answer_of(ask(lambda _: [*sse(*circles, end=False), 30.0], deadline_s=20.0)[0])
+    assert [claim.text for claim in answer.claims] == ["It opens on Monday."]
+    assert not answer.partial_cause
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "expected"),
+    [
+        ("The cakes are made.", "Who makes the cakes?", True),
+        ("David makes the cakes.", "Who makes the cakes?", False),
+        ("There is a cat.", "Is there a cat?", False),
+        ("The room is 42.", "In which room is it?", False),
+    ],
+)
+def test_what_only_says_the_question_again_is_no_answer(sentence, question, expected):
+    assert echoes(sentence, question) is expected
 
 
 def test_a_model_that_says_that_there_is_nothing_is_not_waited_for():
