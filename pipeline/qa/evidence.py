@@ -12,7 +12,19 @@ from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Question, contains, is_question
 from pipeline.qa.reader import Reader
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
-from pipeline.qa.support import READING, SUPPORTED, Candidate, Signs, essence, score, signs, standard, vocabulary
+from pipeline.qa.support import (
+    COMPARING,
+    READING,
+    SUPPORTED,
+    Candidate,
+    Signs,
+    Weighing,
+    essence,
+    score,
+    signs,
+    standard,
+    vocabulary,
+)
 from pipeline.qa.vectors import WordVectors
 from pipeline.qa.words import content, stem
 from pipeline.timeline import MediaTime
@@ -50,6 +62,12 @@ class _Weighed:
     signs: Signs
     sure: float
 
+    @classmethod
+    def of(cls, candidate: Candidate, read: Signs, by: Weighing) -> "_Weighed":
+        moment = candidate.moment
+        most = ASKS_ITSELF if moment.kind is Kind.SPEECH and is_question(moment.text) else 1.0
+        return cls(candidate, read, min(score(read, by), most))
+
 
 @dataclass(frozen=True)
 class Retrieval:
@@ -86,6 +104,14 @@ class Finder:
 
     async def judge(self, retrieval: Retrieval, *, reading: bool = True) -> list[Judged]:
         """Look at what was found closely: the best first; each sentence once."""
+        weighed: Sequence[_Weighed] = await self._weigh(retrieval)
+        if reading and self._reader is not None and weighed:
+            weighed = await self._read(self._reader, retrieval.question.text, weighed)
+        judged = [await self._judged(each, retrieval) for each in weighed]
+        return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
+
+    async def _weigh(self, retrieval: Retrieval) -> list[_Weighed]:
+        """The candidates by comparing alone."""
         question = retrieval.question
         candidates = await self._candidates(retrieval)
         vectors = await self._vectors.of(vocabulary(question, candidates))
@@ -97,43 +123,34 @@ class Finder:
         everything = [text for candidate in candidates for text in (candidate.moment.text, candidate.context)]
         named = knows(everything, replace(assumed, numbers=frozenset()))
         measured = standard(question, candidates, similarity, retrieval.among)
-        weighed: list[_Weighed] = []
+        weighed = []
         for candidate in candidates:
             counted = knows([candidate.moment.text, candidate.context], replace(assumed, names=frozenset()))
             read = signs(question, candidate, similarity, measured)
-            if not (named and counted):
-                read = replace(read, doubted=1.0)
-            weighed.append(_Weighed(candidate, read, score(read)))
-        if reading:
-            weighed = await self._read(question, weighed)
-        judged = [await self._judged(each, question, retrieval.span) for each in weighed]
-        return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
+            weighed.append(_Weighed.of(candidate, read if named and counted else replace(read, doubted=1.0), COMPARING))
+        return weighed
 
-    async def _read(self, question: Question, weighed: Sequence[_Weighed]) -> list[_Weighed]:
-        """The same, the likeliest read and weighed anew; as they were where there is no reader, or it takes too long."""
+    async def _read(self, reader: Reader, question: str, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
+        """The same, the likeliest read and weighed anew; as they were where that takes too long."""
         best = sorted(weighed, key=lambda each: -each.sure)
-        if self._reader is None or not best:
-            return best
         likely, rest = best[:READ], best[READ:]
         try:
             async with asyncio.timeout(READ_WITHIN_S):
-                near = await self._reader.read(question.text, [each.candidate.moment.text for each in likely])
+                near = await reader.read(question, [each.candidate.moment.text for each in likely])
         except TimeoutError:
-            structlog.get_logger(__name__).warning("question.unread", reader=self._reader.name, seconds=READ_WITHIN_S)
-            return best
-        read = [replace(each.signs, read=cosine) for each, cosine in zip(likely, near, strict=True)]
-        again = [_Weighed(each.candidate, its, score(its, READING)) for each, its in zip(likely, read, strict=True)]
+            structlog.get_logger(__name__).warning("question.unread", reader=reader.name, seconds=READ_WITHIN_S)
+            return weighed
+        again = [_Weighed.of(each.candidate, replace(each.signs, read=one), READING) for each, one in zip(likely, near, strict=True)]
         least = min(each.sure for each in again)
         # What was not read was less likely before, and stays so.
         return [*again, *(replace(each, sure=min(each.sure, least)) for each in rest)]
 
-    async def _judged(self, weighed: _Weighed, question: Question, span: Span) -> Judged:
-        moment, sure = weighed.candidate.moment, weighed.sure
-        if sure >= SUPPORTED and weighed.signs.lacks and (fuller := await self._beside(weighed.candidate, question, span)):
-            # It is quoted too, and makes nothing surer: a name or a number that stands beside is as often another thing's.
-            moment = fuller
-        most = ASKS_ITSELF if moment.kind is Kind.SPEECH and is_question(moment.text) else 1.0
-        return Judged(moment, weighed.signs, round(min(sure, most), PLACES))
+    async def _judged(self, weighed: _Weighed, retrieval: Retrieval) -> Judged:
+        moment = weighed.candidate.moment
+        if weighed.sure >= SUPPORTED and weighed.signs.lacks:
+            # What stands beside is quoted too, and makes nothing surer: a name or a number there is as often another thing's.
+            moment = await self._beside(weighed.candidate, retrieval.question, retrieval.span) or moment
+        return Judged(moment, weighed.signs, round(weighed.sure, PLACES))
 
     async def _candidates(self, retrieval: Retrieval) -> list[Candidate]:
         alike: dict[tuple[str, Kind, str, int], tuple[Moment, str, float]] = {}
