@@ -1,10 +1,11 @@
 """Turn a TensorFlow.js graph model into an ONNX file.
 
-    python tools/tfjs_to_onnx.py MODEL.json OUTPUT.onnx [--output NODE ...] [--float16]
+    python tools/tfjs_to_onnx.py MODEL.json OUTPUT.onnx [--output NODE ...] [--float16] [--any-size]
 
 Only what leads to the named outputs is taken (else the signature's), so that a graph's own post-processing can be left behind. Pictures
 go in and maps come out as ONNX has them, channels first: [N, C, H, W]. Weights that the model keeps in 16 bits, or in 8 with a scale, are
-widened; with `--float16` the file keeps them in 16 bits and computes in 32.
+widened; with `--float16` the file keeps them in 16 bits and computes in 32. With `--any-size` a fully convolutional network takes pictures of
+any height and width of which its steps leave whole numbers, so that a wide picture needs no border.
 
 Formats: the layout of `model.json` and its weight shards is that of tfjs-core's `io_utils.decodeWeights`; the operations are TensorFlow's.
 """
@@ -141,6 +142,32 @@ def convert(graph: Graph, outputs: Sequence[str] = (), *, float16: bool = False)
     del inferred.graph.value_info[:]
     onnx.checker.check_model(inferred, full_check=True)
     return inferred
+
+
+def loosen(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network for pictures of any height and width: what enlarges to a size enlarges by a factor instead."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inferred.graph.value_info}
+    loose = onnx.ModelProto()
+    loose.CopyFrom(model)
+    for node in loose.graph.node:
+        if node.op_type != "Resize":
+            continue
+        before, after = shapes[node.input[0]][2:], shapes[node.output[0]][2:]
+        scales = np.array(after, np.float32) / np.array(before, np.float32)
+        name = f"{node.name}/scales"
+        loose.graph.initializer.append(numpy_helper.from_array(scales, name))
+        node.input[:] = [node.input[0], "", name]
+    used = {name for node in loose.graph.node for name in node.input}
+    kept = [each for each in loose.graph.initializer if each.name in used]
+    del loose.graph.initializer[:]
+    loose.graph.initializer.extend(kept)
+    for value in (*loose.graph.input, *loose.graph.output):
+        for axis, name in ((2, "height"), (3, "width")):
+            # An output's sides are the input's divided by something: a name of their own, or none that is wrong.
+            value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{name}"
+    onnx.checker.check_model(loose, full_check=True)
+    return loose
 
 
 def _in_order(graph: Graph, wanted: Sequence[str]) -> list[str]:
@@ -350,9 +377,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("onnx", type=Path, help="the file to write")
     parser.add_argument("--output", action="append", default=[], metavar="NODE", help="a node whose output is wanted; may be repeated")
     parser.add_argument("--float16", action="store_true", help="keep the weights in 16 bits; everything is still computed in 32")
+    parser.add_argument("--any-size", action="store_true", help="let pictures have any height and width")
     given = parser.parse_args(arguments)
     try:
         model = convert(load(given.model), given.output, float16=given.float16)
+        model = loosen(model) if given.any_size else model
     except ConversionError as error:
         print(error, file=sys.stderr)
         return 1
