@@ -10,7 +10,9 @@ from watchword.v1.safety_pb2 import Verdict, Withheld
 from watchword.v1.scene_pb2 import Keyframe, SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
+from pipeline.caption.messages import glances_of
 from pipeline.errors import MediaUndecodable, MessageInvalid
+from pipeline.memory.inview import stretches
 from pipeline.memory.pictures import thumbnail
 from pipeline.memory.sentences import parted, sentences
 from pipeline.memory.store import Entry, Facts, Judgement, Kind, Moment, Picture, SceneStore, Word
@@ -151,6 +153,7 @@ def _shown(caption: SceneCaption) -> Entry:
     for action in caption.actions:
         begin, close = MediaTime.from_proto(action.media_start), MediaTime.from_proto(action.media_end)
         told.append((Kind.DESCRIPTION, action.what, begin, close))
+    told += [(Kind.DESCRIPTION, each.text, each.start, each.end) for each in stretches(glances_of(caption))]
     moments = tuple(
         Moment(caption.stream_id, caption.id, kind, number, text.strip()[:MAX_CHARACTERS], begin, close, caption.model)
         for number, (kind, text, begin, close) in enumerate(told)
