@@ -4,8 +4,8 @@
 
 Only what leads to the named outputs is taken (else the signature's), so that a graph's own post-processing can be left behind. Pictures
 go in and maps come out as ONNX has them, channels first: [N, C, H, W]. Weights that the model keeps in 16 bits, or in 8 with a scale, are
-widened; with `--float16` the file keeps them in 16 bits and computes in 32. With `--any-size` a fully convolutional network takes pictures of
-any height and width of which its steps leave whole numbers, so that a wide picture needs no border.
+widened; with `--float16` the file keeps them in 16 bits and computes in 32. With `--any-size` a fully convolutional network takes pictures
+of any height and width of which its steps leave whole numbers, so that a wide picture needs no border.
 
 Formats: the layout of `model.json` and its weight shards is that of tfjs-core's `io_utils.decodeWeights`; the operations are TensorFlow's.
 """
@@ -81,12 +81,7 @@ def load(path: Path) -> Graph:
         groups = model["weightsManifest"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConversionError(f"{path} is not the model.json of a graph model: {error!r}") from error
-    nodes = {
-        node["name"]: Node(
-            node["name"], node["op"], tuple(_plain(each) for each in node.get("input", []) if not each.startswith("^")), node.get("attr", {})
-        )
-        for node in listed
-    }
+    nodes = {node["name"]: _node(node) for node in listed}
     weights: dict[str, Array] = {}
     for group in groups:
         try:
@@ -97,8 +92,10 @@ def load(path: Path) -> Graph:
     return Graph(nodes, weights, tuple(model.get("signature", {}).get("outputs", {})))
 
 
-def _plain(name: str) -> str:
-    return name.removesuffix(":0")
+def _node(entry: Mapping[str, Any]) -> Node:
+    # "^name" only says what is to run before.
+    inputs = tuple(name.removesuffix(":0") for name in entry.get("input", []) if not name.startswith("^"))
+    return Node(entry["name"], entry["op"], inputs, entry.get("attr", {}))
 
 
 def _unpacked(data: bytes, entries: Sequence[Mapping[str, Any]], path: Path) -> Iterator[tuple[str, Array]]:
@@ -292,7 +289,7 @@ _ACTIVATIONS = ("Relu", "Relu6", "Sigmoid")
 
 def _activate(building: _Building, op: str, source: str, output: str) -> None:
     if op == "Relu6":
-        limits = [building.keep("relu6/least", np.float32(0)), building.keep("relu6/most", np.float32(6))]
+        limits = [building.keep(name, np.array(value, np.float32)) for name, value in (("relu6/least", 0), ("relu6/most", 6))]
         building.emit("Clip", [source, *limits], output)
     else:
         building.emit(op, [source], output)
@@ -333,9 +330,7 @@ def _resize(building: _Building, node: Node) -> None:
     place = "align_corners" if node.flag("align_corners") else "half_pixel" if node.flag("half_pixel_centers") else "asymmetric"
     parts = building.keep(f"{node.name}/size", np.array([height, width], np.int64))
     # The batch and the channels stay as they are, so that only the last two sizes are given.
-    building.emit(
-        "Resize", [node.inputs[0], "", "", parts], node.name, axes=[2, 3], mode="linear", coordinate_transformation_mode=place
-    )
+    building.emit("Resize", [node.inputs[0], "", "", parts], node.name, axes=[2, 3], mode="linear", coordinate_transformation_mode=place)
 
 
 def _max_pool(building: _Building, node: Node) -> None:

@@ -188,8 +188,8 @@ def load(
 ) -> Captioner:
     """Load a captioner, which takes seconds.
 
-    `tags` needs the catalog models `efficientnet-lite0`, `ppocr-v6` and `mobilenetv3-centernet`; `transformers` needs `directory`, a checkpoint
-    of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
+    `tags` needs the catalog models `efficientnet-lite0`, `ppocr-v6` and `mobilenetv3-centernet`; `transformers` needs `directory`, a
+    checkpoint of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
     OpenAI's chat API and its name of the `model`, and shows it the `key`. A model writes at most `max_new_tokens` tokens for
     a sentence. For `transformers` alone are `adapters`, directories by name; `precision`, one of `PRECISIONS`; `thin`, as
     `vlm.thinning.read_thinning` has it; and `picture_tokens`, what the pictures of a scene may take. Raises `ModelMissing`,

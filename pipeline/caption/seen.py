@@ -6,19 +6,23 @@ Precision stands above recall: what one picture alone suggests is not told, nor 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.caption import colours
 from pipeline.caption.detector import Box, Detection
-from pipeline.caption.things import NUMBERS, THINGS, counted
+from pipeline.caption.things import THINGS, counted
 from pipeline.timeline import MediaTime
 
 ONCE = 0.55
 """Score from which one picture is enough. In recordings of 14 kinds nothing that is not there scored more but a ball, as a frisbee."""
-TWICE = 0.4
-"""Score from which two different pictures of a scene are enough; also the score from which a thing is counted."""
+TWICE, BEST_OF_TWO = 0.4, 0.5
+"""Scores from which two different pictures of a scene are enough: both, and the better one. A cat that fills the picture is a dog at 0.46.
+
+From the first on a thing is counted.
+"""
 RIVAL = 0.7
 """A second label at the same place with this part of the first one's score is as likely."""
 SAME_PLACE = 0.6
@@ -62,7 +66,7 @@ class Group:
 
     label: str
     words: str
-    """ "a blue cup", "at least two people", "up to three bottles"."""
+    """ "a blue cup", "at least two people", "up to three bottles"; more than one are claimed of a scene where two pictures show as many."""
     score: float
     places: tuple[str, ...] = ()
     """Where each is, from left to right; empty where that cannot be said in a word."""
@@ -96,7 +100,7 @@ def told(glances: Sequence[Glance], *, distinct: Sequence[bool] = ()) -> tuple[G
     for glance in witnesses:
         for label, group in _by_label(glance.sights).items():
             best[label].append(max(sight.score for sight in group))
-    sure = {label for label, scores in best.items() if max(scores) >= ONCE or sum(score >= TWICE for score in scores) > 1}
+    sure = {label for label, scores in best.items() if _is_sure(scores)}
     tint = {label: _one_colour(sight for glance in merged for sight in glance.sights if sight.label == label) for label in sure}
     return tuple(
         Glance(glance.time, tuple(replace(sight, colour=tint[sight.label]) for sight in glance.sights if sight.label in sure))
@@ -170,6 +174,11 @@ def _rivals_as_one(glances: Sequence[Glance]) -> list[Glance]:
     return [Glance(glance.time, tuple(map(named, glance.sights))) for glance in glances]
 
 
+def _is_sure(scores: Sequence[float]) -> bool:
+    """Whether a label with these scores, the best of each different picture, may be told of a scene."""
+    return max(scores) >= ONCE or (max(scores) >= BEST_OF_TWO and sum(score >= TWICE for score in scores) > 1)
+
+
 def _pair(sight: Sight) -> tuple[str, str]:
     first, second = sorted((sight.label, sight.rival))
     return first, second
@@ -216,10 +225,10 @@ def _over_time(label: str, glances: Sequence[Glance]) -> Group:
         place, times = places.most_common(1)[0]
         return Group(label, _counted(shown[0][0], 1), score, place if 3 * times >= 2 * len(single) and len(place) == 1 else ())
     words = _counted(shown[0][0], most)
-    if len(counts) > 1:
-        words = f"up to {words}"
-    elif any(group.words.startswith("at least") for group in single):
+    if max(counts) > most or all(group.words.startswith("at least") for group in single):
         words = f"at least {words}"
+    elif len(counts) > 1:
+        words = f"up to {words}"
     return Group(label, words, score)
 
 
@@ -245,6 +254,6 @@ def _columns(box: Box, width: int) -> slice:
     return slice(int(box.left * width), max(int(box.left * width), round(box.right * width)))
 
 
-def _cut(pixels: NDArray[np.generic], box: Box) -> NDArray[np.generic]:
+def _cut(pixels: NDArray[Any], box: Box) -> NDArray[Any]:
     height, width = pixels.shape[:2]
     return pixels[_rows(box, height), _columns(box, width)]

@@ -84,7 +84,7 @@ teddy bear = teddy : teddy
 hair drier = hairdryer
 toothbrush = / toothbrushes
 """
-"""A line each, in the order of the detector's maps: label = one / many : other names for the same; what is left out follows from the rest."""
+"""A line each, in the order of the maps: label = one / many : other names for the same. What is left out follows from the rest."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What was in view and when, as the memory holds it: a line of words for each stretch in which the same things are seen, and its reading.
 
-A line reads "Tags: in view: three bottles (left, centre, right); a blue cup (right)." and lasts from the first keyframe that shows
+A line reads "three bottles (left, centre, right); a blue cup (right)" and lasts from the first keyframe that shows
 this to the last one, since between two keyframes nothing is known.
 """
 
@@ -13,8 +13,7 @@ from pipeline.caption.seen import Glance, groups
 from pipeline.caption.things import LABELS, NUMBERS, THINGS
 from pipeline.timeline import MediaTime
 
-START = "Tags: in view: "
-"""Begins as what the captioner makes of tags (`pipeline.caption.compose`), because it is of that kind: it names, and tells no story."""
+BETWEEN = "; "
 LEAST = "at least "
 _ITEM = re.compile(r"(?P<words>[^()]+?)(?: \((?P<places>[^()]*)\))?$")
 
@@ -49,10 +48,9 @@ def stretches(glances: Sequence[Glance]) -> list[Stretch]:
     """One line for each run of glances that show the same; nothing for those that show nothing."""
     found: list[Stretch] = []
     for glance in glances:
-        told = "; ".join(group.told() for group in groups(glance.sights))
-        if not told:
+        text = BETWEEN.join(group.told() for group in groups(glance.sights))
+        if not text:
             continue
-        text = f"{START}{told}."
         if found and found[-1].text == text:
             found[-1] = Stretch(text, found[-1].start, glance.time)
         else:
@@ -61,11 +59,10 @@ def stretches(glances: Sequence[Glance]) -> list[Stretch]:
 
 
 def read(text: str) -> tuple[Item, ...]:
-    """What a line names, the surest first; nothing of what is no such line."""
-    if not text.startswith(START):
-        return ()
-    parts = text.removeprefix(START).removesuffix(".").split("; ")
-    return tuple(item for part in parts if (match := _ITEM.fullmatch(part)) and (item := _item(part, match["words"], match["places"] or "")))
+    """What a line names, the surest first; what cannot be read is passed over."""
+    parts = text.split(BETWEEN)
+    found = (_item(part, match["words"], match["places"] or "") for part in parts if (match := _ITEM.fullmatch(part)))
+    return tuple(item for item in found if item is not None)
 
 
 @cache

@@ -121,7 +121,9 @@ def moments_of(event: ClearedEvent) -> tuple[Moment, ...]:
         case "segment" if event.segment.is_final and not event.segment.translation_of:
             return _spoken(event.segment).moments
         case "caption":
-            return _shown(event.caption).moments
+            # Whoever waits for a truck is told of one that is in view as of one that is described.
+            told = _shown(event.caption).moments
+            return tuple(replace(each, kind=Kind.DESCRIPTION) if each.kind is Kind.IN_VIEW else each for each in told)
         case _:
             return ()
 
@@ -153,7 +155,7 @@ def _shown(caption: SceneCaption) -> Entry:
     for action in caption.actions:
         begin, close = MediaTime.from_proto(action.media_start), MediaTime.from_proto(action.media_end)
         told.append((Kind.DESCRIPTION, action.what, begin, close))
-    told += [(Kind.DESCRIPTION, each.text, each.start, each.end) for each in stretches(glances_of(caption))]
+    told += [(Kind.IN_VIEW, each.text, each.start, each.end) for each in stretches(glances_of(caption))]
     moments = tuple(
         Moment(caption.stream_id, caption.id, kind, number, text.strip()[:MAX_CHARACTERS], begin, close, caption.model)
         for number, (kind, text, begin, close) in enumerate(told)
