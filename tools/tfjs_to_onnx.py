@@ -143,8 +143,9 @@ def convert(graph: Graph, outputs: Sequence[str] = (), *, float16: bool = False)
 
 def loosen(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same network for pictures of any height and width: what enlarges to a size enlarges by a factor instead."""
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in inferred.graph.value_info}
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    known = (*inferred.input, *inferred.value_info, *inferred.output)
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in known}
     loose = onnx.ModelProto()
     loose.CopyFrom(model)
     for node in loose.graph.node:

@@ -97,8 +97,10 @@ class TagsCaptioner:
             changes=any(_is_change(shot) for shot in scene.shots[1:]),
             things=things,
         )
-        found = sorted((look.guess for look in looks if look.guess), key=lambda each: -each.probability)
-        objects = dict.fromkeys([*(group.words for group in things), *(each.what for each in found)])
+        named = [(group.score, group.words) for group in things] + [
+            (look.guess.probability, look.guess.what) for look in looks if look.guess
+        ]
+        objects = dict.fromkeys(what for _, what in sorted(named, key=lambda each: -each[0]))
         return Description(compose(facts), text, tuple(objects), people=most_people(seen), seen=seen)
 
     def _seen(self, pictures: Sequence[_Picture]) -> tuple[Glance, ...]:

@@ -81,7 +81,12 @@ def test_a_peak_is_higher_than_its_neighbours_and_high_enough() -> None:
 
 def test_one_thing_is_told_once_but_two_labels_at_one_place_are_both_told() -> None:
     box, beside = Box(0.1, 0.1, 0.5, 0.5), Box(0.12, 0.1, 0.5, 0.5)
-    found = [Detection("dog", 0.8, box), Detection("dog", 0.6, beside), Detection("cat", 0.5, beside), Detection("dog", 0.4, Box(0, 0, 0, 0))]
+    found = [
+        Detection("dog", 0.8, box),
+        Detection("dog", 0.6, beside),
+        Detection("cat", 0.5, beside),
+        Detection("dog", 0.4, Box(0, 0, 0, 0)),
+    ]
     assert [(each.label, each.score) for each in once(found)] == [("dog", 0.8), ("cat", 0.5)]
 
 

@@ -26,7 +26,9 @@ LEFT, MIDDLE, RIGHT = 0.1, 0.5, 0.9
 
 def thing(label: str, at: float, x: float = MIDDLE, *, score: float = 0.7, colour: str = "", rival: str = "") -> SeenObject:
     box = {"left": x - 0.05, "right": x + 0.05, "top": 0.2, "bottom": 0.8}
-    return SeenObject(keyframe_id=f"k{at}", media_time=MediaTime.of(at).to_proto(), label=label, score=score, colour=colour, rival=rival, **box)
+    return SeenObject(
+        keyframe_id=f"k{at}", media_time=MediaTime.of(at).to_proto(), label=label, score=score, colour=colour, rival=rival, **box
+    )
 
 
 def scene(start: float, end: float, *seen: SeenObject, text: str = "Tags: mostly grey; little movement.") -> ClearedEvent:

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from watchword.v1.scene_pb2 import Keyframe, SceneBoundary, SceneCaption
 
 from pipeline.caption.detector import Box, Detection
+from pipeline.caption.messages import caption_of, glances_of
+from pipeline.caption.model import Description
 from pipeline.caption.seen import Glance, Sight, groups, most_people, place_of, scene_groups, settled, told
 from pipeline.caption.things import LABELS
 from pipeline.memory.inview import read, stretches
+from pipeline.safety import described
 from pipeline.timeline import MediaTime
 
 pytestmark = pytest.mark.unit
@@ -105,7 +109,9 @@ def painted(ground: tuple[int, int, int], thing: tuple[int, int, int]) -> np.nda
         ("orange", (230, 230, 230), (240, 130, 10), ""),
     ],
 )
-def test_a_colour_is_told_where_it_is_the_things_own(label: str, ground: tuple[int, int, int], thing: tuple[int, int, int], colour: str) -> None:
+def test_a_colour_is_told_where_it_is_the_things_own(
+    label: str, ground: tuple[int, int, int], thing: tuple[int, int, int], colour: str
+) -> None:
     (one,) = settled([Detection(label, 0.9, MIDDLE)], painted(ground, thing))
     assert one.colour == colour
 
@@ -141,3 +147,24 @@ def test_what_is_written_is_read_back(sights: list[Sight]) -> None:
 
 def test_what_is_no_such_line_is_passed_over() -> None:
     assert read("Two men talk (quietly); nobody listens.") == ()
+
+
+def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
+    half, whole = Box(0.0, 0.25, 0.5, 1.0), Box(0.5, 0.0, 1.0, 1.0)
+    seen = scene([sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)])
+    keyframes = [Keyframe(id=f"k{number}", media_time=glance.time.to_proto()) for number, glance in enumerate(seen)]
+    description = Description("Tags: a blue cup (0.75).", objects=("a blue cup",), seen=seen)
+    return caption_of(SceneBoundary(stream_id="s", scene_id="scene-0"), description, keyframes, model="tags"), seen
+
+
+def test_a_caption_carries_what_was_seen_and_in_which_keyframe() -> None:
+    caption, seen = captioned()
+    assert glances_of(SceneCaption.FromString(caption.SerializeToString())) == seen
+    assert [(each.keyframe_id, each.label) for each in caption.seen] == [("k0", "cup"), ("k1", "frisbee"), ("k1", "cup")]
+
+
+@pytest.mark.parametrize(("words", "left"), [(["a blue cup"], 3), (["a blue ■■■"], 0), ([None], 0)])
+def test_a_thing_whose_word_is_masked_or_withheld_has_no_label_either(words: list[str | None], left: int) -> None:
+    caption, _ = captioned()
+    described.put_back(caption, words)
+    assert len(caption.seen) == left
