@@ -1,4 +1,4 @@
-"""Questions about 25 kinds of things, asked of every recording of a folder, whether it shows them or not: what is seen, and what is made up.
+"""Questions about 25 kinds of things, asked of every recording of a folder whether it shows them or not: what is seen, what is made up.
 
     python -m bench.qa.things ../shared/media out/things.jsonl
     watchword eval out/things.jsonl
