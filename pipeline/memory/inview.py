@@ -6,13 +6,15 @@ this to the last one, since between two keyframes nothing is known.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from pipeline.caption.seen import Glance, groups
 from pipeline.caption.things import LABELS, NUMBERS, THINGS
+from pipeline.memory.store import Kind, Moment
 from pipeline.timeline import MediaTime
 
+SOURCE = "/in view"
 BETWEEN = "; "
 LEAST = "at least "
 _ITEM = re.compile(r"(?P<words>[^()]+?)(?: \((?P<places>[^()]*)\))?$")
@@ -63,6 +65,16 @@ def read(text: str) -> tuple[Item, ...]:
     parts = text.split(BETWEEN)
     found = (_item(part, match["words"], match["places"] or "") for part in parts if (match := _ITEM.fullmatch(part)))
     return tuple(item for item in found if item is not None)
+
+
+def source_of(scene_id: str) -> str:
+    """Under which source the lines of a scene are stored."""
+    return f"{scene_id}{SOURCE}"
+
+
+def described(line: Moment, *, text: str = "") -> Moment:
+    """The line, or what is told of it, as what its scene shows."""
+    return replace(line, kind=Kind.DESCRIPTION, source_id=line.source_id.removesuffix(SOURCE), text=text or line.text)
 
 
 @cache

@@ -7,11 +7,11 @@ knows no woman from a man, no garden from a street, and nobody's name. What was 
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.caption.things import LABELS, THINGS
-from pipeline.memory.inview import Item, read
+from pipeline.memory.inview import Item, described, read
 from pipeline.memory.store import EVERYTHING, MAX_LIMIT, Kind, Moment, SceneStore, Scope, Span
 from pipeline.qa.classes import is_kind_of
 from pipeline.qa.model import Embedder
@@ -168,13 +168,8 @@ def _told(what: Asked, lines: Sequence[Moment]) -> list[tuple[Moment, float]]:
     if not fitting:
         return []
     one = what.ask is Ask.COUNT
-    return [
-        (_quoted(line, [_numbered(item.text) if one else item.text for item in items]), SURE) for line, items in _CHOICE[what.ask](fitting)
-    ]
-
-
-def _quoted(line: Moment, told: Sequence[str]) -> Moment:
-    return replace(line, kind=Kind.DESCRIPTION, text=", ".join(told))
+    chosen = _CHOICE[what.ask](fitting)
+    return [(described(line, text=", ".join(_numbered(item.text) if one else item.text for item in items)), SURE) for line, items in chosen]
 
 
 def _numbered(text: str) -> str:
