@@ -1,4 +1,4 @@
-"""Questions about the things in the pictures: how many, whether, where, of which colour, which, and since when.
+"""Questions about the things in the pictures: how many, whether, where, of which colour, which, what at one side, and since when.
 
 Answered from what a detector has seen (`pipeline.memory.inview`), and only where the question asks for nothing that it cannot tell: it
 knows no woman from a man, no garden from a street, and nobody's name. What was not seen is not denied.
@@ -39,6 +39,7 @@ class Ask(Enum):
     WHEN = "since when"
     WHERE = "where"
     WHICH = "which"
+    AT = "what at one side"
 
 
 FIRST = frozenset(Ask) - {Ask.WHERE}
@@ -61,6 +62,11 @@ _SOUNDS: tuple[tuple[Ask, re.Pattern[str]], ...] = tuple(
         ),
         (Ask.WHERE, rf"^where (?:is|are|was|were|stands?|stood) (?:the|an?|that|this|these|those) (?P<what>.+?)(?P<rest>(?: {_IN_IT})?)$"),
         (
+            Ask.AT,
+            rf"^(?:what|which (?P<what>things|objects)) (?:can (?:you|we|i|one) see|is|are|is there|are there|stands?) (?:there )?"
+            rf"(?:on|at|in) the (?P<place>left|right|cent(?:re|er)|middle)(?:[ -]hand)?(?: side)?(?P<rest>(?: {_IN_IT})?)$",
+        ),
+        (
             Ask.WHICH,
             rf"^(?:what|which) (?:kinds? of |sorts? of )?(?P<what>\w+?) (?:is|are|was|were|can|do|does|did|appears?)\b"
             rf"(?P<rest>(?: {_SEEN}| {_IN_IT}| be seen| (?:you|we|i|one) see)*)$",
@@ -76,6 +82,8 @@ class Asked:
     ask: Ask
     labels: frozenset[str]
     """Of the detector; what is asked about may be any of them."""
+    place: str = ""
+    """Where: "left", "centre" or "right"; empty for anywhere."""
 
 
 def asked(text: str) -> Asked | None:
@@ -83,6 +91,8 @@ def asked(text: str) -> Asked | None:
     plain = re.sub(r"\s+", " ", re.sub(r"[^\w\s-]", " ", text.lower())).strip()
     for ask, pattern in _SOUNDS:
         match = pattern.match(plain)
+        if match and ask is Ask.AT:
+            return Asked(ask, frozenset(LABELS), "centre" if match["place"][0] in "cm" else match["place"])
         labels = labels_of(match["what"]) if match else frozenset()
         # Things are counted of one kind: nobody counts all that is in a picture.
         if match and labels and _asks_no_more(match["rest"] or "", labels) and (ask is not Ask.COUNT or len(labels) < len(LABELS)):
@@ -179,7 +189,9 @@ def _numbered(text: str) -> str:
 
 def _asked_of(what: Asked, line: Moment) -> list[Item]:
     """What a line names of what is asked about; that it may be something else as well is told in its words."""
-    return [item for item in read(line.text) if not what.labels.isdisjoint((item.label, item.rival))]
+    items = [item for item in read(line.text) if not what.labels.isdisjoint((item.label, item.rival))]
+    # Of several things it is not told which is where, so that only what is all there counts.
+    return [item for item in items if not what.place or {place.split()[-1] for place in item.places} == {what.place}]
 
 
 Line = tuple[Moment, list[Item]]
@@ -228,4 +240,5 @@ _CHOICE: dict[Ask, Callable[[Sequence[Line]], list[Line]]] = {
     Ask.WHEN: _first,
     Ask.WHERE: _latest,
     Ask.WHICH: _each,
+    Ask.AT: _each,
 }

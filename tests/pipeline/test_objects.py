@@ -100,6 +100,8 @@ ANSWERED = {
     "What colour is the ball?": "At 0:35 the picture shows “a white frisbee or ball (centre)”.",
     "When does a truck appear?": "At 0:33 the picture shows “a red truck (right)”.",
     "Which vehicles are visible?": "At 0:33 the picture shows “a red truck (right)”.",
+    "What is on the left at 20 s?": "At 0:20 the picture shows “a blue cup (left)”.",
+    "What can you see on the right of the picture at 0:33?": "At 0:33 the picture shows “a red truck (right)”.",
     "Where is the dog?": "At 0:24 the picture shows “a dog (left)”.",
 }
 UNANSWERED = (
@@ -112,6 +114,7 @@ UNANSWERED = (
     "What colour is the bottle?",
     "What colour is the car?",
     "When does a bus appear?",
+    "What is in the middle at 0:20?",
     "How many people live in the town?",
 )
 
