@@ -12,6 +12,7 @@ from pipeline.qa.answer import UNSUPPORTED, WORDING, Part, Turn, check, evidence
 from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
+from pipeline.qa.objects import Things
 from pipeline.qa.question import Question, contains, read
 from pipeline.qa.reader import Reader
 from pipeline.qa.rereading import asks_for_writing
@@ -78,6 +79,7 @@ class ExtractiveAnswerer:
         """
         self._store, self._visual, self._reread = store, visual, reread
         self._finder = Finder(store, embedder, reader=reader)
+        self._things = Things(store, embedder)
 
     async def ask(
         self, stream_id: str, question: str, span: Span | None = None, *, beside: Sequence[str] = (), history: Sequence[Turn] = ()
@@ -124,22 +126,30 @@ class ExtractiveAnswerer:
                     yield looked
                     return
         question = read(asked)
+        streams = [state.stream_id for state in states]
+        if seen := await self._things.answer(streams, asked, span, first=True):
+            yield _retrieved(seen)
+            yield _Looked(seen)
+            return
         if not question.words:
             found = [(moment, CERTAIN) for state in states for moment in await self._overview(state.stream_id, question, span)]
             yield _retrieved(found)
             yield _Looked(found[:QUOTES])
             return
-        retrieval = await self._finder.retrieve([state.stream_id for state in states], question, span)
+        retrieval = await self._finder.retrieve(streams, question, span)
         yield _told(retrieval)
         judged = await self._finder.judge(retrieval)
         yield _Looked(await self._or_shown(states, question, span, [(each.moment, each.score) for each in judged]))
 
     async def _or_shown(self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found]) -> Sequence[Found]:
         """What was found in words where it answers; else what pictures show, where a question about them asks for it by name."""
+        streams = [state.stream_id for state in states]
         answered = bool(found) and found[0][1] >= SUPPORTED
+        if not answered and (seen := await self._things.answer(streams, question.text, span, first=False)):
+            return [*seen, *found]
         if self._visual is None or answered or question.kinds - {Kind.DESCRIPTION}:
             return found
-        shown = await self._visual.shown([state.stream_id for state in states], question, span)
+        shown = await self._visual.shown(streams, question, span)
         return [*((moment, max(share, SUPPORTED)) for moment, share in shown), *found]
 
     async def _timed(self, states: Sequence[StreamState], when: When, meant: Span) -> _Looked:
@@ -149,6 +159,8 @@ class ExtractiveAnswerer:
             return await self._speaking(stream_id, meant, states[0].latest)
         if when.point and (again := await self._read_again(stream_id, question, meant)) is not None:
             return _Looked([(again, CERTAIN)])
+        if seen := await self._things.answer([state.stream_id for state in states], when.rest, meant, when, first=True):
+            return _Looked(seen)
         if when.one:
             moments = await self._store.between(stream_id, _kind(question), span=meant, limit=1, last=when.one == "last")
             return _Looked([(moment, CERTAIN) for moment in moments])
