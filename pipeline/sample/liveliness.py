@@ -14,6 +14,7 @@ What is remembered is forgotten with each scene (`forget`) and otherwise reaches
 anew after a crash comes to the same states.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -81,20 +82,25 @@ class _Sizes:
     """Sizes of packets of one kind, of the last `USUAL`."""
 
     seen: deque[tuple[int, int]] = field(default_factory=deque)
+    """Time in nanoseconds and bytes, in the order of decoding."""
+    ordered: list[int] = field(default_factory=list)
+    """The same bytes, the fewest first."""
     latest: deque[int] = field(default_factory=lambda: deque(maxlen=_RISING))
     harmless: int = 0
     """The largest packet of the scene that stood out for nothing: AV1 sends one in each group of pictures."""
 
     def stands_out(self, size: int, least: float, new: float) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
+        nothing = max(_RISE * least, _LIKE_HARMLESS * self.harmless)
+        if size <= nothing and (not self.latest or max(self.latest) <= nothing):
+            return False
         latest = sorted([*self.latest, size][-_RISING:])
         together = (latest[1] + latest[2]) / 2 if len(latest) == _RISING else 0
-        if max(size, together) <= max(_RISE * least, _LIKE_HARMLESS * self.harmless):
+        if max(size, together) <= nothing:
             return False
         if len(self.seen) < _ENOUGH:
             return size > _SPIKE * least
-        sizes = sorted(seen for _, seen in self.seen)
-        usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
+        usual = max(float(self.ordered[int(_HIGH * (len(self.ordered) - 1))]), least)
         return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
 
     def comes(self, time: MediaTime, least: float) -> bool:
@@ -108,15 +114,20 @@ class _Sizes:
 
     def keep(self, since: MediaTime) -> None:
         """What is usual is what came since then, where that is enough to tell: before, something moved."""
-        latest = [each for each in self.seen if each[0] >= since.nanos]
-        if len(latest) >= _ENOUGH:
-            self.seen = deque(latest)
+        if sum(each[0] >= since.nanos for each in self.seen) >= _ENOUGH:
+            self.drop_before(since)
 
-    def add(self, time: MediaTime, size: int) -> None:
-        self.seen.append((time.nanos, size))
+    def drop_before(self, time: MediaTime) -> None:
+        self.seen = deque(each for each in self.seen if each[0] >= time.nanos)
+        self.ordered = sorted(size for _, size in self.seen)
+
+    def add(self, time: int, size: int) -> None:
+        self.seen.append((time, size))
+        insort(self.ordered, size)
         self.latest.append(size)
-        while self.seen[0][0] < (time - USUAL).nanos:
-            self.seen.popleft()
+        while self.seen[0][0] < time - USUAL.nanos:
+            _, old = self.seen.popleft()
+            del self.ordered[bisect_left(self.ordered, old)]
 
 
 def said_something(packets: Sequence[bytes], pixels: int) -> int:
@@ -139,25 +150,28 @@ class Liveliness:
         self.state = State.LIVELY
         self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
         self._leading, self._others = _Sizes(), _Sizes()
-        self._highest: MediaTime | None = None
+        self._highest: int | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
         self._farthest = State.STILL
         self._very_still = True
         self._compared = ZERO
         self._seen: Thumbnails | None = None
-        self._from = MediaTime(-(1 << 62))
+        self._from = -(1 << 62)
         self._new = 0.0
         self._mends = False
         self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
         """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
-        self._keyframe: tuple[MediaTime, int] | None = None
-        self._distance: MediaTime | None = None
+        self._keyframe: tuple[int, int] | None = None
+        self._distance: int | None = None
         self.is_odd = False
         """Whether the latest keyframe packet differs from the one before in its size, or came sooner or later: encoders begin a new
         shot with one."""
 
-    def packet(self, time: MediaTime, size: int, *, keyframe: bool) -> bool:
-        """Note a packet, in the order of decoding, before it is decoded; whether it ends a still or calm state, which is then lively."""
+    def packet(self, time: int, size: int, *, keyframe: bool) -> bool:
+        """Note a packet, in the order of decoding, before it is decoded; whether it ends a still or calm state, which is then lively.
+
+        `time` is that of its picture, in nanoseconds, `size` its bytes.
+        """
         leads = self._highest is None or time > self._highest
         if leads:
             self._highest = time
@@ -181,12 +195,12 @@ class Liveliness:
             self.wake()
         return wakes
 
-    def _note_keyframe(self, time: MediaTime, size: int) -> None:
+    def _note_keyframe(self, time: int, size: int) -> None:
         before, usual = self._keyframe, self._distance
         self._keyframe = (time, size)
         self._distance = None if before is None else time - before[0]
         other_size = before is not None and abs(size - before[1]) > _ODD * before[1]
-        other_time = usual is not None and self._distance is not None and abs((self._distance - usual).nanos) > _ODD * usual.nanos
+        other_time = usual is not None and self._distance is not None and abs(self._distance - usual) > _ODD * usual
         self.is_odd = other_size or other_time
 
     def wake(self) -> None:
@@ -247,9 +261,9 @@ class Liveliness:
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""
-        self._from = time
+        self._from = time.nanos
         for sizes in (self._leading, self._others):
-            sizes.seen = deque(each for each in sizes.seen if each[0] >= time.nanos)
+            sizes.drop_before(time)
             sizes.latest.clear()
             sizes.harmless = 0
         self._alarm = None

@@ -14,15 +14,16 @@ the first as it is. Where no keyframe packet has come, the packets since the las
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
 
 from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Interruptible, Skip, Small
-from pipeline.media.video import DecodedFrame, VideoDecoder, coded
+from pipeline.media.video import DecodedFrame, VideoDecoder
 from pipeline.sample.liveliness import Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
-from pipeline.timeline import ZERO, MediaTime
+from pipeline.timeline import MediaTime
 
 _log = structlog.get_logger(__name__)
 
@@ -62,6 +63,20 @@ class Picture:
     """Whether it must be chosen because no later one comes in time for the longest gap."""
     passed: int = 0
     """How many pictures between the one before and this were not looked at."""
+
+
+class _Need(IntEnum):
+    """What has to be decoded because of a packet."""
+
+    NOTHING = 0
+    PACKET = 1
+    """Itself, with all that was kept."""
+    WAKE = 2
+    """The same, because the packet stands out."""
+    PICTURE = 3
+    """One picture: it is time to see whether all is still as it was."""
+    ALL = 4
+    """A whole chunk has not been noted yet."""
 
 
 @dataclass
@@ -117,7 +132,10 @@ class SparseDecoder:
         self._kept_bytes = 0
         self._shown = MediaTime(-1)
         self._chosen: MediaTime | None = None
-        self._latest = MediaTime(-1)
+        self._latest = -1
+        """The latest time of a packet, in nanoseconds."""
+        self._look_at = 0
+        """When a still picture is to be looked at, whatever its packets say, in nanoseconds."""
         self._passed: list[DecodedFrame] = []
         self._picture: Picture | None = None
 
@@ -129,28 +147,54 @@ class SparseDecoder:
     @property
     def reached(self) -> MediaTime | None:
         """The time of the latest picture that was shown, or is known to look like it; `None` before the first."""
-        latest = max(self._shown, self._latest) if self._kept else self._shown
-        return latest if latest >= ZERO else None
+        latest = max(self._shown.nanos, self._latest) if self._kept else self._shown.nanos
+        return MediaTime(latest) if latest >= 0 else None
 
     def take(self, chunk: MediaChunk) -> None:
         """Show the pictures that are needed of a chunk, and those of earlier ones that are needed after all.
 
         Raises what `VideoDecoder.decode` raises; a chunk whose decoding was put off can fail with a later one.
         """
-        self.video.require(chunk, self._latest)
-        if not self.video.follows(chunk) or chunk.thinned != self._thinned:
-            self._settle()
-            self._start(chunk)
-        self._each(self.video.follow(chunk))
-        packets = coded(chunk)
+        if not self.begin(chunk):
+            self.go_on()
+
+    def begin(self, chunk: MediaChunk) -> bool:
+        """Take of a chunk what can be taken without decoding; whether that is all. If not, `go_on` takes the rest, and must.
+
+        Takes a few microseconds a packet, so there is no need of a thread. Raises `MessageInvalid` or `TimeReversed`.
+        """
+        packets = self.video.require(chunk, self._latest)
         self.counts.packets += len(packets)
+        self._chunk, self._packets, self._need = chunk, packets, _Need.ALL
+        if self._rule.state is not State.STILL or not self.video.is_settled or not self._follows(chunk):
+            return False
+        self.video.follow(chunk)
+        for number, packet in enumerate(packets):
+            self._need = self._note(packet)
+            if self._need is not _Need.NOTHING:
+                del packets[:number]
+                return False
+        return True
+
+    def go_on(self) -> None:
+        """Take what is left of the chunk that was begun; raises what `VideoDecoder.decode` raises."""
+        chunk, packets, need = self._chunk, self._packets, self._need
+        if need is _Need.ALL:
+            if not self._follows(chunk):
+                self._settle()
+                self._start(chunk)
+            self._each(self.video.follow(chunk))
         if chunk.thinned:
             self.counts.decoded += len(packets)
             self._each(self.video.feed(packets, alone=True))
         else:
             for packet in packets:
-                self._packet(packet)
+                self._meet(packet, need if need in (_Need.WAKE, _Need.PICTURE) else self._note(packet))
+                need = _Need.NOTHING
         self.video.raise_if_lost(chunk, [])
+
+    def _follows(self, chunk: MediaChunk) -> bool:
+        return self.video.follows(chunk) and chunk.thinned == self._thinned
 
     def finish(self) -> None:
         """Nothing follows: show what was held back, without what was left out."""
@@ -195,25 +239,34 @@ class SparseDecoder:
         shown, chosen = self._shown, self._chosen
         self._begin()
         self._shown, self._chosen = shown, chosen
+        self._plan()
 
-    def _packet(self, packet: CodedPacket) -> None:
-        time = MediaTime(packet.pts)
-        self._latest = max(self._latest, time)
-        if self._rule.packet(time, len(packet.data), keyframe=packet.keyframe):
-            self.counts.wakes += 1
-            self._catch_up(every_from=time - LEAD)
-            self._rule.wake()
+    def _note(self, packet: CodedPacket) -> "_Need":
+        """Note a packet, in the order of decoding, and keep it while the picture is still; what has to be decoded because of it."""
+        self._latest = max(self._latest, packet.pts)
+        if self._rule.packet(packet.pts, len(packet.data), keyframe=packet.keyframe):
+            return _Need.WAKE
         if self._rule.state is not State.STILL:
-            self._catch_up(every_from=ZERO)
-            self._decode([packet])
-            return
+            return _Need.PACKET
         self._keep(packet)
-        due = self._chosen is not None and self._latest - self._chosen >= self._longest_gap
-        odd = packet.keyframe and self._rule.is_odd
-        if due or odd or self._latest - self._shown >= PROBE_EVERY or self._kept_bytes > MOST_KEPT_BYTES:
-            self._probe(due=due)
-        if self._rule.state is not State.STILL:
-            self._catch_up(every_from=ZERO)
+        if self._latest >= self._look_at or self._kept_bytes > MOST_KEPT_BYTES or (packet.keyframe and self._rule.is_odd):
+            return _Need.PICTURE
+        return _Need.NOTHING
+
+    def _meet(self, packet: CodedPacket, need: "_Need") -> None:
+        """Decode what a packet that was noted needs."""
+        if need is _Need.WAKE:
+            self.counts.wakes += 1
+            self._catch_up(every_from=packet.pts - LEAD.nanos)
+            self._rule.wake()
+            self._decode([packet])
+        elif need is _Need.PACKET:
+            self._catch_up(every_from=0)
+            self._decode([packet])
+        elif need is _Need.PICTURE:
+            self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
+            if self._rule.state is not State.STILL:
+                self._catch_up(every_from=0)
 
     def _keep(self, packet: CodedPacket) -> None:
         self._kept.append(packet)
@@ -232,8 +285,7 @@ class SparseDecoder:
         latest = self._latest_keyframe()
         if latest is None:
             if not self._repeated(due=due):
-                wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
-                self._catch_up(every_from=wanted)
+                self._catch_up(every_from=self._latest if not due else self._look_at)
             return
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.small.luma):
@@ -254,7 +306,7 @@ class SparseDecoder:
 
         Packets that say something are decoded before.
         """
-        if self._parameters.codec != "h264" or not self._kept or self._latest.nanos - self._kept[0].pts > MOST_REPEATED.nanos:
+        if self._parameters.codec != "h264" or not self._kept or self._latest - self._kept[0].pts > MOST_REPEATED.nanos:
             return False
         said = said_something([packet.data for packet in self._kept], self._pixels) + _HELD_BACK
         if len(self._kept) - said < _HELD_BACK:
@@ -265,9 +317,10 @@ class SparseDecoder:
         self._look()
         for packet in kept[said:]:
             self._keep(packet)
-        if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown:
-            self.video.reach(self._latest)
-            self._give(replace(self._picture, frame=replace(self._picture.frame, time=self._latest), due=due, passed=0))
+        if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown.nanos:
+            time = MediaTime(self._latest)
+            self.video.reach(time)
+            self._give(replace(self._picture, frame=replace(self._picture.frame, time=time), due=due, passed=0))
         return True
 
     def _latest_keyframe(self) -> int | None:
@@ -290,10 +343,10 @@ class SparseDecoder:
         decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
         return Picture(decoded, self._small(decoded))
 
-    def _catch_up(self, *, every_from: MediaTime) -> None:
-        """See all that was kept; before `every_from` only what others refer to."""
+    def _catch_up(self, *, every_from: int) -> None:
+        """See all that was kept; before `every_from`, in nanoseconds, only what others refer to."""
         for packet in self._take_kept():
-            self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from.nanos else Skip.NOTHING)
+            self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from else Skip.NOTHING)
 
     def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
         if skip is None:
@@ -340,15 +393,22 @@ class SparseDecoder:
         outcome = self._show(picture)
         if outcome.chosen is not None:
             self._chosen = outcome.chosen
+        self._plan()
         if outcome.opened is not None:
             self._rule.forget(outcome.opened)
+
+    def _plan(self) -> None:
+        """Find when the picture is to be looked at next, if it is still."""
+        self._look_at = (self._shown + PROBE_EVERY).nanos
+        if self._chosen is not None:
+            self._look_at = min(self._look_at, (self._chosen + self._longest_gap).nanos)
 
     def _settle(self) -> None:
         """The stretch ends: show what is at hand of it, and what happened since the last picture, if anything did."""
         if self._latest_keyframe() is not None:
             self._probe(due=False)
             if self._rule.state is not State.STILL:
-                self._catch_up(every_from=ZERO)
+                self._catch_up(every_from=0)
         self._each(self.video.leap())
         self._look()
 

@@ -9,7 +9,7 @@ fewer items are held only once something was said after the item in which the sc
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -40,6 +40,7 @@ class _NextHeld:
 _LATEST = 16
 """Chunks among which that of the last picture is looked for; a codec holds pictures back for less than their 4 s."""
 
+_Rest = Callable[[], list[events_pb2.KeyframeEvent]]
 _Decisions = list[Chosen[DecodedFrame] | Closed]
 
 
@@ -83,6 +84,8 @@ class Sample:
         """Forget everything, as at the start of the stream."""
         self._selector: Selector[DecodedFrame] = Selector(self._options)
         self._decisions: _Decisions = []
+        self._start: MediaTime | None = None
+        """The time of the first keyframe packet of the present chunk, where it begins something."""
         self._starts: dict[MediaTime, int] = {}
         """Where decoding can start: the time of the first keyframe packet of a chunk, and the number of the item."""
         self._held_from: int | None = None
@@ -100,11 +103,15 @@ class Sample:
         return self._decoder.counts
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
-        """Take a chunk or a gap; raises what `SparseDecoder.take` raises for a chunk that must be refused."""
+        """Take a chunk or a gap; raises what `SparseDecoder.begin` and `go_on` raise for a chunk that must be refused.
+
+        A chunk of which nothing has to be decoded is done with here and now; all else is for a thread.
+        """
         assert isinstance(item, events_pb2.VideoEvent)
-        take = self._take_gap if item.WhichOneof("event") == "gap" else partial(self._take_chunk, item.chunk)
-        for event in await asyncio.to_thread(take):
-            yield event
+        rest = self._take_gap if item.WhichOneof("event") == "gap" else self._take_at_once(item.chunk)
+        if rest is not None:
+            for event in await asyncio.to_thread(rest):
+                yield event
 
     async def flush(self) -> AsyncIterator[Message]:
         """The stream has ended: the last keyframes, and the end of the last scene."""
@@ -118,18 +125,43 @@ class Sample:
         with self._lock:
             self._decoder.close()
 
+    def _take_at_once(self, chunk: media_pb2.MediaChunk) -> _Rest | None:
+        """Take the chunk if nothing has to be decoded for it; else what is left to do."""
+        if not self._lock.acquire(blocking=False):
+            return partial(self._take_chunk, chunk)
+        try:
+            return None if self._begin_chunk(chunk) else self._end_chunk
+        finally:
+            self._lock.release()
+
     def _take_chunk(self, chunk: media_pb2.MediaChunk) -> list[events_pb2.KeyframeEvent]:
         with self._lock:
+            done = self._begin_chunk(chunk)
+        return [] if done else self._end_chunk()
+
+    def _begin_chunk(self, chunk: media_pb2.MediaChunk) -> bool:
+        """Take of the chunk what can be taken without decoding; whether that is all."""
+        self._latest.append(chunk)
+        self._start = self._note_start(chunk)
+        try:
+            done = self._decoder.begin(chunk)
+        except BaseException:
+            self._forget_start(self._start)
+            raise
+        self._items += done
+        return done
+
+    def _end_chunk(self) -> list[events_pb2.KeyframeEvent]:
+        """Decode what the chunk that was begun asks for."""
+        with self._lock:
             damaged = self._decoder.video.damaged
-            self._latest.append(chunk)
-            start = self._note_start(chunk)
             try:
-                self._decoder.take(chunk)
+                self._decoder.go_on()
             except BaseException:
-                self._forget_start(start)
+                self._forget_start(self._start)
                 raise
             if self._decoder.video.damaged != damaged:
-                self._forget_start(start)
+                self._forget_start(self._start)
             events = self._tell()
             self._items += 1
             return events
@@ -170,15 +202,15 @@ class Sample:
     def _end_of(self, time: MediaTime) -> MediaTime:
         """When the picture of one of the last packets ends, by what its packet or the frame rate says, or by the packets beside it."""
         for chunk in reversed(self._latest):
-            unit, rate = chunk.time_base, chunk.video.frame_rate
-            for packet, (pts, _) in zip(chunk.packets, chunks.clocks(chunk), strict=True):
-                if pts != time.nanos:
+            rate = chunk.video.frame_rate
+            for packet in chunks.coded(chunk):
+                if packet.pts != time.nanos:
                     continue
                 if packet.duration > 0:
-                    return time + MediaTime(nanos_of(packet.duration, unit.numerator, unit.denominator))
+                    return time + MediaTime(packet.duration)
                 if rate.numerator > 0 and rate.denominator > 0:
                     return time + MediaTime(nanos_of(1, rate.denominator, rate.numerator))
-        times = sorted({pts for chunk in self._latest for pts, _ in chunks.clocks(chunk)})
+        times = sorted({packet.pts for chunk in self._latest for packet in chunks.coded(chunk)})
         return time + MediaTime(min((later - sooner for sooner, later in pairwise(times)), default=0))
 
     def _show(self, picture: Picture) -> Outcome:

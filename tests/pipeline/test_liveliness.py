@@ -35,7 +35,7 @@ class Stream:
         for picture in pictures:
             number = self.time.nanos // FRAME.nanos
             keyframe = number % gop == 0
-            woken.append(self.rule.packet(self.time, 60_000 if keyframe else size, keyframe=keyframe))
+            woken.append(self.rule.packet(self.time.nanos, 60_000 if keyframe else size, keyframe=keyframe))
             self.rule.picture(self.time, picture)
             self.time += FRAME
         return woken
@@ -44,7 +44,7 @@ class Stream:
         """Packets of these sizes, of which no picture is decoded; which ended a state."""
         woken = []
         for size in sizes:
-            woken.append(self.rule.packet(self.time if leads else self.time - FRAME - FRAME, size, keyframe=False))
+            woken.append(self.rule.packet((self.time if leads else self.time - FRAME - FRAME).nanos, size, keyframe=False))
             self.time += FRAME
         return woken
 
@@ -77,7 +77,7 @@ def test_a_state_does_not_fall_while_the_decoder_holds_a_packet_that_promises_mo
     stream = Stream()
     stream.go([luma()] * 13)
     ahead = stream.time + FRAME + FRAME + FRAME
-    stream.rule.packet(ahead, 20_000, keyframe=False)
+    stream.rule.packet(ahead.nanos, 20_000, keyframe=False)
     stream.go([luma()] * 3)
     assert stream.rule.state is State.LIVELY
 
@@ -132,7 +132,7 @@ def test_pictures_that_nothing_refers_to_are_judged_among_themselves() -> None:
     stream = Stream()
     for _ in range(30):
         stream.go([luma()])
-        stream.rule.packet(stream.time - FRAME - FRAME, 300, keyframe=False)
+        stream.rule.packet((stream.time - FRAME - FRAME).nanos, 300, keyframe=False)
     assert stream.rule.state is State.STILL
     assert stream.packets(250, leads=False) == [False]
     assert stream.packets(1100, leads=False) == [True]
@@ -146,7 +146,7 @@ def test_packets_that_hold_next_to_nothing_end_nothing() -> None:
 
 def test_the_first_picture_after_a_keyframe_mends_it_and_ends_nothing() -> None:
     stream = still()
-    assert not stream.rule.packet(stream.time, 60_000, keyframe=True)
+    assert not stream.rule.packet(stream.time.nanos, 60_000, keyframe=True)
     stream.time += FRAME
     assert stream.packets(30_000) == [False]
     assert stream.packets(30_000) == [True]
@@ -154,7 +154,7 @@ def test_the_first_picture_after_a_keyframe_mends_it_and_ends_nothing() -> None:
 
 def test_a_cut_right_after_a_keyframe_is_noticed() -> None:
     stream = still()
-    assert not stream.rule.packet(stream.time, 60_000, keyframe=True)
+    assert not stream.rule.packet(stream.time.nanos, 60_000, keyframe=True)
     stream.time += FRAME
     assert stream.packets(50_000) == [True]
 
@@ -198,7 +198,7 @@ def keyframes(*packets: tuple[float, int]) -> list[bool]:
     rule = Liveliness(1280 * 720)
     odd = []
     for time, size in packets:
-        rule.packet(MediaTime.of(time), size, keyframe=True)
+        rule.packet(MediaTime.of(time).nanos, size, keyframe=True)
         odd.append(rule.is_odd)
     return odd
 
