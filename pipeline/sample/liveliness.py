@@ -31,9 +31,9 @@ class State(IntEnum):
     STILL = 0
     """A keyframe now and then."""
     CALM = 1
-    """What others refer to."""
+    """What others refer to, whatever happens, as long as no packet stands out."""
     LIVELY = 2
-    """Everything."""
+    """Everything: something has just begun, or pictures are too unlike their neighbours to leave any out."""
 
 
 LOOK = MediaTime.of(1)
@@ -50,6 +50,8 @@ and repeated keyframes were measured at 0.010 and 0.065 and less, people who wal
 0.06 and 0.1, a dog that leaps at 0.27."""
 _UNLIKE = 0.6
 """Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
+ALERT = MediaTime.of(0.7)
+"""After a packet that stands out, and at the start, everything is decoded for so long: a cut is told by then, and what is usual known."""
 SOON, _VERY = MediaTime.of(0.5), 0.75
 """Pictures that stay within the one share of what is still for so long are still."""
 _EVERY = MediaTime.of(0.15)
@@ -63,6 +65,8 @@ _ALL_NEW = 0.75
 """The same for the first packet after a keyframe: of noise it was measured to have half of the keyframe's bytes."""
 _RISE, _RISING = 2.0, 4
 """How many times the usual a packet is that ends the state, and how many times three of four are."""
+_RISE_OF_MOTION = 1.4
+"""The same for one that holds much of a new picture, where something moves anyway and to look closer costs little."""
 _ODD = 0.15
 """Keyframe packets of a still picture were measured to differ by a tenth in size at most."""
 _HIGH = 0.9
@@ -89,7 +93,7 @@ class _Sizes:
     harmless: int = 0
     """The largest packet of the scene that stood out for nothing: AV1 sends one in each group of pictures."""
 
-    def stands_out(self, size: int, least: float, new: float) -> bool:
+    def stands_out(self, size: int, least: float, new: float, *, still: bool) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
         nothing = max(_RISE * least, _LIKE_HARMLESS * self.harmless)
         if size <= nothing and (not self.latest or max(self.latest) <= nothing):
@@ -99,9 +103,9 @@ class _Sizes:
         if max(size, together) <= nothing:
             return False
         if len(self.seen) < _ENOUGH:
-            return size > _SPIKE * least
+            return size > (_SPIKE * least if still else max(new, _SPIKE * least))
         usual = max(float(self.ordered[int(_HIGH * (len(self.ordered) - 1))]), least)
-        return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
+        return size > _SPIKE * usual or size > max(new, (_RISE if still else _RISE_OF_MOTION) * usual) or together > _RISE * usual
 
     def comes(self, time: MediaTime, least: float) -> bool:
         """Whether a packet whose picture comes after `time` is far above those up to then."""
@@ -159,6 +163,7 @@ class Liveliness:
         self._from = -(1 << 62)
         self._new = 0.0
         self._mends = False
+        self._strict = False
         self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
         """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
         self._keyframe: tuple[int, int] | None = None
@@ -188,7 +193,8 @@ class Liveliness:
             self.wake()
             return True
         sizes = self._leading if leads else self._others
-        wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new)
+        still = self.state is State.STILL
+        wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new, still=still)
         sizes.add(time, size)
         if wakes:
             self._alarm = (sizes, size, self._seen)
@@ -208,6 +214,12 @@ class Liveliness:
         self.state = State.LIVELY
         self._first, self._farthest, self._very_still = None, State.STILL, True
 
+    def be_strict(self) -> None:
+        """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""
+        if not self._strict:
+            self._strict = True
+            self.wake()
+
     def picture(self, time: MediaTime, luma: Thumbnails) -> None:
         """Note a picture that was decoded, in the order of showing: `uint8`, shape (36, 64)."""
         self._seen = luma
@@ -219,12 +231,14 @@ class Liveliness:
         if self._farthest is not State.LIVELY and (ends or time - self._compared >= _EVERY):
             self._compared = time
             distance = _distance(first, luma)
-            self._farthest = max(self._farthest, _verdict(distance, _HYSTERESIS))
+            self._farthest = max(self._farthest, self._asks(distance, _HYSTERESIS))
             self._very_still = self._very_still and _verdict(distance, _VERY) is State.STILL
-            if _verdict(distance) > self.state:
+            if self._asks(distance) > self.state:
                 self.wake()
                 self._first = (time, luma)
                 return
+        if self.state is State.LIVELY and not self._strict and time - start >= ALERT and not self._promises(time):
+            self.state = State.CALM
         if time - start >= (SOON if self._very_still else LOOK):
             self._settle(start, time)
             self._begin_look(time, luma)
@@ -236,11 +250,20 @@ class Liveliness:
         """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""
         if self._farthest >= self.state:
             self.state = self._farthest
-        elif not self._leading.comes(time, self._least) and not self._others.comes(time, self._least):
+        elif not self._promises(time):
             self._leading.keep(start)
             self._others.keep(start)
             self.state = self._farthest
             self._note_harmless()
+
+    def _asks(self, distance: tuple[float, float], share: float = 1.0) -> State:
+        """What a look at this distance asks for."""
+        verdict = _verdict(distance, share)
+        return verdict if self._strict else min(verdict, State.CALM)
+
+    def _promises(self, time: MediaTime) -> bool:
+        """Whether a packet was seen whose picture is still to come, and that holds more than is usual."""
+        return self._leading.comes(time, self._least) or self._others.comes(time, self._least)
 
     def _note_harmless(self) -> None:
         """All is still again: whether it is as it was before the packet that stood out."""
@@ -266,7 +289,7 @@ class Liveliness:
             sizes.drop_before(time)
             sizes.latest.clear()
             sizes.harmless = 0
-        self._alarm = None
+        self._alarm, self._strict = None, False
         self.wake()
 
 

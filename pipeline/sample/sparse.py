@@ -12,6 +12,7 @@ While the picture is still, the latest keyframe packet is decoded when a keyfram
 the first as it is. Where no keyframe packet has come, the packets since the last picture are decoded up to the present.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -35,6 +36,8 @@ LEAD = MediaTime.of(1)
 """So long before a packet that stands out every picture is wanted; before that, those that others refer to will do."""
 MOST_PASSED = 3
 """Decoded pictures that are kept without being looked at."""
+MOST_HIDDEN, FURTHEST = 1, MediaTime.of(0.125)
+"""Pictures in a row that are left out where something moves, and how far apart those on either side are, at most."""
 MOST_REPEATED = MediaTime.of(12)
 """Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
 _HELD_BACK = 4
@@ -137,6 +140,10 @@ class SparseDecoder:
         self._look_at = 0
         """When a still picture is to be looked at, whatever its packets say, in nanoseconds."""
         self._passed: list[DecodedFrame] = []
+        self._thin: list[int] = []
+        """Times of packets that were given to the decoder for their sake only whom others refer to, and of no picture yet, in order."""
+        self._before = -1
+        """The time of the latest picture that was decoded."""
         self._picture: Picture | None = None
 
     @property
@@ -293,6 +300,7 @@ class SparseDecoder:
             self._rule.wake()
             return
         self._each(self.video.leap())
+        self._thin.clear()
         self._look()
         if self._rule.state is State.STILL:
             self.video.reach(picture.frame.time)
@@ -354,14 +362,28 @@ class SparseDecoder:
         if not self.video.knows_times:
             skip = Skip.NOTHING
         self.counts.decoded += len(packets)
+        if skip is Skip.UNREFERENCED:
+            for packet in packets:
+                insort(self._thin, packet.pts)
         self._each(self.video.feed(packets, skip))
 
     def _each(self, frames: Iterable[DecodedFrame]) -> None:
         for frame in frames:
             if frame.time > self._shown:
+                if self._thin:
+                    self._note_hidden(frame.time.nanos)
+                self._before = frame.time.nanos
                 self._passed.append(frame)
                 if len(self._passed) > MOST_PASSED or self._is_needed(frame.time):
                     self._look()
+
+    def _note_hidden(self, time: int) -> None:
+        """Count the pictures before this one that were left out; where a cut could lie too far from what is seen, leave out less."""
+        count = bisect_left(self._thin, time)
+        own = count < len(self._thin) and self._thin[count] == time
+        del self._thin[: count + own]
+        if count > MOST_HIDDEN or (count and time - self._before > FURTHEST.nanos):
+            self._rule.be_strict()
 
     def _is_needed(self, time: MediaTime) -> bool:
         """Whether the picture at this time, decoded just now, is to be looked at whatever it shows."""
@@ -410,6 +432,7 @@ class SparseDecoder:
             if self._rule.state is not State.STILL:
                 self._catch_up(every_from=0)
         self._each(self.video.leap())
+        self._thin.clear()
         self._look()
 
     def _close_scout(self) -> None:

@@ -169,11 +169,15 @@ def test_a_change_that_no_packet_tells_is_found_with_the_next_picture_and_nothin
     assert viewer.decoder.counts.wakes >= 1
 
 
-def test_lively_pictures_are_all_seen() -> None:
-    source = clip(Spec(seconds=8, audio=None, cuts=tuple(range(20, 200, 20))))
+@pytest.mark.parametrize("b_pyramid", [True, False], ids=["one picture is left out", "three in a row are"])
+def test_of_what_moves_not_every_picture_is_decoded_but_those_on_either_side_of_a_cut_are(b_pyramid: bool) -> None:
+    cuts = range(30, 200, 40)
+    source = clip(Spec(seconds=8, audio=None, cuts=tuple(cuts), b_frames=3, b_pyramid=b_pyramid))
     viewer = Viewer().see(chunks(source, "video"))
-    assert viewer.times == [n / 25 for n in range(200)]
-    assert viewer.decoder.counts.decoded == viewer.decoder.counts.packets == 200
+    assert {n / 25 for cut in cuts for n in (cut - 1, cut)} <= set(viewer.times)
+    assert len(viewer.times) < 180
+    assert max(np.diff(viewer.times)) <= (0.0801 if b_pyramid else 0.1601)
+    assert are_right(viewer.shown, source)
 
 
 def test_a_scene_is_looked_at_for_half_a_second() -> None:
