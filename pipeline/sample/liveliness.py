@@ -276,11 +276,14 @@ class Liveliness:
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
-        before, self._seen = self._seen, luma
+        before = self._seen
         if before is None or _verdict(_distance(before, luma)) is not State.STILL:
             return True
         # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
-        return shape_distance(look(before), look(luma)) > _UNLIKE
+        if shape_distance(look(before), look(luma)) > _UNLIKE:
+            return True
+        self._seen = luma
+        return False
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""

@@ -13,6 +13,7 @@ the first as it is. Where no keyframe packet has come, the packets since the las
 """
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -30,7 +31,7 @@ _log = structlog.get_logger(__name__)
 
 MOST_KEPT_BYTES = 4_000_000
 """Of packets that are kept undecoded; with more a picture is looked at before its time."""
-PROBE_EVERY = MediaTime.of(5)
+PROBE_EVERY = MediaTime.of(10)
 """A still picture is looked at so often, or as often as a keyframe is due if that is more."""
 LEAD = MediaTime.of(1)
 """So long before a packet that stands out every picture is wanted; before that, those that others refer to will do."""
@@ -40,6 +41,10 @@ MOST_HIDDEN, FURTHEST = 1, MediaTime.of(0.125)
 """Pictures in a row that are left out where something moves, and how far apart those on either side are, at most."""
 MOST_REPEATED = MediaTime.of(12)
 """Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
+_KNOWN = 2
+"""Keyframe packets that are remembered: encoders number them 0 and 1 by turns, so that every second one of a slide is the same."""
+_WORTH_A_LOOK = 40
+"""Packets that cost more than to decode one keyframe twice."""
 _HELD_BACK = 4
 """Packets after which a codec has given a picture that it held back."""
 _PIXELS = 1280 * 720
@@ -66,6 +71,15 @@ class Picture:
     """Whether it must be chosen because no later one comes in time for the longest gap."""
     passed: int = 0
     """How many pictures between the one before and this were not looked at."""
+
+
+@dataclass
+class _Known:
+    """A keyframe packet that was decoded."""
+
+    data: bytes
+    picture: Picture | None = None
+    """Kept once the same packet has come again."""
 
 
 class _Need(IntEnum):
@@ -145,6 +159,7 @@ class SparseDecoder:
         self._before = -1
         """The time of the latest picture that was decoded."""
         self._picture: Picture | None = None
+        self._known: deque[_Known] = deque(maxlen=_KNOWN)
 
     @property
     def state(self) -> State:
@@ -264,6 +279,7 @@ class SparseDecoder:
         """Decode what a packet that was noted needs."""
         if need is _Need.WAKE:
             self.counts.wakes += 1
+            self._come_near(packet.pts - LEAD.nanos)
             self._catch_up(every_from=packet.pts - LEAD.nanos)
             self._rule.wake()
             self._decode([packet])
@@ -271,9 +287,13 @@ class SparseDecoder:
             self._catch_up(every_from=0)
             self._decode([packet])
         elif need is _Need.PICTURE:
-            self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
+            other = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
             if self._rule.state is not State.STILL:
-                self._catch_up(every_from=0)
+                self._catch_up(every_from=0 if other is None else other - LEAD.nanos, past=other)
+
+    def _keep_all(self, packets: Iterable[CodedPacket]) -> None:
+        for packet in packets:
+            self._keep(packet)
 
     def _keep(self, packet: CodedPacket) -> None:
         self._kept.append(packet)
@@ -283,8 +303,8 @@ class SparseDecoder:
         kept, self._kept, self._kept_bytes = self._kept, [], 0
         return kept
 
-    def _probe(self, *, due: bool) -> None:
-        """Look at a picture: the latest that can be had by itself, else the present one.
+    def _probe(self, *, due: bool) -> int | None:
+        """Look at a picture: the latest that can be had by itself, else the present one. The time of the first that is known to be another.
 
         Keyframe packets before it that were of another size, or came at another time, than usual have been looked at when
         they came. So nothing has happened before it, or all that was kept will be seen.
@@ -293,21 +313,39 @@ class SparseDecoder:
         if latest is None:
             if not self._repeated(due=due):
                 self._catch_up(every_from=self._latest if not due else self._look_at)
-            return
+            return None
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.small.luma):
             self.counts.wakes += 1
+            other = self._kept[latest].pts
+            other = min(other, self._come_near(other - 1) or other)
             self._rule.wake()
-            return
+            return other
+        self._pass_to(latest, replace(picture, due=due))
+        return None
+
+    def _pass_to(self, number: int, picture: Picture) -> None:
+        """Show the picture of a keyframe packet that was kept, and nothing of what was kept before it, if all is still until then."""
+        state = self._rule.state
         self._each(self.video.leap())
         self._thin.clear()
         self._look()
-        if self._rule.state is State.STILL:
+        if self._rule.state is state:
             self.video.reach(picture.frame.time)
-            self._give(replace(picture, due=due))
-            rest = self._take_kept()[latest:]
-            for packet in rest:
-                self._keep(packet)
+            self._give(picture)
+            self._keep_all(self._take_kept()[number:])
+
+    def _come_near(self, time: int) -> int | None:
+        """Pass over what was kept long before this time, if a keyframe packet shows that nothing happened there; else its time."""
+        before = self._latest_keyframe(time)
+        if before is None or before < _WORTH_A_LOOK:
+            return None
+        packet = self._kept[before]
+        picture = self._scouted(packet)
+        if picture is None or self._rule.probe(picture.small.luma):
+            return packet.pts
+        self._pass_to(before, picture)
+        return None
 
     def _repeated(self, *, due: bool) -> bool:
         """Show the last picture once more, at the present time, if since then nothing was sent but that it stays; whether that is so.
@@ -323,21 +361,22 @@ class SparseDecoder:
         for packet in kept[:said]:
             self._decode([packet])
         self._look()
-        for packet in kept[said:]:
-            self._keep(packet)
+        self._keep_all(kept[said:])
         if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown.nanos:
-            time = MediaTime(self._latest)
-            self.video.reach(time)
-            self._give(replace(self._picture, frame=replace(self._picture.frame, time=time), due=due, passed=0))
+            self.video.reach(MediaTime(self._latest))
+            self._give(replace(_at(self._picture, self._latest), due=due, passed=0))
         return True
 
-    def _latest_keyframe(self) -> int | None:
-        """Which of the packets that are kept is the latest keyframe that was not shown."""
-        shown = self._shown.nanos
-        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > shown), None)
+    def _latest_keyframe(self, until: int | None = None) -> int | None:
+        """Which of the packets that are kept is the latest keyframe, up to a time, that was not shown."""
+        first, last = self._shown.nanos, self._latest if until is None else until
+        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and first < self._kept[n].pts <= last), None)
 
     def _scouted(self, packet: CodedPacket) -> Picture | None:
-        """The keyframe's picture; `None` where it cannot be had by itself."""
+        """The keyframe's picture; `None` where it cannot be had by itself. The same bytes have the same picture."""
+        again = next((each for each in self._known if each.data == packet.data), None)
+        if again is not None and again.picture is not None:
+            return _at(again.picture, packet.pts)
         self.counts.probes += 1
         try:
             self._scout = self._scout or self._open(self._stream_id, self._parameters)
@@ -349,11 +388,22 @@ class SparseDecoder:
         if frame is None:
             return None
         decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
-        return Picture(decoded, self._small(decoded))
+        picture = Picture(decoded, self._small(decoded))
+        if again is None:
+            self._known.append(_Known(packet.data))
+        else:
+            again.picture = picture
+        return picture
 
-    def _catch_up(self, *, every_from: int) -> None:
-        """See all that was kept; before `every_from`, in nanoseconds, only what others refer to."""
-        for packet in self._take_kept():
+    def _catch_up(self, *, every_from: int, past: int | None = None) -> None:
+        """See all that was kept, or until all is still again after the time `past`; before `every_from` only what others refer to."""
+        kept = self._take_kept()
+        for number, packet in enumerate(kept):
+            if packet.pts == past:
+                self._rule.wake()
+            elif past is not None and packet.pts > past and self._rule.state is State.STILL:
+                self._keep_all(kept[number:])
+                return
             self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from else Skip.NOTHING)
 
     def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
@@ -439,3 +489,8 @@ class SparseDecoder:
         if self._scout is not None:
             self._scout.close()
         self._scout = None
+
+
+def _at(picture: Picture, time: int) -> Picture:
+    """The same picture at another time, in nanoseconds."""
+    return replace(picture, frame=replace(picture.frame, time=MediaTime(time)))

@@ -8,6 +8,7 @@ fewer items are held only once something was said after the item in which the sc
 
 import asyncio
 import threading
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame
-from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost
+from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost, Surface
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import REACH
 from pipeline.sample.options import DEFAULTS, Options
+from pipeline.sample.pictures import Picture as Jpeg
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
 from pipeline.sample.sparse import Counts, Outcome, Picture, SparseDecoder
@@ -75,6 +77,8 @@ class Sample:
             may_hide=lambda small: self._selector.may_hide(small.luma, small.chroma),
             is_start=lambda time: time in self._starts,
         )
+        self._pictured: tuple[weakref.ref[Surface], Jpeg] | None = None
+        """The latest keyframe's picture, as long as somebody keeps it, and its JPEG."""
         self._lock = threading.Lock()
         self._closed = False
         self._items = 0
@@ -258,7 +262,7 @@ class Sample:
             del self._starts[time]
 
     def _keyframe(self, chosen: Chosen[DecodedFrame]) -> scene_pb2.Keyframe:
-        picture = self._shrinker.picture(chosen.payload.surface, chosen.payload.pixel_aspect, chosen.payload.rotation)
+        picture = self._jpeg(chosen.payload)
         return scene_pb2.Keyframe(
             stream_id=self._stream_id,
             id=f"keyframe-{chosen.time.millis}",
@@ -271,6 +275,13 @@ class Sample:
             height=picture.height,
             scene_id=_scene_id(chosen.scene),
         )
+
+    def _jpeg(self, frame: DecodedFrame) -> Jpeg:
+        """The frame's JPEG, made once where a picture that stays as it was is chosen again and again."""
+        if self._pictured is None or self._pictured[0]() is not frame.surface:
+            jpeg = self._shrinker.picture(frame.surface, frame.pixel_aspect, frame.rotation)
+            self._pictured = (weakref.ref(frame.surface), jpeg)
+        return self._pictured[1]
 
     def _boundary(self, closed: Closed) -> scene_pb2.SceneBoundary:
         return scene_pb2.SceneBoundary(
