@@ -69,6 +69,8 @@ _RISE_OF_MOTION = 1.4
 """The same for one that holds much of a new picture, where something moves anyway and to look closer costs little."""
 _ODD = 0.15
 """Keyframe packets of a still picture were measured to differ by a tenth in size at most."""
+_LEAST_ODD, _TIMES_VARIED = 0.03, 4
+"""Where the last two differed by less, as those of slides do, so much more is enough."""
 _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
 _LIKE_HARMLESS = 1.3
@@ -168,6 +170,7 @@ class Liveliness:
         """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
         self._keyframe: tuple[int, int] | None = None
         self._distance: int | None = None
+        self._varied: int | None = None
         self.is_odd = False
         """Whether the latest keyframe packet differs from the one before in its size, or came sooner or later: encoders begin a new
         shot with one."""
@@ -202,10 +205,12 @@ class Liveliness:
         return wakes
 
     def _note_keyframe(self, time: int, size: int) -> None:
-        before, usual = self._keyframe, self._distance
+        before, usual, varied = self._keyframe, self._distance, self._varied
         self._keyframe = (time, size)
         self._distance = None if before is None else time - before[0]
-        other_size = before is not None and abs(size - before[1]) > _ODD * before[1]
+        self._varied = None if before is None else abs(size - before[1])
+        most = _ODD if varied is None or before is None else min(_ODD, max(_LEAST_ODD, _TIMES_VARIED * varied / before[1]))
+        other_size = before is not None and abs(size - before[1]) > most * before[1]
         other_time = usual is not None and self._distance is not None and abs(self._distance - usual) > _ODD * usual
         self.is_odd = other_size or other_time
 

@@ -80,6 +80,7 @@ class _Known:
     """A keyframe packet that was decoded."""
 
     data: bytes
+    small: Small
     picture: Picture | None = None
     """Kept once the same packet has come again."""
 
@@ -338,16 +339,23 @@ class SparseDecoder:
             self._keep_all(self._take_kept()[number:])
 
     def _come_near(self, time: int) -> int | None:
-        """Pass over what was kept long before this time, if a keyframe packet shows that nothing happened there; else its time."""
-        before = self._latest_keyframe(time)
-        if before is None or before < _WORTH_A_LOOK:
-            return None
-        packet = self._kept[before]
-        picture = self._scouted(packet)
-        if picture is None or self._rule.probe(picture.small.luma):
-            return packet.pts
-        self._pass_to(before, picture)
-        return None
+        """Pass over what was kept before something happened, as far as keyframe packets up to `time` show that nothing had until then.
+
+        The time of the first of them that is known to show something else, if one does.
+        """
+        first, other, alike = 0, None, None
+        known = [n for n, packet in enumerate(self._kept) if packet.keyframe and self._shown.nanos < packet.pts <= time]
+        while known and known[-1] - first >= _WORTH_A_LOOK:
+            middle = len(known) // 2
+            number = known[middle]
+            picture = self._scouted(self._kept[number])
+            if picture is None or self._rule.probe(picture.small.luma):
+                other, known = self._kept[number].pts, known[:middle]
+            else:
+                first, alike, known = number, picture, known[middle + 1 :]
+        if alike is not None:
+            self._pass_to(first, alike)
+        return other
 
     def _repeated(self, *, due: bool) -> bool:
         """Show the last picture once more, at the present time, if since then nothing was sent but that it stays; whether that is so.
@@ -377,8 +385,11 @@ class SparseDecoder:
     def _scouted(self, packet: CodedPacket) -> Picture | None:
         """The keyframe's picture; `None` where it cannot be had by itself. The same bytes have the same picture."""
         again = next((each for each in self._known if each.data == packet.data), None)
-        if again is not None and again.picture is not None:
-            return _at(again.picture, packet.pts)
+        if again is not None:
+            shown = self._picture
+            picture = shown if shown is not None and shown.small is again.small else again.picture
+            if picture is not None:
+                return _at(picture, packet.pts)
         self.counts.probes += 1
         try:
             self._scout = self._scout or self._open(self._stream_id, self._parameters)
@@ -392,9 +403,9 @@ class SparseDecoder:
         decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
         picture = Picture(decoded, self._small(decoded))
         if again is None:
-            self._known.append(_Known(packet.data))
+            self._known.append(_Known(packet.data, picture.small))
         else:
-            again.picture = picture
+            again.small, again.picture = picture.small, picture
         return picture
 
     def _catch_up(self, *, every_from: int | None, past: int | None = None) -> None:
