@@ -51,7 +51,7 @@ and repeated keyframes were measured at 0.010 and 0.065 and less, people who wal
 _UNLIKE = 0.6
 """Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
 ALERT = MediaTime.of(0.7)
-"""After a packet that stands out, and after a cut, everything is decoded for so long: by then a cut is told, and what is usual known."""
+"""After a packet that stands out, and at the start, everything is decoded for so long: a cut is told by then, and what is usual known."""
 SOON, _VERY = MediaTime.of(0.5), 0.75
 """Pictures that stay within the one share of what is still for so long are still."""
 _EVERY = MediaTime.of(0.15)
@@ -153,7 +153,7 @@ class Liveliness:
 
     def __init__(self, pixels: int) -> None:
         """`pixels` is how many a picture has."""
-        self.state = State.CALM
+        self.state = State.LIVELY
         self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
         self._leading, self._others = _Sizes(), _Sizes()
         self._highest: int | None = None
@@ -217,9 +217,6 @@ class Liveliness:
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""
         self.state = State.LIVELY
-        self._look_anew()
-
-    def _look_anew(self) -> None:
         self._first, self._farthest, self._very_still = None, State.STILL, True
 
     def be_strict(self) -> None:
@@ -293,19 +290,15 @@ class Liveliness:
         self._seen = luma
         return False
 
-    def forget(self, time: MediaTime, *, anew: bool = False) -> None:
-        """A scene begins with the picture at `time`: nothing before it matters any more. With `anew` nothing happened there."""
+    def forget(self, time: MediaTime) -> None:
+        """A scene begins with the picture at `time`: nothing before it matters any more."""
         self._from = time.nanos
         for sizes in (self._leading, self._others):
             sizes.drop_before(time)
             sizes.latest.clear()
             sizes.harmless = 0
         self._alarm, self._strict = None, False
-        if anew:
-            self.state = State.CALM
-            self._look_anew()
-        else:
-            self.wake()
+        self.wake()
 
 
 def _distance(first: Thumbnails, luma: Thumbnails) -> tuple[float, float]:

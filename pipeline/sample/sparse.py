@@ -59,8 +59,6 @@ class Outcome:
     """The latest picture that became a keyframe, if any did."""
     opened: MediaTime | None = None
     """The picture with which a scene began, if one did."""
-    anew: bool = False
-    """Whether it did so only because the one before had become too long."""
 
 
 @dataclass(frozen=True)
@@ -292,7 +290,7 @@ class SparseDecoder:
         elif need is _Need.PICTURE:
             other = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
             if self._rule.state is not State.STILL:
-                self._catch_up(every_from=None if other is None else other - LEAD.nanos, past=other)
+                self._catch_up(every_from=0 if other is None else other - LEAD.nanos, past=other)
 
     def _keep_all(self, packets: Iterable[CodedPacket]) -> None:
         for packet in packets:
@@ -408,11 +406,8 @@ class SparseDecoder:
             again.small, again.picture = picture.small, picture
         return picture
 
-    def _catch_up(self, *, every_from: int | None, past: int | None = None) -> None:
-        """See all that was kept, or until all is still again after the time `past`.
-
-        Before `every_from` only what others refer to is decoded, from then on everything; by default what the state asks for.
-        """
+    def _catch_up(self, *, every_from: int, past: int | None = None) -> None:
+        """See all that was kept, or until all is still again after the time `past`; before `every_from` only what others refer to."""
         kept = self._take_kept()
         for number, packet in enumerate(kept):
             if packet.pts == past:
@@ -420,8 +415,7 @@ class SparseDecoder:
             elif past is not None and packet.pts > past and self._rule.state is State.STILL:
                 self._keep_all(kept[number:])
                 return
-            skip = None if every_from is None else Skip.UNREFERENCED if packet.pts < every_from else Skip.NOTHING
-            self._decode([packet], skip)
+            self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from else Skip.NOTHING)
 
     def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
         if skip is None:
@@ -484,7 +478,7 @@ class SparseDecoder:
             self._chosen = outcome.chosen
         self._plan()
         if outcome.opened is not None:
-            self._rule.forget(outcome.opened, anew=outcome.anew)
+            self._rule.forget(outcome.opened)
 
     def _plan(self) -> None:
         """Find when the picture is to be looked at next, if it is still."""

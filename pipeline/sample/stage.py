@@ -226,8 +226,8 @@ class Sample:
         )
         self._decisions += new
         chosen = [decision for decision in new if isinstance(decision, Chosen)]
-        opening = next((decision for decision in reversed(chosen) if decision.time == decision.scene), None)
-        return Outcome(chosen[-1].time if chosen else None, opening.time if opening else None, anew=opening is not None and opening.anew)
+        opening = [decision.time for decision in chosen if decision.time == decision.scene]
+        return Outcome(chosen[-1].time if chosen else None, opening[-1] if opening else None)
 
     def _tell(self) -> list[events_pb2.KeyframeEvent]:
         """What has been decided since it was last told."""
