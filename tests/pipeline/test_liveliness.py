@@ -77,6 +77,17 @@ def test_half_a_second_is_enough_where_nothing_moves_at_all() -> None:
     assert stream.rule.state is State.STILL
 
 
+def test_after_a_cut_everything_is_decoded_for_most_of_a_second() -> None:
+    stream = Stream()
+    stream.go([luma(square=8, left=n) for n in range(40)])
+    assert stream.rule.state is State.CALM
+    stream.rule.forget(stream.time)
+    stream.go([luma(square=8, left=n) for n in range(17)])
+    assert stream.rule.state is State.LIVELY
+    stream.go([luma(square=8, left=n) for n in range(17, 20)])
+    assert stream.rule.state is State.CALM
+
+
 def test_a_state_does_not_fall_while_the_decoder_holds_a_packet_that_promises_more() -> None:
     stream = Stream()
     stream.go([luma()] * 13)
@@ -219,6 +230,10 @@ def keyframes(*packets: tuple[float, int]) -> list[bool]:
 
 def test_keyframe_packets_that_come_as_before_are_not_odd() -> None:
     assert keyframes((0, 30_000), (2, 31_000), (4, 29_500), (6, 30_100)) == [False] * 4
+
+
+def test_where_keyframe_packets_hardly_differ_one_that_differs_a_little_is_odd() -> None:
+    assert keyframes((0, 59_774), (2, 59_838), (4, 59_838), (6, 54_965), (8, 54_965)) == [False, False, False, True, False]
 
 
 def test_a_keyframe_packet_of_another_size_or_out_of_turn_is_odd() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,6 +187,19 @@ def test_a_still_picture_costs_a_keyframe_each_interval() -> None:
         (INTERVAL, 10.0),
     ]
     assert all(each.score < 0.05 and each.motion < 0.01 for each in found[1:])
+
+
+def test_most_of_a_still_picture_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = video_events(clip(Spec(seconds=11, still=True, audio=None)), span=Fraction(1, 4))
+    threads, to_thread = [], asyncio.to_thread
+
+    async def counted(*arguments: Any) -> Any:
+        threads.append(arguments)
+        return await to_thread(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    assert len(keyframes(sample(items))) == 3
+    assert len(threads) < len(items) / 3
 
 
 def test_a_stream_without_video_says_nothing() -> None:

@@ -99,6 +99,23 @@ def test_what_only_repeats_a_picture_is_not_decoded_and_the_picture_is_shown_aga
     assert are_right(viewer.shown, source)
 
 
+def test_a_keyframe_packet_that_comes_again_is_not_decoded_again() -> None:
+    """As of a slide that stays: an encoder numbers such pictures 0 and 1 by turns, else they are the same."""
+    source = clip(replace(STILL, gop=10, b_frames=0, width=320, height=192))
+    viewer = Viewer(gap=MediaTime.of(2)).see(chunks(source, "video"))
+    assert len(viewer.chosen) >= 10
+    assert viewer.decoder.counts.probes <= 4
+    assert are_right(viewer.shown, source)
+
+
+def test_of_what_is_found_out_late_only_that_is_decoded_in_which_it_happened() -> None:
+    source = clip(replace(STILL, seconds=41, cuts=(240,), gop=20, b_frames=0))
+    viewer = Viewer(gap=MediaTime.of(10)).see(chunks(source, "video"))
+    assert {23.9, 24.0} <= set(viewer.times)
+    assert viewer.decoder.counts.decoded < 60
+    assert are_right(viewer.shown, source)
+
+
 def test_pictures_between_two_that_are_alike_are_decoded_and_not_looked_at() -> None:
     source = clip(Spec(seconds=3, audio=None, b_frames=0))
     all_of_them, some = Viewer().see(chunks(source, "video")), Viewer(may_hide=lambda _: False).see(chunks(source, "video"))
