@@ -108,11 +108,17 @@ def test_a_keyframe_packet_that_comes_again_is_not_decoded_again() -> None:
     assert are_right(viewer.shown, source)
 
 
-def test_of_what_is_found_out_late_only_that_is_decoded_in_which_it_happened() -> None:
-    source = clip(replace(STILL, seconds=41, cuts=(240,), gop=20, b_frames=0))
+@pytest.mark.parametrize("cut", [220, 240, 260])
+def test_of_what_is_found_out_late_only_that_is_decoded_in_which_it_happened(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut at a keyframe packet that nothing tells, up to ten seconds before the next picture is looked at."""
+    for name in ("_ODD", "_LEAST_ODD"):
+        monkeypatch.setattr(f"pipeline.sample.liveliness.{name}", 10.0)
+    monkeypatch.setattr("pipeline.sample.sparse._WORTH_A_LOOK", 10)
+    monkeypatch.setattr("pipeline.sample.sparse.PROBE_EVERY", MediaTime.of(10))
+    source = clip(replace(STILL, seconds=41, cuts=(cut,), gop=20, b_frames=0))
     viewer = Viewer(gap=MediaTime.of(10)).see(chunks(source, "video"))
-    assert {23.9, 24.0} <= set(viewer.times)
-    assert viewer.decoder.counts.decoded < 60
+    assert {(cut - 1) / 10, cut / 10} <= set(viewer.times)
+    assert viewer.decoder.counts.decoded < 65
     assert are_right(viewer.shown, source)
 
 
