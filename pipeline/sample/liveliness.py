@@ -223,7 +223,8 @@ class Liveliness:
         """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""
         if not self._strict:
             self._strict = True
-            self.wake()
+            if self.state is State.CALM:
+                self.wake()
 
     def picture(self, time: MediaTime, luma: Thumbnails) -> None:
         """Note a picture that was decoded, in the order of showing: `uint8`, shape (36, 64)."""

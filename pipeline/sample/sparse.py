@@ -13,7 +13,6 @@ the first as it is. Where no keyframe packet has come, the packets since the las
 """
 
 from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -21,10 +20,11 @@ from enum import IntEnum
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
 
-from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Interruptible, Skip, Small
+from pipeline.media.decoders import CodedPacket, DecoderFactory, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder
 from pipeline.sample.liveliness import Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
+from pipeline.sample.scout import Picture, Scout
 from pipeline.timeline import MediaTime
 
 _log = structlog.get_logger(__name__)
@@ -41,8 +41,6 @@ MOST_HIDDEN, FURTHEST = 1, MediaTime.of(0.125)
 """Pictures in a row that are left out where something moves, and how far apart those on either side are, at most."""
 MOST_REPEATED = MediaTime.of(12)
 """Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
-_KNOWN = 2
-"""Keyframe packets that are remembered: encoders number them 0 and 1 by turns, so that every second one of a slide is the same."""
 _WORTH_A_LOOK = 40
 """Packets that cost more than to decode one keyframe twice."""
 _HELD_BACK = 4
@@ -59,28 +57,6 @@ class Outcome:
     """The latest picture that became a keyframe, if any did."""
     opened: MediaTime | None = None
     """The picture with which a scene began, if one did."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture that is looked at."""
-
-    frame: DecodedFrame
-    small: Small
-    due: bool = False
-    """Whether it must be chosen because no later one comes in time for the longest gap."""
-    passed: int = 0
-    """How many pictures between the one before and this were not looked at."""
-
-
-@dataclass
-class _Known:
-    """A keyframe packet that was decoded."""
-
-    data: bytes
-    small: Small
-    picture: Picture | None = None
-    """Kept once the same packet has come again."""
 
 
 class _Need(IntEnum):
@@ -132,13 +108,12 @@ class SparseDecoder:
         self.counts = Counts()
         self.video = VideoDecoder(stream_id, open_decoder)
         self._stream_id = stream_id
-        self._open = open_decoder
         self._longest_gap = longest_gap
         self._small = small
         self._show = show
         self._may_hide = may_hide
         self._is_start = is_start
-        self._scout: Decoder | None = None
+        self._scout = Scout(stream_id, open_decoder, small)
         self._pixels = _PIXELS
         self._thinned = False
         self._begin()
@@ -160,7 +135,6 @@ class SparseDecoder:
         self._before = -1
         """The time of the latest picture that was decoded."""
         self._picture: Picture | None = None
-        self._known: deque[_Known] = deque(maxlen=_KNOWN)
 
     @property
     def state(self) -> State:
@@ -207,6 +181,8 @@ class SparseDecoder:
                 self._settle()
                 self._start(chunk)
             self._each(self.video.follow(chunk))
+        if _apart(packets) > FURTHEST.nanos / 2:
+            self._rule.be_strict()
         if chunk.thinned:
             self.counts.decoded += len(packets)
             self._each(self.video.feed(packets, alone=True))
@@ -242,21 +218,19 @@ class SparseDecoder:
     def interrupt(self) -> None:
         """Break off what is being decoded, where that is possible; from any thread."""
         self.video.interrupt()
-        scout = self._scout
-        if isinstance(scout, Interruptible):
-            scout.interrupt()
+        self._scout.interrupt()
 
     def close(self) -> None:
         """Release the decoders."""
         self.video.close()
-        self._close_scout()
+        self._scout.close()
 
     def _start(self, chunk: MediaChunk) -> None:
         """A stretch begins with the chunk."""
         if chunk.thinned != self._thinned:
             self._thinned = chunk.thinned
             _log.warning("too slow for the source: keyframes only" if chunk.thinned else "in time again", stream=self._stream_id)
-        self._close_scout()
+        self._scout.forget()
         self._parameters = chunk.video
         self._pixels = chunk.video.width * chunk.video.height or _PIXELS
         shown, chosen = self._shown, self._chosen
@@ -372,38 +346,19 @@ class SparseDecoder:
         self._keep_all(kept[said:])
         if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown.nanos:
             self.video.reach(MediaTime(self._latest))
-            self._give(replace(_at(self._picture, self._latest), due=due, passed=0))
+            self._give(replace(self._picture.at(self._latest), due=due, passed=0))
         return True
 
-    def _latest_keyframe(self, until: int | None = None) -> int | None:
-        """Which of the packets that are kept is the latest keyframe, up to a time, that was not shown."""
-        first, last = self._shown.nanos, self._latest if until is None else until
-        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and first < self._kept[n].pts <= last), None)
+    def _latest_keyframe(self) -> int | None:
+        """Which of the packets that are kept is the latest keyframe that was not shown."""
+        shown = self._shown.nanos
+        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > shown), None)
 
     def _scouted(self, packet: CodedPacket) -> Picture | None:
-        """The keyframe's picture; `None` where it cannot be had by itself. The same bytes have the same picture."""
-        again = next((each for each in self._known if each.data == packet.data), None)
-        if again is not None:
-            shown = self._picture
-            picture = shown if shown is not None and shown.small is again.small else again.picture
-            if picture is not None:
-                return _at(picture, packet.pts)
-        self.counts.probes += 1
-        try:
-            self._scout = self._scout or self._open(self._stream_id, self._parameters)
-            frames = self._scout.decode(packet) + self._scout.drain()
-        except (DecoderFailed, OSError):
-            self._close_scout()
-            return None
-        frame = next((frame for frame in frames if frame.pts == packet.pts and not frame.corrupt), None)
-        if frame is None:
-            return None
-        decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
-        picture = Picture(decoded, self._small(decoded))
-        if again is None:
-            self._known.append(_Known(packet.data, picture.small))
-        else:
-            again.small, again.picture = picture.small, picture
+        """The keyframe's picture; `None` where it cannot be had by itself."""
+        before = self._scout.probes
+        picture = self._scout.look(packet, self._parameters, self._picture)
+        self.counts.probes += self._scout.probes - before
         return picture
 
     def _catch_up(self, *, every_from: int, past: int | None = None) -> None:
@@ -443,7 +398,7 @@ class SparseDecoder:
         count = bisect_left(self._thin, time)
         own = count < len(self._thin) and self._thin[count] == time
         del self._thin[: count + own]
-        if count > MOST_HIDDEN or (count and time - self._before > FURTHEST.nanos):
+        if self._rule.state is State.CALM and (count > MOST_HIDDEN or (count and time - self._before > FURTHEST.nanos)):
             self._rule.be_strict()
 
     def _is_needed(self, time: MediaTime) -> bool:
@@ -496,12 +451,8 @@ class SparseDecoder:
         self._thin.clear()
         self._look()
 
-    def _close_scout(self) -> None:
-        if self._scout is not None:
-            self._scout.close()
-        self._scout = None
 
-
-def _at(picture: Picture, time: int) -> Picture:
-    """The same picture at another time, in nanoseconds."""
-    return replace(picture, frame=replace(picture.frame, time=MediaTime(time)))
+def _apart(packets: list[CodedPacket]) -> float:
+    """How far apart the pictures of successive packets are on average, in nanoseconds; 0 for a single one."""
+    times = [packet.pts for packet in packets]
+    return (max(times) - min(times)) / (len(times) - 1) if len(times) > 1 else 0

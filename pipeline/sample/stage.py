@@ -26,8 +26,9 @@ from pipeline.sample.liveliness import REACH
 from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Picture as Jpeg
 from pipeline.sample.pictures import Shrinker
+from pipeline.sample.scout import Picture
 from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
-from pipeline.sample.sparse import Counts, Outcome, Picture, SparseDecoder
+from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
 from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 

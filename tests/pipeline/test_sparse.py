@@ -17,7 +17,8 @@ from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import State
 from pipeline.sample.pictures import Shrinker
-from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, Picture, SparseDecoder
+from pipeline.sample.scout import Picture
+from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
