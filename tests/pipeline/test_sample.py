@@ -313,6 +313,10 @@ REPLAYED = {
         Spec(seconds=50, frame_rate=10, cuts=(207, 221), fades=((330, 342),), gop=20, audio=None, still=True),
         Options(longest_scene=MediaTime.of(12)),
     ),
+    "still for long, with a keyframe each ten seconds": (
+        Spec(seconds=75, frame_rate=10, cuts=(240, 253, 520), fades=((640, 652),), gop=20, b_frames=0, audio=None, still=True),
+        Options(longest_scene=MediaTime.of(25), maximum_gap=MediaTime.of(10)),
+    ),
     "still for long, with keyframes far apart": (
         Spec(seconds=60, frame_rate=10, cuts=(285, 450), gop=70, b_frames=3, audio=None, still=True),
         Options(longest_scene=MediaTime.of(12)),
