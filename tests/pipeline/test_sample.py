@@ -198,7 +198,7 @@ def test_most_of_a_still_picture_needs_no_thread(monkeypatch: pytest.MonkeyPatch
         return await to_thread(*arguments)
 
     monkeypatch.setattr(asyncio, "to_thread", counted)
-    assert len(keyframes(sample(items))) == 3
+    assert len(keyframes(sample(items, Options(maximum_gap=MediaTime.of(5))))) == 3
     assert len(threads) < len(items) / 3
 
 
