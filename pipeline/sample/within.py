@@ -34,6 +34,12 @@ from pipeline.sample.options import Options
 from pipeline.sample.pans import pan
 from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
+from pipeline.sample.camera import RESTS, Camera, differences, follow
+
+STEPS, MOTION, MSCALE, NSCALE, USCALE = 3, True, 1.3, 1.3, 1.0
+
+def _square(look):
+    return look.luma.reshape(36, 64)
 
 _WRITING_PERIOD = MediaTime.of(0.2)
 _WRITING_BEFORE = MediaTime.of(0.5)
@@ -98,6 +104,7 @@ class SceneWatch(Generic[Payload]):
         self._reference_strokes = strokes(first.luma)
         self._earlier: tuple[Look, Strokes] | None = None
         self._slot = first.time.nanos // PERIOD.nanos
+        self._camera = RESTS
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
         self._motion: Motion[Payload] = Motion()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
@@ -132,7 +139,8 @@ class SceneWatch(Generic[Payload]):
     def _look(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
         (before, last), self._last = self._last, (frame.time, frame.look)
         close = frame.time - before <= SPARSE
-        blocks = block_differences(last, frame.look, light=False)
+        was, self._camera = self._camera, self._followed(frame)
+        blocks = self._moved(last, frame.look, was)
         if close:
             self._motion.add(frame, blocks)
         else:
@@ -148,6 +156,19 @@ class SceneWatch(Generic[Payload]):
         if burst := self._burst(tokens, needed):
             return burst
         return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
+
+    def _followed(self, frame):
+        a, b = _square(self._reference), _square(frame.look)
+        return follow(a, b, self._camera, STEPS)
+
+    def _moved(self, last, now, was):
+        if not MOTION:
+            return block_differences(last, now, light=False)
+        c = self._camera
+        # last shows at x what ref shows at was.zoom x + was; now at y what ref shows at c.zoom y + c: x = (c.zoom y + c - was) / was.zoom
+        step = Camera((c.right - was.right) / was.zoom, (c.down - was.down) / was.zoom, c.zoom / was.zoom)
+        blocks, _ = differences(_square(last), _square(now), step, light=False)
+        return blocks * MSCALE
 
     def _nothing(self) -> list[Pick[Payload]]:
         self._was_new = False
@@ -184,6 +205,7 @@ class SceneWatch(Generic[Payload]):
         self._reference, self._reference_at = frame.look, frame.time
         self._reference_strokes = strokes(frame.luma)
         self._light.clear()
+        self._camera = RESTS
         self._was_new = False
         return picked
 
@@ -201,18 +223,15 @@ class SceneWatch(Generic[Payload]):
 
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
-        blocks = block_differences(self._reference, now)
-        found = novelty_of(blocks)
+        c = self._camera if now is self._last[1] else follow(_square(self._reference), _square(now), self._camera, STEPS)
+        blocks, unseen = differences(_square(self._reference), _square(now), c)
+        found = max(min(novelty_of(blocks) * NSCALE, 1.0), unseen * USCALE)
         if shape_distance(self._reference, now) < _SAME_SHAPE:
             # Only the light is another: it must stay so.
             self._light.append(found)
             return len(self._light) == _LIGHT_LOOKS and min(self._light) >= needed
         if found < needed:
             return False
-        if float(np.mean(blocks > needed / MUCH)) > _GLOBAL:
-            shift = pan(self._reference.luma.reshape(36, 64), now.luma.reshape(36, 64))
-            if shift is not None and float(shift.residual.mean()) < _EXPLAINED * 255 * float(blocks.mean()):
-                return max(1 - shift.left_in, MUCH * float(shift.residual.mean()) / 255) >= needed
         return True
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
