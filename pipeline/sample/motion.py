@@ -15,6 +15,7 @@ _BLOCKS = 6
 """Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
 _LASTS = 0.3
 """What moves is seen to move in a look before or after the peak, too, by this part of it; what appears is not."""
+NOISE, Q = 0.01, 0.5
 _LOCAL = 3.0
 _WAIT_FOR_PEAK = 10
 """While a part moves fast, by so many times the mean of the picture, a change waits for the peak, for so many looks."""
@@ -56,6 +57,7 @@ class Peak(Generic[Payload]):
     around: tuple[Seen[Payload] | None, ...]
     """Four looks: one before the peak, the peak, and two after it; `None` where nothing moved."""
     fast: bool
+    outstanding: float = 1.0
 
 
 class Motion(Generic[Payload]):
@@ -83,6 +85,9 @@ class Motion(Generic[Payload]):
         self._motions.extend([motion / looks] * looks)
         self._wholes.extend([whole / looks] * min(looks, _WHOLE_LOOKS))
         self._fast_for = 0
+
+    def usual(self):
+        return sorted(self._motions)[int(len(self._motions) * Q)] if self._motions else 0.0
 
     def restlessness(self) -> float:
         """How much usually moves here, as a share of what a lively picture has, 0 to 1."""
@@ -118,7 +123,7 @@ class Motion(Generic[Payload]):
             return None
         if peak.motion < _ABOVE_MEAN * sum(self._motions) / len(self._motions):
             return None
-        return Peak(peak.frame, looks[2].frame, tuple(each.frame for each in looks), peak.motion >= _FAST)
+        return Peak(peak.frame, looks[2].frame, tuple(each.frame for each in looks), peak.motion >= _FAST, peak.motion / (self.usual() + NOISE))
 
     def take_peak(self) -> None:
         """The peak was chosen: its looks are no part of another."""

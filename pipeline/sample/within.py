@@ -36,6 +36,7 @@ from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
 from pipeline.sample.camera import RESTS, Camera, differences, follow
 
+OUT, OUTW, OUTNEED = 2.5, 99.0, 0.3
 STEPS, MOTION, MSCALE, NSCALE, USCALE = 3, True, 1.3, 1.3, 1.0
 
 def _square(look):
@@ -147,12 +148,20 @@ class SceneWatch(Generic[Payload]):
             self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
-        if self._waiting is not None:
-            return self._wait(self._waiting, frame, close)
-        if self._earlier is not None and self._has_returned(self._earlier[0], frame):
-            self._reference, self._reference_strokes = self._earlier
         tokens = self._budget.at(frame.time)
         needed = self._needed(tokens, frame.time)
+        if self._waiting is not None:
+            peak = self._motion.peak()
+            if peak is None or peak.outstanding < OUTW:
+                return self._wait(self._waiting, frame, close)
+            waited = self._waiting
+            burst = self._burst(tokens, needed)
+            if not burst:
+                return self._wait(self._waiting, frame, close)
+            self._waiting = None
+            return burst
+        if self._earlier is not None and self._has_returned(self._earlier[0], frame):
+            self._reference, self._reference_strokes = self._earlier
         if burst := self._burst(tokens, needed):
             return burst
         return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
@@ -240,9 +249,12 @@ class SceneWatch(Generic[Payload]):
         if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
         restlessness = self._motion.restlessness()
-        if tokens < 1 and restlessness >= _AT_REST:
+        out = peak.outstanding >= OUT
+        if tokens < 1 and restlessness >= _AT_REST and not out:
             return []
         calm = max(restlessness, _LEAST_RESTLESS)
+        if out:
+            calm = min(calm, OUTNEED)
         if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
         self._motion.take_peak()
