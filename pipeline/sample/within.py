@@ -36,6 +36,9 @@ from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
 from pipeline.sample.camera import RESTS, Camera, differences, follow
 
+LOG = []
+SREST, SCAM = 0.01, 0.5
+STOK, SUSUAL, SLEAST, SNOISE, SMOVED = 0.0, 0.01, 12.0, 2.0, 4.0
 OUT, OUTW, OUTNEED = 2.5, 99.0, 0.3
 STEPS, MOTION, MSCALE, NSCALE, USCALE = 3, True, 1.3, 1.3, 1.0
 
@@ -106,6 +109,7 @@ class SceneWatch(Generic[Payload]):
         self._earlier: tuple[Look, Strokes] | None = None
         self._slot = first.time.nanos // PERIOD.nanos
         self._camera = RESTS
+        self._differed = None
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
         self._motion: Motion[Payload] = Motion()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
@@ -148,6 +152,10 @@ class SceneWatch(Generic[Payload]):
             self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
+        if self._earlier is not None and self._waiting is None and self._has_returned(self._earlier[0], frame):
+            self._reference, self._reference_strokes = self._earlier
+        if self._stays(frame, last):
+            LOG.append(frame.time.seconds); self._waiting = None; return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         tokens = self._budget.at(frame.time)
         needed = self._needed(tokens, frame.time)
         if self._waiting is not None:
@@ -160,8 +168,6 @@ class SceneWatch(Generic[Payload]):
                 return self._wait(self._waiting, frame, close)
             self._waiting = None
             return burst
-        if self._earlier is not None and self._has_returned(self._earlier[0], frame):
-            self._reference, self._reference_strokes = self._earlier
         if burst := self._burst(tokens, needed):
             return burst
         return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
@@ -178,6 +184,27 @@ class SceneWatch(Generic[Payload]):
         step = Camera((c.right - was.right) / was.zoom, (c.down - was.down) / was.zoom, c.zoom / was.zoom)
         blocks, _ = differences(_square(last), _square(now), step, light=False)
         return blocks * MSCALE
+
+    def _stays(self, frame, last):
+        if self._budget.at(frame.time) < STOK or self._motion.usual() > SUSUAL or frame.time - self._reference_at < self._options.minimum_gap:
+            self._differed = None
+            return False
+        d = cell_differences(self._reference, frame.look)
+        if max(list(self._motion._motions)[-3:]) > SREST:
+            self._differed = None
+            return False
+        c = self._camera
+        if abs(c.right) + abs(c.down) + 32 * abs(c.zoom - 1) > SCAM:
+            self._differed = None
+            return False
+        moved = cell_differences(last, frame.look)
+        d = np.where(moved < SMOVED, d, 0)
+        if float(np.mean(d > 6)) > 0.25:
+            self._differed = None
+            return False
+        d = d - SNOISE * float(np.median(d))
+        was, self._differed = self._differed, d
+        return was is not None and float(np.minimum(was, d).max()) >= SLEAST
 
     def _nothing(self) -> list[Pick[Payload]]:
         self._was_new = False
