@@ -37,7 +37,8 @@ from pipeline.timeline import MediaTime
 from pipeline.sample.camera import RESTS, Camera, differences, follow
 
 LOG = []
-SREST, SCAM = 0.01, 0.5
+BIG, BIGTOK = 0.7, 0.0
+SREST, SCAM, SSHARE = 0.01, 0.5, 0.25
 STOK, SUSUAL, SLEAST, SNOISE, SMOVED = 0.0, 0.01, 12.0, 2.0, 4.0
 OUT, OUTW, OUTNEED = 2.5, 99.0, 0.3
 STEPS, MOTION, MSCALE, NSCALE, USCALE = 3, True, 1.3, 1.3, 1.0
@@ -170,7 +171,9 @@ class SceneWatch(Generic[Payload]):
             return burst
         if burst := self._burst(tokens, needed):
             return burst
-        return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
+        if tokens >= 1:
+            return self._change(frame, last, needed, close)
+        return self._change(frame, last, BIG / (_SETTLED_NEEDS if self._motion.has_settled() else 1.0), close) if tokens >= BIGTOK else self._nothing()
 
     def _followed(self, frame):
         a, b = _square(self._reference), _square(frame.look)
@@ -199,7 +202,7 @@ class SceneWatch(Generic[Payload]):
             return False
         moved = cell_differences(last, frame.look)
         d = np.where(moved < SMOVED, d, 0)
-        if float(np.mean(d > 6)) > 0.25:
+        if float(np.mean(d > 6)) > SSHARE:
             self._differed = None
             return False
         d = d - SNOISE * float(np.median(d))
