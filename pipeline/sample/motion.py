@@ -13,9 +13,12 @@ _LEAST = 0.05
 _FAST = 0.1
 _BLOCKS = 6
 """Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
+_REST = 0.01
+"""Less is noise."""
+_TIMES_USUAL = 2.5
+"""A peak so many times above the usual motion, noise added, is an event however restless the picture is."""
 _LASTS = 0.3
 """What moves is seen to move in a look before or after the peak, too, by this part of it; what appears is not."""
-NOISE, Q = 0.01, 0.5
 _LOCAL = 3.0
 _WAIT_FOR_PEAK = 10
 """While a part moves fast, by so many times the mean of the picture, a change waits for the peak, for so many looks."""
@@ -57,7 +60,8 @@ class Peak(Generic[Payload]):
     around: tuple[Seen[Payload] | None, ...]
     """Four looks: one before the peak, the peak, and two after it; `None` where nothing moved."""
     fast: bool
-    outstanding: float = 1.0
+    outstanding: bool
+    """Whether it is far above what usually moves here."""
 
 
 class Motion(Generic[Payload]):
@@ -86,14 +90,25 @@ class Motion(Generic[Payload]):
         self._wholes.extend([whole / looks] * min(looks, _WHOLE_LOOKS))
         self._fast_for = 0
 
-    def usual(self):
-        return sorted(self._motions)[int(len(self._motions) * Q)] if self._motions else 0.0
-
     def restlessness(self) -> float:
         """How much usually moves here, as a share of what a lively picture has, 0 to 1."""
-        if len(self._motions) < _FEW:
-            return 1.0
-        return min(sorted(self._motions)[len(self._motions) // 2] / _LIVELY, 1.0)
+        return 1.0 if len(self._motions) < _FEW else min(self._usual() / _LIVELY, 1.0)
+
+    @property
+    def is_usually_at_rest(self) -> bool:
+        """Whether hardly anything has moved most of the time."""
+        return self._usual() <= _REST
+
+    @property
+    def rests(self) -> bool:
+        """Whether hardly anything moves now."""
+        return max(list(self._motions)[-3:], default=0.0) <= _REST
+
+    def _usual(self) -> float:
+        return sorted(self._motions)[len(self._motions) // 2] if self._motions else 0.0
+
+    def _stands_out(self, motion: float) -> bool:
+        return motion >= _TIMES_USUAL * (self._usual() + _REST)
 
     @property
     def peak_comes(self) -> bool:
@@ -123,7 +138,7 @@ class Motion(Generic[Payload]):
             return None
         if peak.motion < _ABOVE_MEAN * sum(self._motions) / len(self._motions):
             return None
-        return Peak(peak.frame, looks[2].frame, tuple(each.frame for each in looks), peak.motion >= _FAST, peak.motion / (self.usual() + NOISE))
+        return Peak(peak.frame, looks[2].frame, tuple(each.frame for each in looks), peak.motion >= _FAST, self._stands_out(peak.motion))
 
     def take_peak(self) -> None:
         """The peak was chosen: its looks are no part of another."""

@@ -29,22 +29,12 @@ from pipeline.sample.budget import Budget
 from pipeline.sample.cuts import SPARSE, Payload, Seen
 from pipeline.sample.looks import PERIOD, Look, shape_distance
 from pipeline.sample.motion import Motion, Peak
-from pipeline.sample.novelty import MUCH, block_differences, novelty, novelty_of
+from pipeline.sample.novelty import novelty
 from pipeline.sample.options import Options
-from pipeline.sample.pans import pan
+from pipeline.sample.resting import Resting
+from pipeline.sample.view import View
 from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
-from pipeline.sample.camera import RESTS, Camera, differences, follow
-
-LOG = []
-BIG, BIGTOK = 0.7, 0.0
-SREST, SCAM, SSHARE = 0.01, 0.5, 0.25
-STOK, SUSUAL, SLEAST, SNOISE, SMOVED = 0.0, 0.01, 12.0, 2.0, 4.0
-OUT, OUTW, OUTNEED = 2.5, 99.0, 0.3
-STEPS, MOTION, MSCALE, NSCALE, USCALE = 3, True, 1.3, 1.3, 1.0
-
-def _square(look):
-    return look.luma.reshape(36, 64)
 
 _WRITING_PERIOD = MediaTime.of(0.2)
 _WRITING_BEFORE = MediaTime.of(0.5)
@@ -55,13 +45,11 @@ _FULLER = 0.8
 _SAME_SHAPE = 0.25
 """Distance of shapes below which two pictures differ in their light alone."""
 _LIGHT_LOOKS = 4
-_GLOBAL = 0.6
-"""Share of the blocks that must have changed before a pan is looked for."""
-_EXPLAINED = 0.5
-"""A shift is a pan when it leaves less than this part of the difference."""
 _PEAK_NEEDS = 0.75
 _LEAST_RESTLESS = 0.6
 """A peak of motion needs this part of a change's novelty, and of that as little as the other where all is at rest otherwise."""
+_OUTSTANDING = 0.3
+"""The same for one that stands out of what usually moves."""
 _SETTLED_NEEDS = 0.5
 """What came of motion, once it has settled, needs this part of a change's novelty."""
 _BURST = 3
@@ -109,10 +97,10 @@ class SceneWatch(Generic[Payload]):
         self._reference_strokes = strokes(first.luma)
         self._earlier: tuple[Look, Strokes] | None = None
         self._slot = first.time.nanos // PERIOD.nanos
-        self._camera = RESTS
-        self._differed = None
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
+        self._view = View(first.look)
         self._motion: Motion[Payload] = Motion()
+        self._resting = Resting()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
         self._was_new = False
         self._waiting: _Waiting[Payload] | None = None
@@ -145,73 +133,38 @@ class SceneWatch(Generic[Payload]):
     def _look(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
         (before, last), self._last = self._last, (frame.time, frame.look)
         close = frame.time - before <= SPARSE
-        was, self._camera = self._camera, self._followed(frame)
-        blocks = self._moved(last, frame.look, was)
+        blocks = self._view.follow(frame.look)
         if close:
             self._motion.add(frame, blocks)
         else:
             self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
-        if self._earlier is not None and self._waiting is None and self._has_returned(self._earlier[0], frame):
+        if self._waiting is None and self._earlier is not None and self._has_returned(self._earlier[0], frame):
             self._reference, self._reference_strokes = self._earlier
+            self._view.set_keyframe(self._reference)
         if self._stays(frame, last):
-            LOG.append(frame.time.seconds); self._waiting = None; return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
+            self._waiting = None
+            return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
+        if self._waiting is not None:
+            return self._wait(self._waiting, frame, close)
         tokens = self._budget.at(frame.time)
         needed = self._needed(tokens, frame.time)
-        if self._waiting is not None:
-            peak = self._motion.peak()
-            if peak is None or peak.outstanding < OUTW:
-                return self._wait(self._waiting, frame, close)
-            waited = self._waiting
-            burst = self._burst(tokens, needed)
-            if not burst:
-                return self._wait(self._waiting, frame, close)
-            self._waiting = None
-            return burst
         if burst := self._burst(tokens, needed):
             return burst
-        if tokens >= 1:
-            return self._change(frame, last, needed, close)
-        return self._change(frame, last, BIG / (_SETTLED_NEEDS if self._motion.has_settled() else 1.0), close) if tokens >= BIGTOK else self._nothing()
-
-    def _followed(self, frame):
-        a, b = _square(self._reference), _square(frame.look)
-        return follow(a, b, self._camera, STEPS)
-
-    def _moved(self, last, now, was):
-        if not MOTION:
-            return block_differences(last, now, light=False)
-        c = self._camera
-        # last shows at x what ref shows at was.zoom x + was; now at y what ref shows at c.zoom y + c: x = (c.zoom y + c - was) / was.zoom
-        step = Camera((c.right - was.right) / was.zoom, (c.down - was.down) / was.zoom, c.zoom / was.zoom)
-        blocks, _ = differences(_square(last), _square(now), step, light=False)
-        return blocks * MSCALE
-
-    def _stays(self, frame, last):
-        if self._budget.at(frame.time) < STOK or self._motion.usual() > SUSUAL or frame.time - self._reference_at < self._options.minimum_gap:
-            self._differed = None
-            return False
-        d = cell_differences(self._reference, frame.look)
-        if max(list(self._motion._motions)[-3:]) > SREST:
-            self._differed = None
-            return False
-        c = self._camera
-        if abs(c.right) + abs(c.down) + 32 * abs(c.zoom - 1) > SCAM:
-            self._differed = None
-            return False
-        moved = cell_differences(last, frame.look)
-        d = np.where(moved < SMOVED, d, 0)
-        if float(np.mean(d > 6)) > SSHARE:
-            self._differed = None
-            return False
-        d = d - SNOISE * float(np.median(d))
-        was, self._differed = self._differed, d
-        return was is not None and float(np.minimum(was, d).max()) >= SLEAST
+        return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
 
     def _nothing(self) -> list[Pick[Payload]]:
         self._was_new = False
         return []
+
+    def _stays(self, frame: Seen[Payload], last: Look) -> bool:
+        """Whether something small has changed, and stays, in a picture that is usually at rest."""
+        waited = frame.time - self._reference_at >= self._options.minimum_gap
+        if not (waited and self._motion.is_usually_at_rest and self._motion.rests and self._view.is_steady):
+            self._resting.forget()
+            return False
+        return self._resting.differs(self._reference, last, frame.look) and self._budget.at(frame.time) >= 0
 
     def _change(self, frame: Seen[Payload], last: Look, needed: float, close: bool) -> list[Pick[Payload]]:
         """The frame, if it is new, or nothing yet: until it is known what the change leads to, it waits."""
@@ -243,8 +196,9 @@ class SceneWatch(Generic[Payload]):
         self._earlier = (self._reference, self._reference_strokes)
         self._reference, self._reference_at = frame.look, frame.time
         self._reference_strokes = strokes(frame.luma)
+        self._view.set_keyframe(frame.look)
+        self._resting.forget()
         self._light.clear()
-        self._camera = RESTS
         self._was_new = False
         return picked
 
@@ -262,16 +216,12 @@ class SceneWatch(Generic[Payload]):
 
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
-        c = self._camera if now is self._last[1] else follow(_square(self._reference), _square(now), self._camera, STEPS)
-        blocks, unseen = differences(_square(self._reference), _square(now), c)
-        found = max(min(novelty_of(blocks) * NSCALE, 1.0), unseen * USCALE)
+        found = self._view.novelty(now, least=needed / 2)
         if shape_distance(self._reference, now) < _SAME_SHAPE:
             # Only the light is another: it must stay so.
             self._light.append(found)
             return len(self._light) == _LIGHT_LOOKS and min(self._light) >= needed
-        if found < needed:
-            return False
-        return True
+        return found >= needed
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
         """The frames around a peak of motion two looks ago, as many as it is fast and the budget allows."""
@@ -279,12 +229,9 @@ class SceneWatch(Generic[Payload]):
         if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
         restlessness = self._motion.restlessness()
-        out = peak.outstanding >= OUT
-        if tokens < 1 and restlessness >= _AT_REST and not out:
+        if tokens < 1 and restlessness >= _AT_REST and not peak.outstanding:
             return []
-        calm = max(restlessness, _LEAST_RESTLESS)
-        if out:
-            calm = min(calm, OUTNEED)
+        calm = _OUTSTANDING if peak.outstanding else max(restlessness, _LEAST_RESTLESS)
         if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
         self._motion.take_peak()
