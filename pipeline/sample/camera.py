@@ -22,6 +22,8 @@ _DOUBT = 10.0
 _FARTHEST, _ZOOMS = 2.0, 0.05
 """The most that one step shifts, in pixels, and zooms."""
 _DONE = 0.02
+_CLEARLY = 0.9
+"""Share of what was unexplained that a movement may leave at most."""
 _STIFF = np.array([0.25, 0.25, 6.0, 1e-3])
 """Added to the equations, so that an even picture moves nowhere."""
 _EXPLAINED = 0.25
@@ -55,14 +57,16 @@ RESTS = Camera()
 
 
 def follow(before: Pixels, after: Pixels, start: Camera = RESTS) -> Camera:
-    """The camera's movement from one picture to the other, near `start`."""
+    """The camera's movement from one picture to the other, near `start`; that itself where no other explains clearly more.
+
+    Rest is preferred to what explains no more.
+    """
     source, target = _halved(before), _halved(after)
     slopes = _slopes(target)
-    camera = start.at(0.5)
+    camera, unexplained = start.at(0.5), []
     for _ in range(_STEPS):
-        seen, known = moved(source, camera)
-        error = (seen - target).ravel()
-        weighted = slopes * (known.ravel() / (1 + np.square(error / _DOUBT)))
+        weighted, error, left = _weighted(source, target, camera, slopes)
+        unexplained.append(left)
         equations = (weighted @ slopes.T).astype(np.float64)
         equations.flat[::5] += _STIFF
         right, down, zoom, _ = np.linalg.solve(equations, (weighted @ error).astype(np.float64)).tolist()
@@ -70,7 +74,18 @@ def follow(before: Pixels, after: Pixels, start: Camera = RESTS) -> Camera:
         camera = camera.then(step)
         if max(abs(step.right), abs(step.down), abs(step.zoom - 1) * target.shape[1] / 2) < _DONE:
             break
-    return camera.at(2)
+    left = _weighted(source, target, camera, slopes)[2]
+    if _weighted(source, target, RESTS, slopes)[2] <= min(left, unexplained[0]):
+        return RESTS
+    return camera.at(2) if left < _CLEARLY * unexplained[0] else start
+
+
+def _weighted(source: Pixels, target: Pixels, camera: Camera, slopes: Pixels) -> tuple[Pixels, Pixels, float]:
+    """The slopes with their weights, the differences, and how much the camera leaves unexplained."""
+    seen, known = (source, np.ones_like(source)) if camera is RESTS else moved(source, camera)
+    error = (seen - target).ravel()
+    weights = known.ravel() / (1 + np.square(error / _DOUBT))
+    return slopes * weights, error, float((weights * error) @ error) / max(float(known.sum()), 1.0)
 
 
 def moved(picture: Pixels, camera: Camera) -> tuple[Pixels, Pixels]:
@@ -78,7 +93,9 @@ def moved(picture: Pixels, camera: Camera) -> tuple[Pixels, Pixels]:
     height, width = picture.shape
     rows, known_rows = _resampling(height, camera.zoom, camera.down)
     columns, known_columns = _resampling(width, camera.zoom, camera.right)
-    return rows @ picture @ columns.T, known_rows[:, None] * known_columns[None, :]
+    seen = np.asarray(rows @ picture @ columns.T, np.float32)
+    known: Pixels = known_rows[:, None] * known_columns[None, :]
+    return seen, known
 
 
 def differences(before: Pixels, after: Pixels, camera: Camera, *, light: bool = True) -> tuple[NDArray[np.float32], float]:
@@ -96,13 +113,14 @@ def differences(before: Pixels, after: Pixels, camera: Camera, *, light: bool = 
     np.maximum(rest, 0, out=rest)
     rest *= known
     counts = _blocks(known)
-    blocks = np.where(counts > _BLOCK_KNOWN, _blocks(rest) / np.maximum(counts, 1), 0) / np.float32(255)
+    blocks = np.asarray(_blocks(rest) / (255 * np.maximum(counts, 1)), np.float32)
+    blocks[counts <= _BLOCK_KNOWN] = 0
     return blocks, 1 - pixels / known.size
 
 
 def _halved(picture: Pixels) -> Pixels:
     height, width = picture.shape
-    return _halving(height) @ picture @ _halving(width).T
+    return np.asarray(_halving(height) @ picture @ _halving(width).T, np.float32)
 
 
 def _within(value: float, most: float) -> float:

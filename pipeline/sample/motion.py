@@ -15,6 +15,8 @@ _BLOCKS = 6
 """Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
 _REST = 0.01
 """Less is noise."""
+_PARTLY = 2.4
+"""Where so many times the mean of the picture moves, it is a part of it: in a dissolve or a flash all changes."""
 _TIMES_USUAL = 2.5
 """A peak so many times above the usual motion, noise added, is an event however restless the picture is."""
 _LASTS = 0.3
@@ -41,13 +43,13 @@ class _Look(Generic[Payload]):
     """A look, and how much moved since the one before; the frame itself is kept only while something moves."""
 
     motion: float
+    whole: float
     frame: Seen[Payload] | None
 
 
-def _of(blocks: NDArray[np.float32]) -> tuple[float, float]:
-    """Of the blocks that change most, and of all."""
-    changes = blocks.ravel().tolist()
-    return sum(sorted(changes)[-_BLOCKS:]) / _BLOCKS, sum(changes) / len(changes)
+def _most(blocks: NDArray[np.float32]) -> float:
+    """Of the blocks that change most."""
+    return sum(sorted(blocks.ravel().tolist())[-_BLOCKS:]) / _BLOCKS
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,10 @@ class Peak(Generic[Payload]):
     around: tuple[Seen[Payload] | None, ...]
     """Four looks: one before the peak, the peak, and two after it; `None` where nothing moved."""
     fast: bool
+    is_partial: bool
+    """Whether a part of the picture moved far more than the rest."""
     outstanding: bool
-    """Whether it is far above what usually moves here."""
+    """Whether that is far above what usually moves here."""
 
 
 class Motion(Generic[Payload]):
@@ -73,17 +77,17 @@ class Motion(Generic[Payload]):
         self._wholes: deque[float] = deque(maxlen=_WHOLE_LOOKS)
         self._fast_for = 0
 
-    def add(self, frame: Seen[Payload], blocks: NDArray[np.float32]) -> None:
-        """Take a look: the mean change of each of its blocks since the look before, 0 to 1."""
-        motion, whole = _of(blocks)
-        self._moving.append(_Look(motion, frame if motion > _LEAST / 2 else None))
+    def add(self, frame: Seen[Payload], blocks: NDArray[np.float32], whole: float) -> None:
+        """Take a look: the mean change of each of its blocks since the look before, camera left out, and of all with it, 0 to 1."""
+        motion = _most(blocks)
+        self._moving.append(_Look(motion, whole, frame if motion > _LEAST / 2 else None))
         self._motions.append(motion)
         self._wholes.append(whole)
         self._fast_for = self._fast_for + 1 if motion > _LOCAL * whole and motion >= _FAST else 0
 
-    def pause(self, looks: int, blocks: NDArray[np.float32]) -> None:
+    def pause(self, looks: int, blocks: NDArray[np.float32], whole: float) -> None:
         """So many looks were left out, because little moved in them: what has changed since is spread over them."""
-        motion, whole = _of(blocks)
+        motion = _most(blocks)
         looks = max(min(looks, _LOOKS), 1)
         self._moving.clear()
         self._motions.extend([motion / looks] * looks)
@@ -138,7 +142,15 @@ class Motion(Generic[Payload]):
             return None
         if peak.motion < _ABOVE_MEAN * sum(self._motions) / len(self._motions):
             return None
-        return Peak(peak.frame, looks[2].frame, tuple(each.frame for each in looks), peak.motion >= _FAST, self._stands_out(peak.motion))
+        partial = peak.motion >= _PARTLY * peak.whole
+        return Peak(
+            peak.frame,
+            looks[2].frame,
+            tuple(each.frame for each in looks),
+            peak.motion >= _FAST,
+            partial,
+            partial and self._stands_out(peak.motion),
+        )
 
     def take_peak(self) -> None:
         """The peak was chosen: its looks are no part of another."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.sample.camera import RESTS, Pixels, differences, follow
 from pipeline.sample.looks import Look
-from pipeline.sample.novelty import block_differences, novelty, novelty_of
+from pipeline.sample.novelty import MUCH, block_differences, novelty, novelty_of
 
 _KEPT = 1.3
 """Makes up for the half pixel of each edge that is explained: so much more was there before."""
@@ -26,14 +26,19 @@ class View:
         self._keyframe = keyframe
         self._latest, self._camera = keyframe, RESTS
 
-    def follow(self, now: Look) -> NDArray[np.float32]:
-        """Take the next look: the mean change of each of its 6x8 blocks since the look before, 0 to 1, beside camera and light."""
+    def follow(self, now: Look) -> tuple[NDArray[np.float32], float]:
+        """Take the next look: what moved since the look before, light left out.
+
+        The mean change of each of 6x8 blocks beside the camera's motion, and that of the whole picture with it, 0 to 1.
+        """
         before, was = self._latest, self._camera
         self._latest = now
-        if float(np.mean(block_differences(before, now, light=False) > _LITTLE)) > _SPREAD:
+        blocks = block_differences(before, now, light=False)
+        whole = float(np.mean(blocks))
+        if float(np.mean(blocks > _LITTLE)) > _SPREAD:
             self._camera = follow(_square(self._keyframe), _square(now), was)
         blocks, _ = differences(_square(before), _square(now), self._camera.since(was), light=False)
-        return np.float32(_KEPT) * blocks
+        return np.float32(_KEPT) * blocks, whole
 
     def set_keyframe(self, keyframe: Look) -> None:
         """What is new is new against this picture, at which the camera looks now."""
@@ -47,12 +52,23 @@ class View:
         bound = _KEPT * novelty(self._keyframe, now)
         if bound < least:
             return bound
+        blocks, appeared = self._new(now)
+        return max(novelty_of(blocks), appeared)
+
+    def is_another(self, now: Look, needed: float) -> bool:
+        """Whether nearly the whole picture is new, not only a part of it."""
+        if _KEPT * novelty(self._keyframe, now) < needed:
+            return False
+        blocks, appeared = self._new(now)
+        return max(MUCH * float(np.mean(blocks)), appeared) >= needed
+
+    def _new(self, now: Look) -> tuple[NDArray[np.float32], float]:
         before, after = _square(self._keyframe), _square(now)
         camera = self._camera
         if now is not self._latest and camera is not RESTS:
             camera = follow(before, after, camera)
         blocks, appeared = differences(before, after, camera)
-        return max(novelty_of(np.float32(_KEPT) * blocks), appeared)
+        return np.float32(_KEPT) * blocks, appeared
 
     @property
     def is_steady(self) -> bool:
