@@ -71,11 +71,11 @@ class Talk:
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def batches(talk: Talk, first: int, last: int) -> Iterator[list[Entry]]:
+def batches(talk: Talk, first: int, last: int, *, per_stream: int = PER_STREAM) -> Iterator[list[Entry]]:
     """The sentences from one number to before another, as they are stored together."""
     for start in range(first, last, BATCH):
         numbers = range(start, min(last, start + BATCH))
-        moments = [talk.moment(number, PER_STREAM) for number in numbers]
+        moments = [talk.moment(number, per_stream) for number in numbers]
         vectors = talk.vectors(numbers)
         yield [Entry(m.stream_id, m.source_id, (m,), v[None]) for m, v in zip(moments, vectors, strict=True)]
 

@@ -2,8 +2,8 @@
 
     python -m bench.qa --events 10000,100000
 
-Events are those of `bench.memory`: 20,000 a stream. A question asks what is said about three words of a stored sentence of
-one stream; no two are alike, so the vectors of most words are new. Wall and processor time, in ms.
+Events are those of `bench.memory`: 20,000 a stream, or `--per-stream`. A question asks what is said about three words of a
+stored sentence of one stream; no two are alike, so the vectors of most words are new. Wall and processor time, in ms.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from watchword.v1.answer_pb2 import Answer, Retrieved
 
 from bench.memory.synthetic import PER_STREAM, Talk, batches
 from pipeline.memory.open import open_store
+from pipeline.memory.store import Moment
 from pipeline.qa import model
 from pipeline.qa.answer import Answerer
 from pipeline.qa.extractive import ExtractiveAnswerer
@@ -30,30 +31,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.qa", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", default="10000,100000", help="how many events, one after another, between commas")
     parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--per-stream", type=int, default=PER_STREAM)
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
-    asyncio.run(_run(Talk.make(), [int(each) for each in arguments.events.split(",")], arguments.questions))
+    asyncio.run(_run(Talk.make(), arguments))
 
 
-async def _run(talk: Talk, sizes: list[int], questions: int) -> None:
+async def _run(talk: Talk, arguments: argparse.Namespace) -> None:
+    per_stream, questions = arguments.per_stream, arguments.questions
     embedder, filled = model.load(), 0
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/memory.db", max_moments=10**9)
-        for events in sizes:
-            for batch in batches(talk, filled, events):
+        for events in map(int, arguments.events.split(",")):
+            for batch in batches(talk, filled, events, per_stream=per_stream):
                 await store.put_all(batch)
             filled = events
             answerer = ExtractiveAnswerer(store, embedder)
-            told = [await _ask(answerer, talk, number, events) for number in range(questions + WARM_UP)][WARM_UP:]
-            print(json.dumps({"events": events, "questions": questions, **_spread(told)}), flush=True)
+            numbers = [int(np.random.default_rng(each).integers(events)) for each in range(questions + WARM_UP)]
+            told = [await _ask(answerer, talk.moment(number, per_stream)) for number in numbers][WARM_UP:]
+            print(json.dumps({"events": events, "per_stream": per_stream, "questions": questions, **_spread(told)}), flush=True)
         await store.close()
     await embedder.close()
 
 
-async def _ask(answerer: Answerer, talk: Talk, number: int, events: int) -> dict[str, float]:
-    random = np.random.default_rng(number)
-    moment = talk.moment(int(random.integers(events)), PER_STREAM)
-    words = " ".join(str(word) for word in random.choice(moment.text.split(), 3))
+async def _ask(answerer: Answerer, moment: Moment) -> dict[str, float]:
+    words = " ".join(map(str, np.random.default_rng(moment.start.millis).choice(moment.text.split(), 3)))
     begun, worked, told = time.perf_counter(), time.process_time(), {}
     async for part in answerer.ask(moment.stream_id, f"What is said about {words}?"):
         if isinstance(part, Retrieved | Answer):

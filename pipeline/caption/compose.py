@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 from pipeline.caption.labels import PROBABLE, Guess
+from pipeline.caption.seen import Group
+from pipeline.caption.things import THINGS
 from pipeline.timeline import MediaTime
 
+MOST_THINGS = 6
+"""Kinds of things in the sentence; all are beside it."""
 MAX_QUOTED_CHARACTERS = 300
 """Of the text on screen; all lines are beside the sentence."""
 STILL, LITTLE, SOME = 0.0005, 0.004, 0.012
@@ -39,11 +43,13 @@ class Facts:
     """Mean absolute luma difference of successive frames, 0 to 1; `None` where it was not measured."""
     changes: bool = False
     """Whether the picture changed much without a cut."""
+    things: tuple[Group, ...] = ()
+    """What a detector found, the surest first."""
 
 
 def compose(facts: Facts) -> str:
     """One sentence that begins with "Tags:" and claims nothing that was not measured."""
-    parts = [_text(facts.text), _looks(facts.looks), _colours(facts.colours, facts.brightness), _motion(facts.motion, facts.changes)]
+    parts = [_text(facts.text), *_shown(facts), _colours(facts.colours, facts.brightness), _motion(facts.motion, facts.changes)]
     return "Tags: " + "; ".join(part for part in parts if part) + "."
 
 
@@ -54,6 +60,21 @@ def _text(lines: tuple[str, ...]) -> str:
     if len(quoted) > MAX_QUOTED_CHARACTERS:
         quoted = quoted[:MAX_QUOTED_CHARACTERS].rsplit(" ", 1)[0].rstrip(" /") + " …"
     return f"text on screen “{quoted}”"
+
+
+def _shown(facts: Facts) -> list[str]:
+    """What the picture as a whole is like, and the things in it; of one that both know only the thing, which has a place."""
+    things = ", ".join(group.told(scored=True) for group in facts.things[:MOST_THINGS])
+    if not things:
+        return [_looks(facts.looks)]
+    names = {THINGS[group.label].one for group in facts.things}
+    recognised = [look for look in facts.looks if look.guess and _bare(look.guess.what) not in names]
+    # Where the picture changes, when it does so is worth telling, also to or from what is not recognised.
+    return [_looks(facts.looks), things] if recognised else [things]
+
+
+def _bare(what: str) -> str:
+    return what.removeprefix("an ").removeprefix("a ")
 
 
 def _looks(looks: tuple[Look, ...]) -> str:

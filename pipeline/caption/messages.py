@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
-from watchword.v1.scene_pb2 import CaptionMaking, Keyframe, SceneAction, SceneBoundary, SceneCaption
+from watchword.v1.scene_pb2 import CaptionMaking, Keyframe, SceneAction, SceneBoundary, SceneCaption, SeenObject
 
+from pipeline.caption.detector import Box
 from pipeline.caption.model import Description
+from pipeline.caption.seen import Glance, Sight
+from pipeline.timeline import MediaTime
 
 
 def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[Keyframe], *, model: str, revision: int = 1) -> SceneCaption:
@@ -33,6 +36,7 @@ def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[K
         camera=description.camera,
         confidence=description.confidence,
         making=making if making.ByteSize() else None,
+        seen=_seen(description.seen, used),
     )
 
 
@@ -44,6 +48,36 @@ def extended(caption: SceneCaption, scene: SceneBoundary) -> SceneCaption:
     longer.extended_by.append(scene.scene_id)
     longer.revision += 1
     return longer
+
+
+def glances_of(caption: SceneCaption) -> tuple[Glance, ...]:
+    """What was seen in each of a caption's keyframes in which something was, in order of time."""
+    sights: dict[int, list[Sight]] = {}
+    for each in caption.seen:
+        box = Box(each.left, each.top, each.right, each.bottom)
+        at = MediaTime.from_proto(each.media_time).nanos
+        sights.setdefault(at, []).append(Sight(each.label, each.score, box, each.colour, each.rival))
+    return tuple(Glance(MediaTime(at), tuple(own)) for at, own in sorted(sights.items()))
+
+
+def _seen(glances: Sequence[Glance], keyframes: Sequence[Keyframe]) -> list[SeenObject]:
+    names = {MediaTime.from_proto(each.media_time): each.id for each in keyframes}
+    return [
+        SeenObject(
+            keyframe_id=names.get(glance.time, ""),
+            media_time=glance.time.to_proto(),
+            label=sight.label,
+            score=sight.score,
+            left=sight.box.left,
+            top=sight.box.top,
+            right=sight.box.right,
+            bottom=sight.box.bottom,
+            colour=sight.colour,
+            rival=sight.rival,
+        )
+        for glance in glances
+        for sight in glance.sights
+    ]
 
 
 def _without_picture(keyframe: Keyframe) -> Keyframe:

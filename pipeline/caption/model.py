@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from watchword.v1.scene_pb2 import KeyframeReason
 
+from pipeline.caption.seen import Glance
 from pipeline.caption.style import PLAIN, Style
 from pipeline.errors import RequestInvalid, SettingInvalid
 from pipeline.telemetry import ADAPTERS_UNKNOWN
@@ -82,6 +83,8 @@ class Description:
     """How sure the model is, 0 to 1, as it says itself or by the probabilities of its words; `None` where it cannot tell."""
     used: tuple[int, ...] | None = None
     """The numbers of the shots that were looked at; `None` means all."""
+    seen: tuple[Glance, ...] = ()
+    """What a detector found in the shots, at their times; empty where none looked or nothing is sure."""
     revision: str = ""
     """Which version of the model described it, where one is known."""
     adapter: str = ""
@@ -185,8 +188,8 @@ def load(
 ) -> Captioner:
     """Load a captioner, which takes seconds.
 
-    `tags` needs the catalog models `efficientnet-lite0` and `ppocr-v6`; `transformers` needs `directory`, a checkpoint
-    of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
+    `tags` needs the catalog models `efficientnet-lite0`, `ppocr-v6` and `mobilenetv3-centernet`; `transformers` needs `directory`, a
+    checkpoint of Qwen2.5-VL, Qwen3-VL or SmolVLM2 or the name of one in the catalog; `served` needs the `url` of a server with
     OpenAI's chat API and its name of the `model`, and shows it the `key`. A model writes at most `max_new_tokens` tokens for
     a sentence. For `transformers` alone are `adapters`, directories by name; `precision`, one of `PRECISIONS`; `thin`, as
     `vlm.thinning.read_thinning` has it; and `picture_tokens`, what the pictures of a scene may take. Raises `ModelMissing`,
@@ -196,7 +199,7 @@ def load(
         from pipeline.caption.tags import load_tags
         from pipeline.models import locate
 
-        return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"))
+        return load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"), things=locate("mobilenetv3-centernet"))
     if adapter == "transformers":
         from pipeline.caption.vlm import load_vlm
         from pipeline.caption.vlm.checkpoint import device_of

@@ -1,7 +1,8 @@
-"""The captioner that works out of the box: ImageNet labels, words in the picture, colours and motion, made into a sentence.
+"""The captioner that works out of the box: ImageNet labels, things, words in the picture, colours and motion, made into a sentence.
 
 Labels: EfficientNet-Lite0 (M. Tan, Q. V. Le, "EfficientNet", 2019; the Lite variant without squeeze-and-excitation), fed
 as its TensorFlow original: 224x224 RGB, (x - 127) / 128. Words: PP-OCRv6 detection and recognition through `rapidocr`.
+Things: `pipeline.caption.detector`.
 """
 
 import asyncio
@@ -20,9 +21,11 @@ from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption import colours
 from pipeline.caption.compose import Facts, Look, compose
+from pipeline.caption.detector import CenterNet, Detector
 from pipeline.caption.labels import CLASSES, guess
 from pipeline.caption.model import Description, SceneView, Shot
 from pipeline.caption.pictures import decode, show_same, thumbnail
+from pipeline.caption.seen import Glance, Sight, most_people, scene_groups, settled, told
 from pipeline.caption.text import Line, in_reading_order, merged, trusted
 from pipeline.errors import ModelMismatch
 from pipeline.timeline import MediaTime
@@ -31,6 +34,8 @@ NAME = "tags"
 SIDE = 224
 MAX_CLASSIFIED = 8
 """Pictures of a scene that are classified; more are left out evenly."""
+MAX_SEARCHED = 16
+"""Pictures of a scene in which things are looked for, so that what comes and goes is dated."""
 MAX_READ = 3
 """Pictures of a scene in which text is looked for: the first, one where writing has appeared or else the most novel, the last."""
 CHANGING = 0.4
@@ -61,9 +66,11 @@ class TagsCaptioner:
 
     name = NAME
 
-    def __init__(self, classifier: "Classifier", reader: "Reader") -> None:
+    def __init__(self, classifier: "Classifier", reader: "Reader", detector: Detector | None = None) -> None:
+        """Without a detector nothing is counted and nothing has a place."""
         self._classifier = classifier
         self._reader = reader
+        self._detector = detector
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="caption-tags")
 
     async def describe(self, scene: SceneView) -> Description:
@@ -77,6 +84,8 @@ class TagsCaptioner:
             pictures.append(_Picture(shot, image, thumbnail(image)))
         looks = self._looks(_distinct(_spread(pictures, MAX_CLASSIFIED)))
         text = merged([in_reading_order(trusted(self._reader.read(each.image))) for each in _distinct(_telling(pictures))])
+        seen = self._seen(_spread(pictures, MAX_SEARCHED))
+        things = scene_groups(seen)
         share = {name: float(np.mean([colours.shares(each.small)[name] for each in pictures])) for name in colours.NAMES}
         luma = float(np.mean([colours.luma(each.small) for each in pictures]))
         facts = Facts(
@@ -86,9 +95,28 @@ class TagsCaptioner:
             brightness="dark" if luma < colours.DARK else "bright" if luma > colours.BRIGHT else None,
             motion=motion_of(scene.shots),
             changes=any(_is_change(shot) for shot in scene.shots[1:]),
+            things=things,
         )
-        found = sorted((look.guess for look in looks if look.guess), key=lambda each: -each.probability)
-        return Description(compose(facts), text, tuple(dict.fromkeys(each.what for each in found)))
+        named = [(group.score, group.words) for group in things] + [
+            (look.guess.probability, look.guess.what) for look in looks if look.guess
+        ]
+        objects = dict.fromkeys(what for _, what in sorted(named, key=lambda each: -each[0]))
+        return Description(compose(facts), text, tuple(objects), people=most_people(seen), seen=seen)
+
+    def _seen(self, pictures: Sequence[_Picture]) -> tuple[Glance, ...]:
+        """What may be told of the things in the pictures; one that shows the same as another is not searched again."""
+        if self._detector is None:
+            return ()
+        known: list[tuple[_Picture, tuple[Sight, ...]]] = []
+        glances, distinct = [], []
+        for picture in pictures:
+            sights = next((sights for other, sights in known if show_same(picture.small, other.small)), None)
+            distinct.append(sights is None)
+            if sights is None:
+                sights = settled(self._detector.detect(picture.image), np.asarray(picture.image))
+                known.append((picture, sights))
+            glances.append(Glance(picture.shot.time, sights))
+        return tuple(glance for glance in told(glances, distinct=distinct) if glance.sights)
 
     def _looks(self, pictures: Sequence[_Picture]) -> tuple[Look, ...]:
         """Runs of pictures that show the same; their mean speaks for a run, so that no single odd picture does."""
@@ -172,8 +200,8 @@ class Reader:
         ]
 
 
-def load_tags(*, labels: Path, text: Path) -> TagsCaptioner:
-    """Load the two models from their directories; an inference uses one thread.
+def load_tags(*, labels: Path, text: Path, things: Path | None = None) -> TagsCaptioner:
+    """Load the models from their directories, without `things` no detector; an inference uses one thread.
 
     Raises `ModelMismatch` where the label weights are those of another network.
     """
@@ -181,7 +209,7 @@ def load_tags(*, labels: Path, text: Path) -> TagsCaptioner:
 
     torch.set_num_threads(1)
     (weights,) = labels.glob("efficientnet-lite0-*.pth")
-    return TagsCaptioner(Classifier(weights), Reader(text))
+    return TagsCaptioner(Classifier(weights), Reader(text), CenterNet(things) if things else None)
 
 
 def motion_of(shots: Sequence[Shot]) -> float | None:

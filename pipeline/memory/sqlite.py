@@ -4,6 +4,7 @@ Some Pythons cannot load extensions into SQLite; there functions of the same nam
 same file and by the same queries.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +16,7 @@ import structlog
 
 from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.memory import codes
+from pipeline.memory.common import CommonWords
 from pipeline.memory.database import Row, Session, Values
 from pipeline.memory.engine import sqlite3
 from pipeline.memory.migrations import migrate
@@ -82,6 +84,7 @@ class SqliteDatabase:
         self.shown = str(path)
         self.near_by = "sqlite-vec" if extension and hasattr(sqlite3.Connection, "enable_load_extension") else "python"
         self._patience_s = patience_s
+        self._common = CommonWords()
         in_memory = self.shown == ":memory:"
         self._workers = Workers(lambda: _open(self.shown, self.near_by), readers=0 if in_memory else READERS)
         structlog.get_logger(__name__).info("scene-memory.opened", path=self.shown, near_by=self.near_by)
@@ -110,13 +113,14 @@ class SqliteDatabase:
         await self._workers.close()
 
     def match(self, words: Iterable[str]) -> str:
-        """See `Database`: quoted, so that FTS5's query language cannot be reached."""
-        quoted = [f'"{clean}"' for word in words if (clean := word.replace('"', " ").replace("\0", " ").strip())]
-        return " OR ".join(quoted)
+        """See `Database`: without what would reach FTS5's query language once a word is in quotes."""
+        plain = [clean for word in words if (clean := word.replace('"', " ").replace("\0", " ").strip())]
+        return json.dumps(plain, ensure_ascii=False) if plain else ""
 
     def rank(self, db: Session, words: str, where: str, values: Values, limit: int) -> list[Row]:
         """See `Database`."""
-        return db.rows(BY_WORDS.format(where=where), {**values, "words": words, "limit": limit})
+        telling = " OR ".join(f'"{word}"' for word in self._common.without(db, json.loads(words)))
+        return db.rows(BY_WORDS.format(where=where), {**values, "words": telling, "limit": limit})
 
     def indexed(self, text: str) -> str:
         """See `Database`: FTS5 takes the text itself."""

@@ -10,7 +10,9 @@ from watchword.v1.safety_pb2 import Verdict, Withheld
 from watchword.v1.scene_pb2 import Keyframe, SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
+from pipeline.caption.messages import glances_of
 from pipeline.errors import MediaUndecodable, MessageInvalid
+from pipeline.memory.inview import described, source_of, stretches
 from pipeline.memory.pictures import thumbnail
 from pipeline.memory.sentences import parted, sentences
 from pipeline.memory.store import Entry, Facts, Judgement, Kind, Moment, Picture, SceneStore, Word
@@ -59,12 +61,16 @@ class Index:
             case "caption":
                 self._own(item.caption.stream_id, item.caption.id)
                 await self._put(_shown(item.caption))
+                if item.caption.seen:
+                    await self._put(_in_view(item.caption))
             case "keyframe" if item.keyframe.jpeg:
                 self._own(item.keyframe.stream_id, item.keyframe.id)
                 await self._put(await self._pictured(item.keyframe))
             case "withheld":
                 self._own(item.withheld.stream_id, item.withheld.id)
                 await self._store.remove(self._stream_id, item.withheld.id, _withheld(item.withheld))
+                if item.withheld.kind == "scene":
+                    await self._store.remove(self._stream_id, source_of(item.withheld.id))
             case "segment" | "gap" as event if not self._seen:
                 await self._see(MediaTime.from_proto(getattr(item, event).media_start))
         return
@@ -119,7 +125,10 @@ def moments_of(event: ClearedEvent) -> tuple[Moment, ...]:
         case "segment" if event.segment.is_final and not event.segment.translation_of:
             return _spoken(event.segment).moments
         case "caption":
-            return _shown(event.caption).moments
+            told = _shown(event.caption).moments
+            # Whoever waits for a truck is told of one that is in view as of one that is described, each under a number of its own.
+            after = max((each.part for each in told), default=-1) + 1
+            return (*told, *(replace(described(each), part=after + each.part) for each in _in_view(event.caption).moments))
         case _:
             return ()
 
@@ -159,6 +168,16 @@ def _shown(caption: SceneCaption) -> Entry:
     judgement = _judged(caption.stream_id, caption.id, "scene", start, end, caption.verdict)
     # Two steps describe a scene and either may be first: the memory keeps the higher revision.
     return Entry(caption.stream_id, caption.id, moments, revision=caption.revision, judgement=judgement, latest=end)
+
+
+def _in_view(caption: SceneCaption) -> Entry:
+    """What a detector saw, as a source of its own: a model that describes the scene again has not counted it again."""
+    source = source_of(caption.id)
+    moments = tuple(
+        Moment(caption.stream_id, source, Kind.IN_VIEW, number, each.text[:MAX_CHARACTERS], each.start, each.end, caption.model)
+        for number, each in enumerate(stretches(glances_of(caption)))
+    )
+    return Entry(caption.stream_id, source, moments, revision=caption.revision)
 
 
 def _withheld(withheld: Withheld) -> Judgement:

@@ -32,6 +32,8 @@ class Kind(Enum):
     """A sentence of another moment that stands for a stretch of the stream; it is no evidence by itself, what it cites is."""
     PICTURE = "picture"
     """A keyframe by what it looks like (`pipeline.qa.visual`); its text is no description, and it is found only where it is asked for."""
+    IN_VIEW = "in view"
+    """The things that keyframes show, counted (`pipeline.memory.inview`); found only where it is asked for: a list tells no story."""
 
 
 EVIDENCE = frozenset([Kind.SPEECH, Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT])

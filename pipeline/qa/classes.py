@@ -30,12 +30,17 @@ school hospital factory garage hotel""",
     "sport": "sport football soccer tennis basketball hockey swimming surfing cycling running skiing golf cricket rugby volleyball",
     "weather": "weather rain snow sun sunny fog wind windy storm cloud cloudy wet hail",
 }
+TWINS = """lorry truck|plane airplane aeroplane|bicycle bike|motorcycle motorbike|cup mug|sofa couch|phone telephone|tv television|
+fridge refrigerator"""
+"""Two names of one thing; a puppy is a dog, but a dog need be no puppy."""
+_TWINS = {stem(word): number for number, words in enumerate(TWINS.split("|")) for word in words.split()}
 KINDS_OF = {stem(general): frozenset(stem(member) for member in word_list(members)) for general, members in MEMBERS.items()}
 
 
 def is_kind_of(word: str, general: str) -> bool:
-    """Whether a word names one of the things that a general word stands for."""
-    return stem(word) in KINDS_OF.get(stem(general), frozenset())
+    """Whether a word names one of the things that another stands for: "dog" for "animal", and "lorry" for "truck"."""
+    one, other = stem(word), stem(general)
+    return one in KINDS_OF.get(other, frozenset()) or (one in _TWINS and _TWINS[one] == _TWINS.get(other))
 
 
 SAME = """dog puppy|cat kitten|ship boat ferry yacht|lorry truck|plane airplane aircraft|bicycle bike|bus coach|

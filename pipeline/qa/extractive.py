@@ -1,7 +1,7 @@
 """The answerer that adds no word of its own to the evidence: it quotes, with times, or says that there is nothing."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -12,7 +12,9 @@ from pipeline.qa.answer import UNSUPPORTED, WORDING, Part, Turn, check, evidence
 from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
+from pipeline.qa.objects import Things
 from pipeline.qa.question import Question, contains, read
+from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.visual import Visual
@@ -38,6 +40,8 @@ UNRECOGNISED = "nothing recognised with confidence"
 
 Found = tuple[Moment, float]
 """A moment and how sure it is that it answers, 0 to 1."""
+Reread = Callable[[str, MediaTime], Awaitable[Moment | None]]
+"""What is written on a stream's screen at a time, read anew where that can be done: `pipeline.qa.rereading`."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,14 @@ class ExtractiveAnswerer:
 
     model = "extractive"
 
-    def __init__(self, store: SceneStore, embedder: Embedder, *, visual: Visual | None = None) -> None:
-        """With `visual` what pictures are recognised to show counts where nothing in words answers."""
-        self._store, self._visual = store, visual
+    def __init__(self, store: SceneStore, embedder: Embedder, *, visual: Visual | None = None, reread: Reread | None = None) -> None:
+        """With `visual` what pictures are recognised to show counts where nothing in words answers.
+
+        With `reread` what the screen reads at a point in time is looked up in the recording.
+        """
+        self._store, self._visual, self._reread = store, visual, reread
         self._finder = Finder(store, embedder)
+        self._things = Things(store, embedder)
 
     async def ask(
         self, stream_id: str, question: str, span: Span | None = None, *, beside: Sequence[str] = (), history: Sequence[Turn] = ()
@@ -109,22 +117,30 @@ class ExtractiveAnswerer:
                     yield looked
                     return
         question = read(asked)
+        streams = [state.stream_id for state in states]
+        if seen := await self._things.answer(streams, asked, span, first=True):
+            yield _retrieved(seen)
+            yield _Looked(seen)
+            return
         if not question.words:
             found = [(moment, CERTAIN) for state in states for moment in await self._overview(state.stream_id, question, span)]
             yield _retrieved(found)
             yield _Looked(found[:QUOTES])
             return
-        retrieval = await self._finder.retrieve([state.stream_id for state in states], question, span)
+        retrieval = await self._finder.retrieve(streams, question, span)
         yield _told(retrieval)
         judged = await self._finder.judge(retrieval)
         yield _Looked(await self._or_shown(states, question, span, [(each.moment, each.score) for each in judged]))
 
     async def _or_shown(self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found]) -> Sequence[Found]:
         """What was found in words where it answers; else what pictures show, where a question about them asks for it by name."""
+        streams = [state.stream_id for state in states]
         answered = bool(found) and found[0][1] >= SUPPORTED
+        if not answered and (seen := await self._things.answer(streams, question.text, span, first=False)):
+            return [*seen, *found]
         if self._visual is None or answered or question.kinds - {Kind.DESCRIPTION}:
             return found
-        shown = await self._visual.shown([state.stream_id for state in states], question, span)
+        shown = await self._visual.shown(streams, question, span)
         return [*((moment, max(share, SUPPORTED)) for moment, share in shown), *found]
 
     async def _timed(self, states: Sequence[StreamState], when: When, meant: Span) -> _Looked:
@@ -132,6 +148,10 @@ class ExtractiveAnswerer:
         stream_id = states[0].stream_id
         if when.point and SPEAKING.search(when.rest):
             return await self._speaking(stream_id, meant, states[0].latest)
+        if when.point and (again := await self._read_again(stream_id, question, meant)) is not None:
+            return _Looked([(again, CERTAIN)])
+        if seen := await self._things.answer([state.stream_id for state in states], when.rest, meant, when, first=True):
+            return _Looked(seen)
         if when.one:
             moments = await self._store.between(stream_id, _kind(question), span=meant, limit=1, last=when.one == "last")
             return _Looked([(moment, CERTAIN) for moment in moments])
@@ -142,6 +162,14 @@ class ExtractiveAnswerer:
         asked = replace(question, kinds=question.kinds or frozenset(kinds))
         found = await self._overview(stream_id, asked, meant, most=1 if when.near else QUOTES, anything=True, last=when.side == "before")
         return _Looked([(moment, CERTAIN) for moment in found])
+
+    async def _read_again(self, stream_id: str, question: Question, around: Span) -> Moment | None:
+        """What the screen reads in the middle of the span, where that is asked for and what is read there can be the answer."""
+        if self._reread is None or not asks_for_writing(question):
+            return None
+        assert around.start is not None
+        read_there = await self._reread(stream_id, around.start + AROUND)
+        return read_there if read_there is not None and contains(read_there.text, question) is not False else None
 
     async def _speaking(self, stream_id: str, around: Span, latest: MediaTime) -> _Looked:
         """What is said there, or that nobody speaks, from where to where."""

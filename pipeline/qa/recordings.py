@@ -49,13 +49,13 @@ class Recordings:
             return None
         return next((path for suffix in SUFFIXES if (path := self._folder / f"{stream_id}{suffix}").is_file()), None)
 
-    async def pictures(self, stream_id: str, times: Sequence[MediaTime]) -> list[Picture]:
+    async def pictures(self, stream_id: str, times: Sequence[MediaTime], *, longest_side: int = LONGEST_SIDE) -> list[Picture]:
         """What is on the screen at the times, each picture once; nothing where the recording is not known or cannot be read."""
         path = self.path(stream_id)
         if path is None or not times:
             return []
         try:
-            found = await asyncio.to_thread(pictures_at, path, times, longest_side=LONGEST_SIDE)
+            found = await asyncio.to_thread(pictures_at, path, times, longest_side=longest_side)
         except WatchwordError as error:
             log.warning("recording.unreadable", stream=stream_id, cause=str(error))
             return []

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from pipeline.memory.store import Moment
@@ -26,6 +26,10 @@ TAGS = "Tags:"
 MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 ONE_OF_THEM = 0.95
 """What a general word counts that is met by one of its kinds: "animal" by "cat"."""
+PLACED = re.compile(r", (?:top |bottom )?(?:left|centre|right)(?=\))")
+"""Where tags say that something is: "left" is no leaving."""
+NAMED = 0.6
+"""How well each of a question's words must be met by tags."""
 UNCOLOURED = 0.5
 """What the focus of a question about a colour is worth at most where the colour is another thing's."""
 BESIDE = 3
@@ -128,7 +132,7 @@ def standard(question: Question, candidates: Sequence[Candidate], similarity: Si
 def signs(question: Question, candidate: Candidate, similarity: Similarity, by: Standard | None = None) -> Signs:
     """Read the signs, by itself or beside the other candidates; `similarity` is asked only for pairs of words of `vocabulary`."""
     by = by or standard(question, [candidate], similarity)
-    own, context = content(candidate.moment.text), content(candidate.context)
+    own, context = content(PLACED.sub("", candidate.moment.text)), content(candidate.context)
     told = frozenset(tokens(candidate.moment.text))
     somebody = FOR_SOMEBODY if not PEOPLE.isdisjoint(told) else 0.0
     alone = {word: max(_met(word, own, similarity), somebody if word in question.names else 0.0) for word in question.words}
@@ -154,8 +158,7 @@ def signs(question: Question, candidate: Candidate, similarity: Similarity, by: 
         open=float(question.ask is None),
         refers=float(not REFERRING.isdisjoint(told)),
         doubted=float(
-            _of_another(question, own, context)
-            or (candidate.moment.text.startswith(TAGS) and question.ask is not None and question.ask.want is not Want.COLOUR)
+            _of_another(question, own, context) or (candidate.moment.text.startswith(TAGS) and _asks_beyond_names(question, alone.values()))
         ),
     )
 
@@ -165,6 +168,13 @@ def _of_another(question: Question, own: Sequence[str], context: Sequence[str]) 
     having = {stem(word) for word in (*own, *context)}
     others = [word for word in own if stem(word) not in question.stems]
     return any(stem(word) not in having and any(is_another(word, other) for other in others) for word in question.words)
+
+
+def _asks_beyond_names(question: Question, met: Iterable[float]) -> bool:
+    """Whether tags cannot tell it, which name things: what a dog does, or who somebody is, stands in none."""
+    if question.ask is not None:
+        return question.ask.want is not Want.COLOUR
+    return min(met, default=1.0) < NAMED
 
 
 def essence(description: str) -> str:

@@ -8,6 +8,7 @@ from pipeline.memory.stage import moments_of
 from pipeline.memory.store import Moment
 from pipeline.qa.answer import WORDING
 from pipeline.qa.model import Embedder
+from pipeline.qa.numbers import NUMERALS, with_digits
 from pipeline.qa.standing import Alert, Scored, Watch, holds_phrase
 from pipeline.qa.support import Candidate, signs, vocabulary
 from pipeline.qa.vectors import WordVectors
@@ -54,6 +55,12 @@ class Watcher:
         whole = await self._whole.of([standing.wanted.text, moment.text])
         candidate = Candidate(moment, "", float(whole[standing.wanted.text] @ whole[moment.text]))
         own = await self._words.of(vocabulary(standing.wanted, [candidate]))
-        read = signs(standing.wanted, candidate, lambda one, other: float(own[one] @ own[other]))
+        read = signs(standing.wanted, candidate, lambda one, other: 0.0 if _differ(one, other) else float(own[one] @ own[other]))
         # The worst met word decides: "a white truck" is no car park, and no white wall.
         return Scored(moment, WORDS * read.least + (1 - WORDS) * min(1.0, max(0.0, 2 * read.cosine)), quoted)
+
+
+def _differ(one: str, other: str) -> bool:
+    """Whether one of two words is a number and the other none or another: three people are not two, however near the words are."""
+    numbers = [word in NUMERALS or word.isdigit() for word in (one, other)]
+    return any(numbers) and with_digits([one]) != with_digits([other])

@@ -151,6 +151,7 @@ PATTERNS: tuple[tuple[str, Callable[[re.Match[str], str], When]], ...] = (
     ),
     (rf"\b(?:after|since|from|before|until)\s+{AT}(?:\s+on(?:wards)?)?\b", _one_side),
     (rf"\b(?:at|around)\s+(?:about\s+|around\s+)?(?:the\s+)?(?:second\s+|minute\s+)?{AT}(?:\s+into\s+the\s+\w+)?(?![\w:])", _at),
+    (rf"\b{AT}\s+(?:in(?=\s*(?:[?.,;]|$))|into\s+(?:the|this)\s+\w+)", _at),
     (r"\b(?:just\s+now|right\s+now|a\s+moment\s+ago|currently)\b", lambda m, rest: When(rest, -JUST_NOW.seconds, None)),
     (r"\b(?:the\s+)?(first|last)\s+(?:thing|words?|sentence)\b", lambda m, rest: When(rest, one=m[1].lower())),
     (

@@ -204,6 +204,7 @@ def scene(caption: scene_pb2.SceneCaption) -> Event:
         "objects": list(caption.objects),
         "actions": [{"what": each.what, "start": _seconds(each.media_start), "end": _seconds(each.media_end)} for each in caption.actions],
         "people": caption.people if caption.HasField("people") else None,
+        "seen": [_seen(each) for each in caption.seen],
         "camera": caption.camera,
         "confidence": _short(caption.confidence) if caption.HasField("confidence") else None,
         "made_by": {
@@ -246,6 +247,19 @@ def _redaction(redaction: safety_pb2.Redaction) -> Event:
 
 def _seconds(duration: Duration) -> float:
     return round(MediaTime.from_proto(duration).seconds, 6)
+
+
+def _seen(each: scene_pb2.SeenObject) -> Event:
+    """A thing in a keyframe; its box as left, top, right and bottom, parts of the picture's sides."""
+    return {
+        "keyframe": each.keyframe_id,
+        "media_start": _seconds(each.media_time),
+        "label": each.label,
+        "score": _short(each.score),
+        "box": [_short(side) for side in (each.left, each.top, each.right, each.bottom)],
+        "colour": each.colour,
+        "rival": each.rival,
+    }
 
 
 def _short(number: float) -> float:

@@ -82,7 +82,7 @@ async def evaluate(
 async def _ask_smaller(questions: Sequence[Question], path: Path, height: int, system: System, shelf: Shelf) -> list[Asked]:
     copy = await asyncio.to_thread(smaller, path, height, shelf.folder)
     stream_id = copy.stem
-    await system.learn(stream_id, [event for _, event in (await shelf.get(copy, stream_id)).events])
+    await system.learn(stream_id, [event for _, event in (await shelf.get(copy, stream_id)).events], recording=copy)
     return await _ask(questions, stream_id, system)
 
 
@@ -102,7 +102,7 @@ async def _learn(medium: Medium, stream_id: str, system: System, shelf: Shelf, o
         outcome.problems += [f"{medium.name}: {problem}" for problem in cleared.problems]
         if medium.transcript:
             outcome.heard.append(_heard(medium, cleared))
-    await system.learn(stream_id, kept)
+    await system.learn(stream_id, kept, recording=medium.path)
     return kept
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -18,10 +19,11 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.evidence import SEARCHED, Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
+from pipeline.qa.recordings import Recordings
 from pipeline.qa.retrieve import fuse
 from pipeline.qa.visual import PictureEmbedder
 from pipeline.timeline import MediaTime
-from services.memory.answerers import make_answerers
+from services.memory.answerers import make_answerers, rereading
 from services.rpc import error_of
 from services.settings import ANSWERERS, Settings
 
@@ -32,7 +34,7 @@ KINDS = {
 }
 EVIDENCE_OF = {"speech": {Kind.SPEECH}, "text": {Kind.ON_SCREEN_TEXT}, "picture": {Kind.DESCRIPTION, Kind.ON_SCREEN_TEXT}}
 DEADLINE_S = 120.0
-Make = Callable[[SceneStore, Embedder, PictureEmbedder | None], Answerer]
+Make = Callable[[SceneStore, Embedder, PictureEmbedder | None, Recordings], Answerer]
 Ranks = tuple[tuple[str, int | None], ...]
 
 
@@ -41,8 +43,8 @@ class System(Protocol):
 
     name: str
 
-    async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
-        """Take in all that was cleared of a stream."""
+    async def learn(self, stream_id: str, events: Iterable[ClearedEvent], *, recording: Path | None = None) -> None:
+        """Take in all that was cleared of a stream, and where its recording lies."""
         ...
 
     async def ask(self, stream_id: str, question: Question) -> Given:
@@ -67,10 +69,13 @@ class InProcess:
         self._embedder, self._looks = embedder, looks
         self._store = SqliteStore()
         self._finder = Finder(self._store, embedder)
-        self._answerer = make(self._store, embedder, looks)
+        self._recordings = Recordings()
+        self._answerer = make(self._store, embedder, looks, self._recordings)
 
-    async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
+    async def learn(self, stream_id: str, events: Iterable[ClearedEvent], *, recording: Path | None = None) -> None:
         """See `System`."""
+        if recording is not None:
+            self._recordings.add(stream_id, recording)
         stage = Index(stream_id, self._store, self._embedder, self._looks)
         for event in events:
             async for _ in stage.process(event):
@@ -107,7 +112,7 @@ class Running:
         self._answerer = answerer
         self._stub = qa_service_pb2_grpc.QaServiceStub(channel)
 
-    async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
+    async def learn(self, stream_id: str, events: Iterable[ClearedEvent], *, recording: Path | None = None) -> None:
         """Nothing: its streams were published to it."""
 
     async def ask(self, stream_id: str, question: Question) -> Given:
@@ -135,7 +140,11 @@ def answerer_of(settings: Settings, name: str) -> tuple[str, Make]:
     name = name or settings.answerer
     if name not in ANSWERERS or (name != "extractive" and not getattr(settings, name)):
         raise SettingInvalid(f"--answerer {name}: it is not set up; WATCHWORD_{name.upper()} names its model")
-    return name, lambda store, embedder, looks: make_answerers(settings, store, embedder, looks=looks)[name]
+
+    def make(store: SceneStore, embedder: Embedder, looks: PictureEmbedder | None, recordings: Recordings) -> Answerer:
+        return make_answerers(settings, store, embedder, looks=looks, reread=rereading(recordings))[name]
+
+    return name, make
 
 
 async def given(parts: AsyncIterator[object]) -> Given:

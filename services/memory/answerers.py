@@ -5,10 +5,13 @@ from pathlib import Path
 
 from pipeline.caption.model import load as load_captioner
 from pipeline.memory.store import Picture, SceneStore, Span
+from pipeline.models import locate
 from pipeline.qa.answer import Answerer
 from pipeline.qa.composed import ComposedAnswerer, LookAgain
-from pipeline.qa.extractive import ExtractiveAnswerer
+from pipeline.qa.extractive import ExtractiveAnswerer, Reread
 from pipeline.qa.model import Embedder
+from pipeline.qa.recordings import Recordings
+from pipeline.qa.rereading import Reads, Rereading
 from pipeline.qa.seeing import SeeingAnswerer
 from pipeline.qa.teller import ChatTeller
 from pipeline.qa.visual import PictureEmbedder, Visual, load_label_looks
@@ -18,11 +21,18 @@ from services.settings import Settings
 
 
 def make_answerers(
-    settings: Settings, store: SceneStore, embedder: Embedder, *, look: LookAgain | None = None, looks: PictureEmbedder | None = None
+    settings: Settings,
+    store: SceneStore,
+    embedder: Embedder,
+    *,
+    look: LookAgain | None = None,
+    looks: PictureEmbedder | None = None,
+    reread: Reread | None = None,
 ) -> Mapping[str, Answerer]:
     """By name, the one that is asked where none is named first.
 
-    Without `look` those that see are shown the memory's thumbnails alone; without `looks` pictures are found by their descriptions alone.
+    Without `look` those that see are shown the memory's thumbnails alone; without `looks` pictures are found by their descriptions alone;
+    without `reread` what the screen read at a time is what keyframes showed.
 
     Raises `SettingInvalid` for what cannot be set up, and `ModelMissing` or `ModelMismatch` for a checkpoint that cannot be loaded.
     """
@@ -33,7 +43,7 @@ def make_answerers(
 
     look = look or thumbnails
     visual = Visual(store, looks) if looks is not None else None
-    answerers: dict[str, Answerer] = {"extractive": ExtractiveAnswerer(store, embedder, visual=visual)}
+    answerers: dict[str, Answerer] = {"extractive": ExtractiveAnswerer(store, embedder, visual=visual, reread=reread)}
     if settings.chat:
         teller = _teller(settings.chat, settings.answer_key, "chat model")
         answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices)
@@ -44,6 +54,17 @@ def make_answerers(
         teller = _teller(settings.vlm, settings.answer_key, "vision model", sees=True)
         answerers["vlm"] = ComposedAnswerer("vlm", store, embedder, teller, voices=voices, look=look)
     return {settings.answerer: answerers[settings.answerer], **answerers}
+
+
+def rereading(recordings: Recordings) -> Rereading:
+    """What reads pictures of recordings, with the reader that descriptions have too."""
+
+    def load() -> Reads:
+        from pipeline.caption.tags import Reader
+
+        return Reader(locate("ppocr-v6"))
+
+    return Rereading(recordings, load)
 
 
 def load_looks(settings: Settings, embedder: Embedder) -> PictureEmbedder | None:

@@ -24,7 +24,7 @@ from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
-from services.memory.answerers import load_looks, make_answerers
+from services.memory.answerers import load_looks, make_answerers, rereading
 from services.memory.servicer import QaServicer
 from services.memory.standing import StandingQueries, read_standing
 from services.memory.summaries import MemoryServicer
@@ -72,7 +72,8 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
 
     recordings = Recordings(settings.recordings)
     looks = await asyncio.to_thread(load_looks, settings, embedder)
-    made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=Looking(store, recordings, passing), looks=looks)
+    looking, reread = Looking(store, recordings, passing), rereading(recordings)
+    made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=looking, looks=looks, reread=reread)
     answerers = {name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep) for name, answerer in made.items()}
     kept = read_standing(settings.standing) if settings.standing is not None else ()
     standing = StandingQueries(bus, embedder, kept, has_ended=has_ended)

@@ -12,9 +12,10 @@ from kafka import KafkaProducer
 from kafka.errors import NotLeaderForPartitionError
 from structlog.typing import EventDict
 
-from pipeline.bus import Assigned, Bus, Progress, Revoked, StreamProgress, Subscription, codec, kafka
+from pipeline.bus import Assigned, Bus, Progress, Revoked, StreamProgress, Subscription, codec, kafka_reading
 from pipeline.bus.broker import Broker
 from pipeline.bus.kafka import KafkaBus
+from pipeline.bus.kafka_reading import KafkaSubscription, Reading
 from pipeline.errors import BrokerUnavailable, RecordInvalid, SettingInvalid
 from tests.pipeline.bus_suite import PARTITIONS, TIMEOUT_S, BusSuite, assignments, by_stream, chunk, read
 
@@ -69,19 +70,19 @@ def test_any_kafka_client_may_publish_even_a_tombstone_or_a_50_mb_record(broker_
     asyncio.run(flow())
 
 
-def _until_held_back(reader: kafka._KafkaSubscription) -> None:
+def _until_held_back(reader: KafkaSubscription) -> None:
     while reader._line.has_room:
         threading.Event().wait(0.01)
 
 
 def test_what_waits_for_a_slow_reader_is_bounded(broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kafka._READING, "max_poll_records", 5)
+    monkeypatch.setitem(kafka_reading._READING, "max_poll_records", 5)
 
     async def flow() -> None:
         async with connected(broker_address, prefix) as bus:
             for sequence in range(100):
                 await bus.publish("audio", "s", chunk("s", sequence))
-            reader = kafka._KafkaSubscription(bus, bus._topics["audio"], None, max_records=10)
+            reader = KafkaSubscription(bus._cluster, bus._append, Reading(bus._topics["audio"], f"{prefix}audio", None), max_records=10)
             try:
                 records = await read(reader, 1)
                 async with asyncio.timeout(TIMEOUT_S):
@@ -205,7 +206,7 @@ def test_progress_beyond_the_limit_leaves_the_older_one(
             member = await bus.subscribe("audio", "step")
             await assignments(member)
             await member.commit({0: Progress(3)})
-            monkeypatch.setattr(kafka, "MAX_MESSAGE_BYTES", 1000)
+            monkeypatch.setattr(kafka_reading, "MAX_MESSAGE_BYTES", 1000)
             await member.commit({0: Progress(9, {f"stream-{number}": StreamProgress(9) for number in range(100)})})
             await member.close()
             again = await assignments(await bus.subscribe("audio", "step"))
@@ -238,7 +239,7 @@ def test_a_reader_that_fails_at_once_again_and_again_gives_up_and_does_not_spin(
         attempts += 1
         raise NotLeaderForPartitionError("leaderless")
 
-    monkeypatch.setattr(kafka._KafkaSubscription, "_recall", away)
+    monkeypatch.setattr(KafkaSubscription, "_recall", away)
 
     async def flow() -> None:
         async with connected(broker_address, prefix, patience_s=2.0) as bus:
@@ -258,7 +259,7 @@ def test_a_reader_whose_client_does_not_come_back_is_told(broker_address: str, p
     def stuck(*_: object) -> None:
         free.wait(TIMEOUT_S)
 
-    monkeypatch.setattr(kafka._KafkaSubscription, "_begin", stuck)
+    monkeypatch.setattr(KafkaSubscription, "_begin", stuck)
 
     async def flow() -> None:
         async with connected(broker_address, prefix, patience_s=0.5) as bus:

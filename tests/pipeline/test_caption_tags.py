@@ -2,17 +2,19 @@
 
 import asyncio
 import io
+import re
 from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption.model import Captioner, Description, SceneView, Shot, load
 from pipeline.caption.tags import TagsCaptioner, load_tags, motion_of
 from pipeline.errors import MediaUndecodable, ModelMismatch, SettingInvalid
+from pipeline.models import locate
 from pipeline.timeline import ZERO, MediaTime
 
 pytestmark = pytest.mark.unit
@@ -72,15 +74,40 @@ def describe(captioner: Captioner, *shots: Shot) -> Description:
 def test_photographs_are_recognised(captioner: Captioner, name: str, said: str) -> None:
     description = describe(captioner, shot(photograph(name), 0))
     assert description.text.startswith(f"Tags: {said}")
-    assert description.objects == (said.removeprefix("probably ").removesuffix(" ("),)
+    assert description.objects[0] == said.removeprefix("probably ").removesuffix(" (")
     assert description.on_screen_text == ()
 
 
-@pytest.mark.parametrize("name", ["flower", "astronaut"])
-def test_what_imagenet_has_no_class_for_is_not_guessed(captioner: Captioner, name: str) -> None:
-    description = describe(captioner, shot(photograph(name), 0))
+def test_what_neither_network_has_a_class_for_is_not_guessed(captioner: Captioner) -> None:
+    description = describe(captioner, shot(photograph("flower"), 0))
     assert description.text.startswith("Tags: nothing recognised with confidence; ")
     assert description.objects == ()
+    assert description.people is None
+
+
+def test_things_are_told_with_their_place_and_how_sure_that_is(captioner: Captioner) -> None:
+    description = describe(captioner, shot(photograph("coffee"), 0))
+    assert re.match(r"Tags: probably espresso \(0\.\d\d\); a (?:\w+ )?cup \(0\.\d\d, centre\); ", description.text)
+    ((at, (cup,)),) = ((glance.time.seconds, glance.sights) for glance in description.seen)
+    assert (at, cup.label) == (0, "cup")
+    assert 0 < cup.box.left < 0.5 < cup.box.right < 1
+
+
+def test_people_are_counted_where_they_are_seen_beside_each_other(captioner: Captioner) -> None:
+    one = photograph("camera").resize((224, 224))
+    two = Image.new("RGB", (448, 224))
+    two.paste(one, (0, 0))
+    two.paste(ImageOps.mirror(one), (224, 0))
+    description = describe(captioner, shot(two, 0), shot(ImageOps.mirror(two), 2))
+    assert "two people (" in description.text
+    assert description.people == 2
+
+
+def test_without_a_detector_nothing_is_counted() -> None:
+    bare = load_tags(labels=locate("efficientnet-lite0"), text=locate("ppocr-v6"))
+    description = describe(bare, shot(photograph("astronaut"), 0))
+    assert description.text.startswith("Tags: nothing recognised with confidence; ")
+    assert (description.people, description.seen) == (None, ())
 
 
 def test_the_words_of_a_slide_are_read_in_order(captioner: Captioner) -> None:
@@ -115,7 +142,7 @@ def test_the_same_scene_gets_the_same_words(captioner: Captioner) -> None:
 
 def test_a_scene_of_many_pictures_costs_no_more_than_a_few(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(captioner, TagsCaptioner)
-    counted = {"look_at": 0, "read": 0}
+    counted = {"look_at": 0, "read": 0, "detect": 0}
 
     def counting(owner: object, name: str) -> None:
         real = getattr(owner, name)
@@ -128,10 +155,11 @@ def test_a_scene_of_many_pictures_costs_no_more_than_a_few(captioner: Captioner,
 
     counting(captioner._classifier, "look_at")
     counting(captioner._reader, "read")
+    counting(captioner._detector, "detect")
     describe(captioner, *(shot(Image.new("RGB", (448, 252), (index * 13, 255 - index * 13, 90)), index) for index in range(20)))
-    assert counted == {"look_at": 8, "read": 3}
+    assert counted == {"look_at": 8, "read": 3, "detect": 16}
     describe(captioner, *(shot(photograph("cat"), index) for index in range(20)))
-    assert counted == {"look_at": 9, "read": 4}
+    assert counted == {"look_at": 9, "read": 4, "detect": 17}
 
 
 def test_an_unreadable_picture_is_named(captioner: Captioner) -> None:

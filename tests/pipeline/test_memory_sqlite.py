@@ -19,6 +19,7 @@ from pipeline.bus.memory import MemoryBus
 from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.graph import BRANCHES, STEPS
 from pipeline.memory import sqlite
+from pipeline.memory.common import CommonWords
 from pipeline.memory.engine import sqlite3
 from pipeline.memory.schema_sqlite import FIRST
 from pipeline.memory.sqlite import SqliteStore
@@ -334,5 +335,34 @@ def test_a_memory_that_fails_ends_the_step_and_loses_nothing_of_the_topic(kept: 
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert await texts(kept) == ["kept", *(f"sentence {number}" for number in range(4))]
+
+    asyncio.run(test())
+
+
+def test_words_that_most_moments_have_are_left_out_where_rarer_ones_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = CommonWords(few=4)
+
+    async def asked(store: SqliteStore, *words: str) -> list[str]:
+        return await store.file.read("asking for words", lambda db: common.without(db, words))
+
+    async def test() -> None:
+        store = SqliteStore(max_moments=100)
+        monkeypatch.setattr(store.file, "_common", common)
+        for number in range(4):
+            await put(store, spoken(f"the Harbour {number}", 3.0 * number, stream=f"s{number % 2}"))
+        assert await asked(store, "the", "harbour", "the") == ["the", "harbour"], "four moments are few"
+        for number in range(4, 20):
+            await put(store, spoken(f"the sea, {'at night' if number % 2 else 'a wave'}", 3.0 * number, stream=f"s{number % 2}"))
+        assert await asked(store, "The", "harbour", "wavé", "lighthouse") == ["harbour", "lighthouse"]
+        assert await asked(store, "the", "sea", "wave") == ["wave"], "all are common: the rarest of them"
+        assert await find(store, "the", "harbour", stream="s1") == ["the Harbour 1", "the Harbour 3"]
+        assert len(await find(store, "the", stream="s0")) == 10
+        for number in range(20, 60):
+            await put(store, spoken("a lighthouse", 3.0 * number, stream="s0"))
+        assert await asked(store, "the", "lighthouse", "wave") == ["wave"], "what is common is looked at again once there is twice as much"
+        await store.forget("s0")
+        await store.forget("s1")
+        assert await find(store, "the", "harbour") == []
+        await store.close()
 
     asyncio.run(test())

@@ -27,6 +27,8 @@ def seconds(span: Span) -> tuple[float | None, float | None]:
     [
         ("How many bottles stand there at 24 s?", "How many bottles stand there?", (21.5, 26.5)),
         ("What happens at about 1:30?", "What happens?", (87.5, 92.5)),
+        ("Which lap is it 11 seconds in?", "Which lap is it?", (8.5, 13.5)),
+        ("What does the sign say two minutes into the film?", "What does the sign say?", (117.5, 122.5)),
         ("What is said between 0:35 and 0:40?", "What is said?", (35, 40)),
         ("What is said from 10 to 20 seconds?", "What is said?", (10, 20)),
         ("What is said in the first minute?", "What is said?", (0, 60)),
@@ -53,6 +55,7 @@ def test_a_stretch_by_the_clock(question, rest, span):
         "Coffee is served at 11 o'clock?",
         "Who came first?",
         "What lasts 3 days?",
+        "What needs 20 minutes in the oven?",
     ],
 )
 def test_other_words_are_no_time(question):

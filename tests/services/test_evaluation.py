@@ -36,9 +36,11 @@ class Silent:
 
     def __init__(self) -> None:
         self.learnt: list[str] = []
+        self.recordings: dict[str, Path | None] = {}
 
-    async def learn(self, stream_id: str, events: Iterable[ClearedEvent]) -> None:
+    async def learn(self, stream_id: str, events: Iterable[ClearedEvent], *, recording: Path | None = None) -> None:
         self.learnt.append(stream_id)
+        self.recordings[stream_id] = recording
 
     async def ask(self, stream_id: str, question: Question) -> Given:
         return Given("", False)
