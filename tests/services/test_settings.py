@@ -85,7 +85,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_DECODER": "vaapi",
             "WATCHWORD_DECODER_APART": "true",
             "WATCHWORD_KEYFRAMES_PER_MINUTE": "12.5",
-            "WATCHWORD_KEYFRAME_GAP": "10",
+            "WATCHWORD_KEYFRAME_GAP": "7",
             "WATCHWORD_SECOND_LOOK": "true",
             "WATCHWORD_CAPTIONER": "transformers",
             "WATCHWORD_CAPTIONER_MODEL": str(tmp_path),
