@@ -139,7 +139,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
         decoder="vaapi",
         decoder_apart=True,
         keyframes_per_minute=12.5,
-        keyframe_gap=10.0,
+        keyframe_gap=7.0,
         second_look=True,
         captioner="transformers",
         captioner_model=str(tmp_path),
