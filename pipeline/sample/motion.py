@@ -13,6 +13,12 @@ _LEAST = 0.05
 _FAST = 0.1
 _BLOCKS = 6
 """Mean change of the six blocks that change most in a tenth of a second: a peak has more than the one, a burst than the other."""
+_REST = 0.01
+"""Less is noise."""
+_PARTLY = 2.4
+"""Where so many times the mean of the picture moves, it is a part of it: in a dissolve or a flash all changes."""
+_TIMES_USUAL = 2.5
+"""A peak so many times above the usual motion, noise added, is an event however restless the picture is."""
 _LASTS = 0.3
 """What moves is seen to move in a look before or after the peak, too, by this part of it; what appears is not."""
 _LOCAL = 3.0
@@ -37,13 +43,13 @@ class _Look(Generic[Payload]):
     """A look, and how much moved since the one before; the frame itself is kept only while something moves."""
 
     motion: float
+    whole: float
     frame: Seen[Payload] | None
 
 
-def _of(blocks: NDArray[np.float32]) -> tuple[float, float]:
-    """Of the blocks that change most, and of all."""
-    changes = blocks.ravel().tolist()
-    return sum(sorted(changes)[-_BLOCKS:]) / _BLOCKS, sum(changes) / len(changes)
+def _most(blocks: NDArray[np.float32]) -> float:
+    """Of the blocks that change most."""
+    return sum(sorted(blocks.ravel().tolist())[-_BLOCKS:]) / _BLOCKS
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class Peak(Generic[Payload]):
     around: tuple[Seen[Payload] | None, ...]
     """Four looks: one before the peak, the peak, and two after it; `None` where nothing moved."""
     fast: bool
+    is_partial: bool
+    """Whether a part of the picture moved far more than the rest."""
+    outstanding: bool
+    """Whether that is far above what usually moves here."""
 
 
 class Motion(Generic[Payload]):
@@ -67,17 +77,17 @@ class Motion(Generic[Payload]):
         self._wholes: deque[float] = deque(maxlen=_WHOLE_LOOKS)
         self._fast_for = 0
 
-    def add(self, frame: Seen[Payload], blocks: NDArray[np.float32]) -> None:
-        """Take a look: the mean change of each of its blocks since the look before, 0 to 1."""
-        motion, whole = _of(blocks)
-        self._moving.append(_Look(motion, frame if motion > _LEAST / 2 else None))
+    def add(self, frame: Seen[Payload], blocks: NDArray[np.float32], whole: float) -> None:
+        """Take a look: the mean change of each of its blocks since the look before, camera left out, and of all with it, 0 to 1."""
+        motion = _most(blocks)
+        self._moving.append(_Look(motion, whole, frame if motion > _LEAST / 2 else None))
         self._motions.append(motion)
         self._wholes.append(whole)
         self._fast_for = self._fast_for + 1 if motion > _LOCAL * whole and motion >= _FAST else 0
 
-    def pause(self, looks: int, blocks: NDArray[np.float32]) -> None:
+    def pause(self, looks: int, blocks: NDArray[np.float32], whole: float) -> None:
         """So many looks were left out, because little moved in them: what has changed since is spread over them."""
-        motion, whole = _of(blocks)
+        motion = _most(blocks)
         looks = max(min(looks, _LOOKS), 1)
         self._moving.clear()
         self._motions.extend([motion / looks] * looks)
@@ -86,9 +96,23 @@ class Motion(Generic[Payload]):
 
     def restlessness(self) -> float:
         """How much usually moves here, as a share of what a lively picture has, 0 to 1."""
-        if len(self._motions) < _FEW:
-            return 1.0
-        return min(sorted(self._motions)[len(self._motions) // 2] / _LIVELY, 1.0)
+        return 1.0 if len(self._motions) < _FEW else min(self._usual() / _LIVELY, 1.0)
+
+    @property
+    def is_usually_at_rest(self) -> bool:
+        """Whether hardly anything has moved most of the time."""
+        return self._usual() <= _REST
+
+    @property
+    def rests(self) -> bool:
+        """Whether hardly anything moves now."""
+        return max(list(self._motions)[-3:], default=0.0) <= _REST
+
+    def _usual(self) -> float:
+        return sorted(self._motions)[len(self._motions) // 2] if self._motions else 0.0
+
+    def _stands_out(self, motion: float) -> bool:
+        return motion >= _TIMES_USUAL * (self._usual() + _REST)
 
     @property
     def peak_comes(self) -> bool:
@@ -118,7 +142,15 @@ class Motion(Generic[Payload]):
             return None
         if peak.motion < _ABOVE_MEAN * sum(self._motions) / len(self._motions):
             return None
-        return Peak(peak.frame, looks[2].frame, tuple(each.frame for each in looks), peak.motion >= _FAST)
+        partial = peak.motion >= _PARTLY * peak.whole
+        return Peak(
+            peak.frame,
+            looks[2].frame,
+            tuple(each.frame for each in looks),
+            peak.motion >= _FAST,
+            partial,
+            partial and self._stands_out(peak.motion),
+        )
 
     def take_peak(self) -> None:
         """The peak was chosen: its looks are no part of another."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.timeline import ZERO, MediaTime
 
-_MAXIMUM_GAP = MediaTime.of(5)
+_MAXIMUM_GAP = MediaTime.of(10)
 _LONGEST_SCENE = MediaTime.of(30)
 _MINIMUM_GAP = MediaTime.of(0.5)
 

@@ -4,12 +4,16 @@ Everything here begins anew with each scene and depends on its frames alone. Fra
 many there are.
 
 - A frame is a **change** when it is new against the last keyframe, now and a tenth of a second before: so a flash is none, nor
-  is light that flickers. Of a pan only what has come into view is new, and what changed beside the camera's motion. It is told
-  when the picture comes to rest, or after a moment: what turns out to be the way to the next scene, as the middle of a dissolve
-  or the last frame before a cut, is not chosen.
+  is light that flickers. Of a camera that is held, turns or zooms only what has come into view is new, and what changed beside
+  its motion (`pipeline.sample.view`). It is told when the picture comes to rest, or after a moment: what turns out to be the way
+  to the next scene, as the middle of a dissolve or the last frame before a cut, is not chosen. For a picture that is all new the
+  budget lends one.
 - At a **peak of motion** three or four frames around it are chosen, a tenth of a second apart, where the budget has room for
   them, so that whoever looks at them sees which way things move and how fast, else one. The peak is known when two later looks
-  have less motion. Where all is at rest most of the time less is enough, and the budget lends one, for what passes will not wait.
+  have less motion. Where all is at rest most of the time, or the peak stands far above what usually moves, less is enough, and
+  the budget lends one, for what passes will not wait.
+- What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`); it can wait for the
+  budget.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
@@ -29,9 +33,10 @@ from pipeline.sample.budget import Budget
 from pipeline.sample.cuts import SPARSE, Payload, Seen
 from pipeline.sample.looks import PERIOD, Look, shape_distance
 from pipeline.sample.motion import Motion, Peak
-from pipeline.sample.novelty import MUCH, block_differences, novelty, novelty_of
+from pipeline.sample.novelty import novelty
 from pipeline.sample.options import Options
-from pipeline.sample.pans import pan
+from pipeline.sample.resting import Resting
+from pipeline.sample.view import View
 from pipeline.sample.writing import Strokes, appeared, cell_differences, strokes
 from pipeline.timeline import MediaTime
 
@@ -44,20 +49,19 @@ _FULLER = 0.8
 _SAME_SHAPE = 0.25
 """Distance of shapes below which two pictures differ in their light alone."""
 _LIGHT_LOOKS = 4
-_GLOBAL = 0.6
-"""Share of the blocks that must have changed before a pan is looked for."""
-_EXPLAINED = 0.5
-"""A shift is a pan when it leaves less than this part of the difference."""
 _PEAK_NEEDS = 0.75
 _LEAST_RESTLESS = 0.6
 """A peak of motion needs this part of a change's novelty, and of that as little as the other where all is at rest otherwise."""
+_OUTSTANDING = 0.3
+"""The same for one that stands out of what usually moves."""
 _SETTLED_NEEDS = 0.5
 """What came of motion, once it has settled, needs this part of a change's novelty."""
 _BURST = 3
 """Fewer frames would tell little of how things move, and cost as much as what happens elsewhere."""
-_LOAN, _AT_REST = 1.0, 0.5
-"""Keyframes that may be borrowed for a peak of motion where restlessness is less than the other."""
-_RESTLESS_COSTS = 1.25
+_LOAN, _AT_REST, _ALL_NEW = 1.0, 0.5, 0.7
+"""Keyframes that may be borrowed for a peak of motion that stands out or where restlessness is less than the second, and for a
+change of the third at least."""
+_RESTLESS_COSTS = 1.5
 """A change that goes on costs more than what peaks, settles or appears: where all changes always, fewer will do."""
 _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 """How long a change is waited for to come to rest."""
@@ -99,7 +103,9 @@ class SceneWatch(Generic[Payload]):
         self._earlier: tuple[Look, Strokes] | None = None
         self._slot = first.time.nanos // PERIOD.nanos
         self._last: tuple[MediaTime, Look] = (first.time, first.look)
+        self._view = View(first.look)
         self._motion: Motion[Payload] = Motion()
+        self._resting = Resting()
         self._light: deque[float] = deque(maxlen=_LIGHT_LOOKS)
         self._was_new = False
         self._waiting: _Waiting[Payload] | None = None
@@ -132,33 +138,48 @@ class SceneWatch(Generic[Payload]):
     def _look(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
         (before, last), self._last = self._last, (frame.time, frame.look)
         close = frame.time - before <= SPARSE
-        blocks = block_differences(last, frame.look, light=False)
+        blocks, whole = self._view.follow(frame.look)
         if close:
-            self._motion.add(frame, blocks)
+            self._motion.add(frame, blocks, whole)
         else:
-            self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks)
+            self._motion.pause((frame.time - before).nanos // PERIOD.nanos, blocks, whole)
         if self._has_writing(frame):
             return [*self.finish(), self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
+        if self._waiting is None and self._earlier is not None and self._has_returned(self._earlier[0], frame):
+            self._reference, self._reference_strokes = self._earlier
+            self._view.set_keyframe(self._reference)
+        if self._stays(frame, last):
+            self._waiting = None
+            return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         if self._waiting is not None:
             return self._wait(self._waiting, frame, close)
-        if self._earlier is not None and self._has_returned(self._earlier[0], frame):
-            self._reference, self._reference_strokes = self._earlier
         tokens = self._budget.at(frame.time)
         needed = self._needed(tokens, frame.time)
         if burst := self._burst(tokens, needed):
             return burst
-        return self._change(frame, last, needed, close) if tokens >= 1 else self._nothing()
+        if tokens < 1 - _LOAN:
+            return self._nothing()
+        return self._change(frame, last, needed, close, borrowed=tokens < 1)
 
     def _nothing(self) -> list[Pick[Payload]]:
         self._was_new = False
         return []
 
-    def _change(self, frame: Seen[Payload], last: Look, needed: float, close: bool) -> list[Pick[Payload]]:
+    def _stays(self, frame: Seen[Payload], last: Look) -> bool:
+        """Whether something small has changed, and stays, in a picture that is usually at rest."""
+        waited = frame.time - self._reference_at >= self._options.minimum_gap
+        if not (waited and self._motion.is_usually_at_rest and self._motion.rests and self._view.is_steady):
+            self._resting.forget()
+            return False
+        return self._resting.differs(self._reference, last, frame.look) and self._budget.at(frame.time) >= 1
+
+    def _change(self, frame: Seen[Payload], last: Look, needed: float, close: bool, *, borrowed: bool) -> list[Pick[Payload]]:
         """The frame, if it is new, or nothing yet: until it is known what the change leads to, it waits."""
         settled = self._motion.has_settled()
         if settled:
             needed *= _SETTLED_NEEDS
         new = frame.time - self._reference_at >= self._options.minimum_gap and self._is_new(frame.look, needed)
+        new = new and (not borrowed or self._view.is_another(frame.look, _ALL_NEW))
         was_new, self._was_new = self._was_new, new
         if not new or (close and not was_new) or self._motion.peak_comes:
             return []
@@ -183,6 +204,8 @@ class SceneWatch(Generic[Payload]):
         self._earlier = (self._reference, self._reference_strokes)
         self._reference, self._reference_at = frame.look, frame.time
         self._reference_strokes = strokes(frame.luma)
+        self._view.set_keyframe(frame.look)
+        self._resting.forget()
         self._light.clear()
         self._was_new = False
         return picked
@@ -201,29 +224,24 @@ class SceneWatch(Generic[Payload]):
 
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
-        blocks = block_differences(self._reference, now)
-        found = novelty_of(blocks)
+        found = self._view.novelty(now, least=needed / 2)
         if shape_distance(self._reference, now) < _SAME_SHAPE:
             # Only the light is another: it must stay so.
             self._light.append(found)
             return len(self._light) == _LIGHT_LOOKS and min(self._light) >= needed
-        if found < needed:
-            return False
-        if float(np.mean(blocks > needed / MUCH)) > _GLOBAL:
-            shift = pan(self._reference.luma.reshape(36, 64), now.luma.reshape(36, 64))
-            if shift is not None and float(shift.residual.mean()) < _EXPLAINED * 255 * float(blocks.mean()):
-                return max(1 - shift.left_in, MUCH * float(shift.residual.mean()) / 255) >= needed
-        return True
+        return found >= needed
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
         """The frames around a peak of motion two looks ago, as many as it is fast and the budget allows."""
         peak = self._motion.peak() if tokens >= 1 - _LOAN else None
         if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
+        if peak.after is not None and not peak.is_partial and self._view.novelty(peak.after.look) < _RETURNED:
+            return []  # A flash.
         restlessness = self._motion.restlessness()
-        if tokens < 1 and restlessness >= _AT_REST:
+        if tokens < 1 and restlessness >= _AT_REST and not peak.outstanding:
             return []
-        calm = max(restlessness, _LEAST_RESTLESS)
+        calm = _OUTSTANDING if peak.outstanding else max(restlessness, _LEAST_RESTLESS)
         if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
         self._motion.take_peak()

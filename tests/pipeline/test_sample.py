@@ -180,7 +180,7 @@ def test_a_dissolve_is_noticed_and_opens_a_scene() -> None:
 
 
 def test_a_still_picture_costs_a_keyframe_each_interval() -> None:
-    found = keyframes(sample(video_events(clip(Spec(seconds=11, still=True, audio=None)))))
+    found = keyframes(sample(video_events(clip(Spec(seconds=11, still=True, audio=None))), Options(maximum_gap=MediaTime.of(5))))
     assert [(each.reason, seconds) for each, seconds in zip(found, times(found), strict=True)] == [
         (FIRST, 0.0),
         (INTERVAL, 5.0),
