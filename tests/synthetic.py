@@ -56,6 +56,8 @@ class Spec:
     gop: int = 25
     """Frames from one keyframe to the next; there are none at cuts unless they fall on one."""
     b_frames: int = 2
+    b_pyramid: bool = True
+    """Whether of three frames that lie between two others the middle one is referred to as well."""
     sound: Sound = "tone"
     sample_rate: int = 48_000
     layout: str = "mono"
@@ -114,6 +116,7 @@ def _video_track(container: Any, spec: Spec) -> Any:
     name = str(spec.video)
     if name == "libx264":
         track.options = {"preset": "ultrafast", "crf": "28", "bf": str(spec.b_frames), "sc_threshold": "0", "forced-idr": "1"}
+        track.options |= {} if spec.b_pyramid else {"b-pyramid": "none"}
     elif name == "libx265":
         track.options = {
             "preset": "ultrafast",

@@ -1,7 +1,9 @@
 """Fit the weights of `pipeline.qa.support` to a question set, and say how well an answerer does with them.
 
     python -m bench.qa.calibrate tests/pipeline/questions.jsonl bench/qa/spoken.jsonl
+    python -m bench.qa.calibrate tests/pipeline/questions.jsonl bench/qa/spoken.jsonl --reader
 
+The second fits the weights that count where the catalog's reader has read what was found, `READING`, the first `COMPARING`.
 Only written media of the sets count, since their moments are known. Weights and rules are made with the parts "fit", "fresh"
 and "dev"; "held-out" and "test" are never fitted to, and "test" is not even shown unless it is named: `--judge`.
 """
@@ -21,11 +23,12 @@ from pipeline.evaluation.written import events
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
 from pipeline.memory.store import EVERYTHING, SceneStore
-from pipeline.qa import model
+from pipeline.qa import model, reader
 from pipeline.qa.evidence import Finder, Judged
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
-from pipeline.qa.support import BIAS, SUPPORTED, WEIGHTS, Signs
+from pipeline.qa.reader import Reader
+from pipeline.qa.support import COMPARING, READING, SUPPORTED, Signs, Weighing
 
 Weights = npt.NDArray[np.float64]
 """One weight for each sign, then the bias."""
@@ -83,9 +86,12 @@ class Result:
         )
 
 
-async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder) -> list[Asked]:
-    """Store the written media, each as a stream of its name, and look for evidence for all questions about them."""
-    finder = Finder(store, embedder)
+async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder, reads: Reader | None = None) -> list[Asked]:
+    """Store the written media, each as a stream of its name, and look for evidence for all questions about them.
+
+    With a reader only what it has read counts.
+    """
+    finder = Finder(store, embedder, reader=reads)
     asked: list[Asked] = []
     for medium in questions.media.values():
         if medium.path is not None:
@@ -97,13 +103,14 @@ async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder)
         async for _ in stage.flush():
             pass
         own = [question for question in questions.questions if question.medium == medium.name]
-        asked += [Asked(question, tuple(await finder.find([medium.name], read(question.text), EVERYTHING))) for question in own]
+        for question in own:
+            found = await finder.find([medium.name], read(question.text), EVERYTHING)
+            asked.append(Asked(question, tuple(each for each in found if each.signs.read or reads is None)))
     return asked
 
 
-def measure(asked: Sequence[Asked], weights: Weights | None = None, threshold: float = SUPPORTED) -> Result:
-    """How an answerer with these weights does; `None` takes those of `support`."""
-    weights = np.array([*astuple(WEIGHTS), BIAS]) if weights is None else weights
+def measure(asked: Sequence[Asked], weights: Weights, threshold: float = SUPPORTED) -> Result:
+    """How an answerer with these weights does."""
     answered = right = invented = 0
     for each in asked:
         best = max(each.found, key=lambda judged: _score(judged, weights), default=None)
@@ -150,24 +157,32 @@ def _score(judged: Judged, weights: Weights) -> float:
     return float(1 / (1 + np.exp(-np.array(_signs(judged)) @ weights)))
 
 
-async def _main(sets: Sequence[QuestionSet], *, judge: bool) -> None:
-    embedder = model.load()
+def array(weighing: Weighing) -> Weights:
+    """The weights in one row, the bias last."""
+    return np.array([*astuple(weighing.weights), weighing.bias])
+
+
+async def _main(sets: Sequence[QuestionSet], *, judge: bool, reading: bool) -> None:
+    embedder, reads = model.load(), reader.load() if reading else None
     asked: list[Asked] = []
     for questions in sets:
         store = SqliteStore()
-        asked += await ask_all(questions, store, embedder)
+        asked += await ask_all(questions, store, embedder, reads)
         await store.close()
     await embedder.close()
+    if reads is not None:
+        await reads.close()
     fitting = [each for each in asked if each.question.part not in HELD_OUT]
     weights, threshold = fit(fitting), choose_threshold(fitting)
     weights[-1] -= np.log(threshold / (1 - threshold))
     for name, weight in zip([*(field.name for field in fields(Signs)), "bias"], weights, strict=True):
         print(f"{name:9} {weight:6.2f}")
     parts = [part for part in dict.fromkeys(each.question.part for each in asked) if judge or part != HELD_OUT[1]]
-    for name, chosen in (("fitted", weights), ("in use", None)):
+    for name, chosen in (("fitted", weights), ("in use", array(READING if reading else COMPARING))):
         for part in parts:
             print(f"{name}, {part:8} {measure([each for each in asked if each.question.part == part], chosen)}")
 
 
 if __name__ == "__main__":
-    asyncio.run(_main([load(Path(path)) for path in sys.argv[1:] if path != "--judge"], judge="--judge" in sys.argv))
+    paths = [path for path in sys.argv[1:] if not path.startswith("--")]
+    asyncio.run(_main([load(Path(path)) for path in paths], judge="--judge" in sys.argv, reading="--reader" in sys.argv))

@@ -7,7 +7,8 @@ from watchword.v1.media_pb2 import MediaChunk, Packet
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import MessageInvalid, MessageTooLarge
-from pipeline.timeline import MediaTime, nanos_of
+from pipeline.media.decoders.port import CodedPacket
+from pipeline.timeline import NANOS, MediaTime, nanos_of
 
 MAX_SPAN = Fraction(1, 2)
 """Seconds between the first and the last packet of a chunk, in decoding order, at most."""
@@ -23,15 +24,63 @@ _LONGEST = MAX_SPAN + _ROUNDING
 
 def validate(chunk: MediaChunk, stream_id: str) -> None:
     """Raise `MessageInvalid`, naming the stream and the broken rule, unless the chunk is one of the stream's and can be decoded."""
+    _validated(chunk, stream_id)
+
+
+def read(chunk: MediaChunk, stream_id: str) -> list[CodedPacket]:
+    """The chunk's packets in media time, each read once; raises what `validate` raises."""
+    return _in_media_time(chunk, _validated(chunk, stream_id))
+
+
+def coded(chunk: MediaChunk) -> list[CodedPacket]:
+    """The packets in media time of a chunk that is known to be valid."""
+    return _in_media_time(chunk, _as_sent(chunk))
+
+
+def _as_sent(chunk: MediaChunk) -> list[CodedPacket]:
+    """The packets in the chunk's own time base."""
+    return [
+        CodedPacket(
+            packet.pts,
+            packet.dts if packet.HasField("dts") else packet.pts,
+            packet.keyframe,
+            packet.data,
+            packet.duration,
+        )
+        for packet in chunk.packets
+    ]
+
+
+def _in_media_time(chunk: MediaChunk, packets: list[CodedPacket]) -> list[CodedPacket]:
+    above, below = chunk.time_base.numerator, chunk.time_base.denominator
+    offset = MediaTime.from_proto(chunk.media_offset).nanos
+    factor, rest = divmod(above * NANOS, below)
+    if not rest:
+        return [
+            CodedPacket(pts * factor + offset, dts * factor + offset, keyframe, data, duration * factor)
+            for pts, dts, keyframe, data, duration in packets
+        ]
+    return [
+        CodedPacket(
+            nanos_of(pts, above, below) + offset, nanos_of(dts, above, below) + offset, keyframe, data, nanos_of(duration, above, below)
+        )
+        for pts, dts, keyframe, data, duration in packets
+    ]
+
+
+def _validated(chunk: MediaChunk, stream_id: str) -> list[CodedPacket]:
+    """The packets as they were sent; raises what `validate` raises."""
+    packets = _as_sent(chunk)
     if chunk.stream_id != stream_id:
         raise MessageInvalid(f"stream {stream_id}: a chunk of stream {chunk.stream_id[:50]!r} does not belong here")
     if not STREAM_ID.fullmatch(stream_id):
         raise MessageInvalid(f"stream {stream_id[:50]!r}: this is no stream id: 1 to 200 letters, digits, '.', '_', '-' and ':'")
-    if problem := _problem(chunk):
+    if problem := _problem(chunk, packets):
         raise MessageInvalid(f"stream {stream_id}: {problem} (chunk {chunk.epoch}/{chunk.sequence}); see docs/publishing.md")
+    return packets
 
 
-def _problem(chunk: MediaChunk) -> str | None:
+def _problem(chunk: MediaChunk, packets: list[CodedPacket]) -> str | None:
     """The first rule that the chunk breaks, in words."""
     match chunk.WhichOneof("parameters"):
         case "audio":
@@ -52,19 +101,16 @@ def _problem(chunk: MediaChunk) -> str | None:
         return "a negative epoch or sequence number"
     if chunk.time_base.numerator <= 0 or chunk.time_base.denominator <= 0:
         return f"a time base of {chunk.time_base.numerator}/{chunk.time_base.denominator}"
-    if not chunk.packets:
+    if not packets:
         return "a chunk without packets"
-    return _problem_of_packets(chunk)
+    return _problem_of_packets(chunk, packets)
 
 
-def _problem_of_packets(chunk: MediaChunk) -> str | None:
-    sizes, shown, decoded = [], [], []
-    for packet in chunk.packets:
-        sizes.append(len(packet.data))
-        shown.append(packet.pts)
-        decoded.append(decoding_pts(packet))
-        if packet.duration < 0:
-            return "a packet of negative duration"
+def _problem_of_packets(chunk: MediaChunk, packets: list[CodedPacket]) -> str | None:
+    shown, decoded, _, data, durations = zip(*packets, strict=True)
+    sizes = [*map(len, data)]
+    if min(durations) < 0:
+        return "a packet of negative duration"
     if not min(sizes):
         return "a packet without bytes"
     above, below = chunk.time_base.numerator, chunk.time_base.denominator
@@ -87,19 +133,6 @@ def time_base(chunk: MediaChunk) -> Fraction:
 def decoding_pts(packet: Packet) -> int:
     """When the packet is decoded, in time-base units: its dts, or its pts where it has none."""
     return packet.dts if packet.HasField("dts") else packet.pts
-
-
-def clocks(chunk: MediaChunk) -> list[tuple[int, int]]:
-    """Of each of the chunk's packets the presentation and the decoding time, in nanoseconds of media time."""
-    unit, offset = chunk.time_base, MediaTime.from_proto(chunk.media_offset).nanos
-    above, below = unit.numerator, unit.denominator
-    found = []
-    for packet in chunk.packets:
-        pts = packet.pts
-        shown = nanos_of(pts, above, below) + offset
-        dts = packet.dts if packet.HasField("dts") else pts
-        found.append((shown, shown if dts == pts else nanos_of(dts, above, below) + offset))
-    return found
 
 
 def packet_time(chunk: MediaChunk, packet: Packet) -> MediaTime:

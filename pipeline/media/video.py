@@ -24,7 +24,7 @@ from pipeline.media.decoders.port import (
     Surface,
     native,
 )
-from pipeline.timeline import ZERO, MediaTime, nanos_of
+from pipeline.timeline import ZERO, MediaTime
 
 _log = structlog.get_logger(__name__)
 
@@ -106,24 +106,33 @@ class VideoDecoder:
         Raises `MessageInvalid`, `CodecUnsupported`, `TimeReversed`, or `MediaUndecodable` if no packet could be decoded;
         frames of earlier chunks are then handed out with the next.
         """
-        self.require(chunk)
-        frames = self.follow(chunk) + self.feed(coded(chunk), alone=chunk.thinned)
+        packets = self.require(chunk)
+        frames = self.follow(chunk) + self.feed(packets, alone=chunk.thinned)
         return self.raise_if_lost(chunk, frames)
 
-    def require(self, chunk: MediaChunk, latest: MediaTime | None = None) -> None:
-        """Raise `MessageInvalid` or `TimeReversed` unless the chunk can come now; `latest` is that of a picture not shown."""
+    def require(self, chunk: MediaChunk, latest: int = 0) -> list[CodedPacket]:
+        """The chunk's packets; raises `MessageInvalid` or `TimeReversed` unless they can come now.
+
+        `latest` is the time of a picture that was not shown, in nanoseconds.
+        """
         codecs.require(chunk, "video")
-        chunks.validate(chunk, self._stream_id)
-        last = self._last if latest is None else max(self._last, latest)
-        if chunks.media_end(chunk) < last - MAX_REVERSAL:
+        packets = chunks.read(chunk, self._stream_id)
+        last = MediaTime(max(self._last.nanos, latest))
+        if max([packet.pts + packet.duration for packet in packets]) < last.nanos - MAX_REVERSAL.nanos:
             raise TimeReversed(
                 f"stream {self._stream_id}: a chunk at {chunks.media_start(chunk).seconds:.3f} s came after a frame at "
                 f"{last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
             )
+        return packets
 
     def follows(self, chunk: MediaChunk) -> bool:
         """Whether the chunk goes on where the one before ended: the same codec parameters, nothing lost between."""
         return self._parameters == chunk.video and self._place == (chunk.epoch, chunk.sequence - 1)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a decoder is there, and nothing waits to be handed out with the next chunk."""
+        return self._decoder is not None and not self._rescued
 
     def follow(self, chunk: MediaChunk) -> list[DecodedFrame]:
         """Make ready for the chunk's packets: the frames held back from before a loss or a change. Raises `CodecUnsupported`."""
@@ -300,15 +309,6 @@ class VideoDecoder:
             self._last = time
             shown.append(DecodedFrame(time, frame.surface, frame.pixel_aspect, frame.rotation))
         return shown
-
-
-def coded(chunk: MediaChunk) -> list[CodedPacket]:
-    """The chunk's packets in media time."""
-    above, below = chunk.time_base.numerator, chunk.time_base.denominator
-    return [
-        CodedPacket(pts, dts, packet.keyframe, packet.data, nanos_of(packet.duration, above, below))
-        for packet, (pts, dts) in zip(chunk.packets, chunks.clocks(chunk), strict=True)
-    ]
 
 
 class _Order:

@@ -41,6 +41,10 @@ NEGATIONS = frozenset(
         "won't",
     ]
 )
+ABOUT_ITSELF = frozenset(map(stem, ("question", "answer", "evidence")))
+"""What a sentence that only repeats its question says besides."""
+ASKS_FOR = re.compile(r"\W*(?:(?:in|on|at|by|for|from|to|of|and) )?(?:what|who|whom|whose|where|when|why|how|which)\b", re.IGNORECASE)
+"""Questions that yes or no does not answer."""
 SPEAKS_OF_IT = frozenset(
     [
         "speaker",
@@ -92,6 +96,13 @@ def statement(text: str) -> Statement:
     words = frozenset(stem(word) for word in content(text) if word not in SPEAKS_OF_IT)
     order = tuple(dict.fromkeys(stem(word) for word in spelled if stem(word) in names))
     return Statement(words, frozenset(digits | names), bool(NEGATIONS & set(spelled)), order, PASSIVE.search(text.lower()) is not None)
+
+
+def echoes(sentence: str, question: str) -> bool:
+    """Whether a sentence says no more than a question that asks for something: "The question is who makes the cakes"."""
+    asked = statement(question)
+    said = statement(sentence)
+    return ASKS_FOR.match(question) is not None and said.words - ABOUT_ITSELF <= asked.words
 
 
 async def supporting(sentence: str, cited: Sequence[Evidence], embedder: Embedder) -> list[Evidence]:

@@ -4,11 +4,25 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MARK = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
-ENDED = re.compile(r"[.!?…][\"')\]”’»]*(?:\s*\[[\d\s,]+\])*(?=\s+[^\s\[])|(?:\s*\[[\d\s,]+\])+[.!?…]?(?=\s+[^\s\[])|\n+")
-"""A sentence ends with its sign and the marks after it, or with marks, where another begins behind it; a line ends too."""
+_NUMBER = r"(?:evidence )?[#^]?\d{1,3}"
+_MARKS = rf"[\[【] ?{_NUMBER}(?: ?[,;] ?{_NUMBER})* ?[\]】]"
+MARK = re.compile(rf"\s*{_MARKS}", re.IGNORECASE)
+"""Models write "[2]", "[1, 3]", "[Evidence 2]", "[^2]" and "【2】" for the same thing."""
+ENDED = re.compile(
+    rf"[.!?…][\"')\]”’»]*(?:[^\S\n]*{_MARKS})*(?=\s+[^\s\[【]|\n)|(?:[^\S\n]*{_MARKS})+[.!?…]?(?=\s+[^\s\[【]|\n)|\n+", re.IGNORECASE
+)
+"""A sentence ends with its sign and the marks after it, or with marks, where another begins behind it; a line ends too.
+
+A mark that a line begins with cites nothing: that is how evidence is copied.
+"""
+COPIED = re.compile(
+    r"^(?:said|shown|written on the screen|known|picture) at [\d:]+(?:\s*[–-]\s*[\d:]+)?:?\s*[“\"]?(?P<words>.*?)[”\"]?$", re.IGNORECASE
+)
+"""A line of evidence as it was given (`pipeline.qa.teller`), which small models copy."""
 LONGEST = 1_000
 """A sentence is cut here."""
+LOOP, LOOPS = 30, 3
+"""The last so many characters stand so often in it where a sentence goes round in circles."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +30,7 @@ class Cited:
     """One sentence, and what it cites."""
 
     text: str
-    """Without marks."""
+    """Without marks, and without what stands before a copied line of evidence."""
     numbers: tuple[int, ...]
     """As written, each once."""
 
@@ -35,6 +49,11 @@ class Sentences:
             if (cited := parse(sentence)) is not None:
                 yield cited
 
+    @property
+    def loops(self) -> bool:
+        """Whether the sentence that has not ended says the same over and over, as small models do."""
+        return len(self._rest) > LOOP * LOOPS and self._rest.count(self._rest[-LOOP:]) >= LOOPS
+
     def end(self) -> Iterator[Cited]:
         """What is left when the text is over."""
         rest, self._rest = self._rest, ""
@@ -48,6 +67,8 @@ class Sentences:
 
 def parse(sentence: str) -> Cited | None:
     """A sentence without its marks; `None` where nothing but marks is there."""
-    numbers = [int(number) for marks in MARK.findall(sentence) for number in marks.split(",")]
+    numbers = [int(number) for marks in MARK.findall(sentence) for number in re.findall(r"\d+", marks)]
     text = re.sub(r"\s+", " ", MARK.sub("", sentence)).strip()
+    if (copied := COPIED.match(text)) is not None:
+        text = copied["words"]
     return Cited(text, tuple(dict.fromkeys(numbers))) if re.search(r"\w", text) else None

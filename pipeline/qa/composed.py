@@ -11,12 +11,14 @@ from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retri
 from pipeline.errors import ModelMismatch, Overloaded, ServiceUnavailable, WatchwordError
 from pipeline.memory.store import EVERYTHING, Kind, Moment, Picture, SceneStore, Span, StreamState
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known
-from pipeline.qa.checking import supporting
+from pipeline.qa.checking import echoes, supporting
 from pipeline.qa.cited import Cited, Sentences
 from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
+from pipeline.qa.reader import Reader
+from pipeline.qa.support import SUPPORTED
 from pipeline.qa.teller import NOT_SHOWN_MARK, Brief, Teller
 from pipeline.qa.voice import Voice, style_of
 from pipeline.qa.when import read_when
@@ -57,11 +59,12 @@ class ComposedAnswerer:
         *,
         voices: Sequence[Voice] = (),
         look: LookAgain | None = None,
+        reader: Reader | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.model = f"{name}:{teller.name}"
         self._store, self._embedder, self._teller = store, embedder, teller
-        self._finder = Finder(store, embedder)
+        self._finder = Finder(store, embedder, reader=reader)
         self._voices, self._look, self._deadline_s = voices, look, deadline_s
 
     async def ask(
@@ -110,21 +113,38 @@ class ComposedAnswerer:
             answer.confidence = max(0.5, *(cited.score for cited in answer.evidence))
 
     async def _sentences(self, brief: Brief) -> AsyncGenerator[_Supported, None]:
+        """Those that hold, up to where the model begins to repeat itself or says that there is nothing."""
+        said: set[str] = set()
+        async with aclosing(self._written(brief)) as written:
+            async for cited in written:
+                if cited.text in said or (not said and NOT_SHOWN_MARK in cited.text.upper()):
+                    return
+                said.add(cited.text)
+                if (supported := await self._supported(cited, brief)) is not None:
+                    yield supported
+
+    async def _written(self, brief: Brief) -> AsyncGenerator[Cited, None]:
         sentences = Sentences()
         async with aclosing(self._teller.tell(brief)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 for cited in sentences.add(piece):
-                    if (supported := await self._supported(cited, brief)) is not None:
-                        yield supported
+                    yield cited
+                if sentences.loops:
+                    return
         for cited in sentences.end():
-            if (supported := await self._supported(cited, brief)) is not None:
-                yield supported
+            yield cited
 
     async def _supported(self, cited: Cited, brief: Brief) -> _Supported | None:
-        """The sentence with those of its citations that exist and hold; `None` where none does."""
-        if NOT_SHOWN_MARK in cited.text.upper():
+        """The sentence with those of its citations that exist and hold; `None` where none does.
+
+        Small models forget to cite. What they say without is looked for in the evidence that would be quoted by itself, so that it
+        is both supported and about the question.
+        """
+        if NOT_SHOWN_MARK in cited.text.upper() or echoes(cited.text, brief.question):
             return None
         places = [number - 1 for number in cited.numbers if 1 <= number <= len(brief.evidence)]
+        if not cited.numbers:
+            places = [place for place, evidence in enumerate(brief.evidence) if evidence.text and evidence.score >= SUPPORTED]
         worded = [brief.evidence[place] for place in places if brief.evidence[place].text]
         holding = await supporting(cited.text, worded, self._embedder)
         for place in places:

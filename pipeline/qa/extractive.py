@@ -14,6 +14,7 @@ from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
 from pipeline.qa.objects import Things
 from pipeline.qa.question import Question, contains, read
+from pipeline.qa.reader import Reader
 from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
@@ -63,13 +64,21 @@ class ExtractiveAnswerer:
 
     model = "extractive"
 
-    def __init__(self, store: SceneStore, embedder: Embedder, *, visual: Visual | None = None, reread: Reread | None = None) -> None:
-        """With `visual` what pictures are recognised to show counts where nothing in words answers.
+    def __init__(
+        self,
+        store: SceneStore,
+        embedder: Embedder,
+        *,
+        visual: Visual | None = None,
+        reader: Reader | None = None,
+        reread: Reread | None = None,
+    ) -> None:
+        """With `visual` what pictures are recognised to show counts where nothing in words answers; `reader` reads what was found.
 
         With `reread` what the screen reads at a point in time is looked up in the recording.
         """
         self._store, self._visual, self._reread = store, visual, reread
-        self._finder = Finder(store, embedder)
+        self._finder = Finder(store, embedder, reader=reader)
         self._things = Things(store, embedder)
 
     async def ask(

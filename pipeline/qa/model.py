@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import tokenizers
     import torch
 
-LAYERS, HEADS, FEED_FORWARD = 6, 12, 1536
-LAYER_NORM_EPS = 1e-12
+LAYERS = 6
 MAX_TOKENS = 256
 """What the model was trained for (its `sentence_bert_config.json`); the rest of a longer text is not heard."""
 BATCH = 32
@@ -42,8 +41,7 @@ class Embedder(Protocol):
 class MiniLm:
     """An `Embedder` with all-MiniLM-L6-v2 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2).
 
-    The encoder is BERT's (Devlin et al. 2019): torch's own post-norm encoder layer computes the same, and does without
-    the seconds that importing transformers takes. Vectors are the mean over the tokens, brought to unit length.
+    Vectors are the mean over the tokens, brought to unit length (`pipeline.qa.bert`).
     """
 
     name = "minilm-l6-v2"
@@ -90,59 +88,14 @@ def _read(folder: Path) -> tuple["tokenizers.Tokenizer", "torch.nn.Module"]:
     import torch
     from safetensors.torch import load_file
 
+    from pipeline.qa.bert import Encoder
+
     torch.set_num_threads(1)
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
     weights = load_file(folder / "model.safetensors")
     try:
-        return tokenizer, _encoder(weights)
+        return tokenizer, Encoder(weights, layers=LAYERS)
     except (KeyError, RuntimeError) as error:
         raise ModelMismatch(f"The weights in {folder} are not those of all-MiniLM-L6-v2: {error}.") from error
-
-
-def _encoder(weights: dict[str, "torch.Tensor"]) -> "torch.nn.Module":
-    import torch
-    from torch import nn
-
-    class Encoder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.token = weights["embeddings.word_embeddings.weight"]
-            self.position = weights["embeddings.position_embeddings.weight"]
-            self.segment = weights["embeddings.token_type_embeddings.weight"][0]
-            self.norm = nn.LayerNorm(DIMENSIONS, LAYER_NORM_EPS)
-            self.norm.load_state_dict({key: weights[f"embeddings.LayerNorm.{key}"] for key in ("weight", "bias")})
-            self.layers = nn.ModuleList(_layer(weights, f"encoder.layer.{number}.") for number in range(LAYERS))
-
-        def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            """Unit vectors [batch, 384] of tokens [batch, length]; the mask is true where a token counts."""
-            states = self.norm(self.token[tokens] + self.position[: tokens.shape[1]] + self.segment)
-            for layer in self.layers:
-                states = layer(states, src_key_padding_mask=~mask)
-            weight = mask.unsqueeze(-1).to(states.dtype)
-            return nn.functional.normalize((states * weight).sum(1) / weight.sum(1), dim=1)
-
-    return Encoder().eval()
-
-
-def _layer(weights: dict[str, "torch.Tensor"], prefix: str) -> "torch.nn.Module":
-    import torch
-    from torch import nn
-
-    names = {
-        "self_attn.out_proj": "attention.output.dense",
-        "norm1": "attention.output.LayerNorm",
-        "linear1": "intermediate.dense",
-        "linear2": "output.dense",
-        "norm2": "output.LayerNorm",
-    }
-    state = {f"{ours}.{key}": weights[f"{prefix}{theirs}.{key}"] for ours, theirs in names.items() for key in ("weight", "bias")}
-    for key in ("weight", "bias"):
-        parts = [weights[f"{prefix}attention.self.{part}.{key}"] for part in ("query", "key", "value")]
-        state[f"self_attn.in_proj_{key}"] = torch.cat(parts)
-    layer = nn.TransformerEncoderLayer(
-        DIMENSIONS, HEADS, FEED_FORWARD, dropout=0.0, activation="gelu", layer_norm_eps=LAYER_NORM_EPS, batch_first=True
-    )
-    layer.load_state_dict(state)
-    return layer

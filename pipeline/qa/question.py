@@ -25,6 +25,8 @@ class Want(Enum):
     NUMBER = "a number"
     PERSON = "a person"
     NAME = "a name"
+    SURNAME = "a second name"
+    CONTACT = "a number or an address to reach somebody at"
     PLACE = "a place"
     REASON = "a reason"
 
@@ -115,6 +117,18 @@ ASKS = (
         "colour colours color colors",
     ),
     _ask(
+        Want.SURNAME,
+        r"\b(?:what|which) .*\b(?:surname|(?:last|family|second) name)\b",
+        r"(?-i:\b[A-Z]\w+ [A-Z]\w+)|\b(?:surname|last name|family name) (?:is|was)\b",
+        "surname last family second name",
+    ),
+    _ask(
+        Want.CONTACT,
+        r"\b(?:what|which) .*\b(?:(?:tele)?phone number|e-?mail|website|web address|postcode|zip code)\b",
+        rf"\d(?:[ -]?\d){{4}}|(?:\b{NUMBER}[ -]){{4}}|@|\w\.(?:com|org|net|[a-z]{{2}})\b|\bdot (?:com|org|net)\b|www",
+        "number",
+    ),
+    _ask(
         Want.TIME,
         r"\bwhen\b|\b(?:what|which) (?:time|day|date|year|month|week|century|hour)\b|\bhow soon\b",
         rf"\b(?:{DAY_OR_MONTH}|today|tomorrow|yesterday|tonight|noon|midnight|morning|afternoon|evening|night|spring|summer|autumn|winter|"
@@ -130,8 +144,8 @@ ASKS = (
         r"(?<!by )\bhow much (?:is|are|was|were|does|do|did|will|would)\b"
         r"(?!.*\b(?:rise|rose|fall|fell|drop|grow|go|change|increase|decrease)\b)|"
         r"\bwhat (?:does|do|did|will) .*\bcosts?\b|"
-        r"\b(?:what|which) (?:is |was |are )?(?:the )?(?:\w+ )?(?:price|fare|fee|salary)\b",
-        rf"[$€£]|\b(?:dollars?|cents?|pounds?|pence|euros?|francs?|kroner|rupees|yen|free|{NUMBER} (?:a|per) \w+)\b",
+        r"\b(?:what|which) (?:is |was |are |were )?(?:the )?(?:\S+ ){0,2}(?:price|fare|fee|salary|wages?)\b",
+        rf"[$€£]|\b(?:dollars?|cents?|pounds?|shillings?|pence|euros?|francs?|kroner|rupees|yen|free|{NUMBER} (?:a|per) \w+)\b",
         "much",
     ),
     _ask(Want.DURATION, r"\bhow long\b", rf"\b(?:{NUMBER}|an?|few|several) (?:\w+ )?{LONGER}\b|\bmet(?:re|er)s?\b|\buntil\b", "long"),

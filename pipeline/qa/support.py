@@ -78,25 +78,57 @@ class Signs:
     doubted: float = 0.0
     """1 where the question names somebody whom nothing that was found knows, a number that is not there, or something where another of its
     kind is told of; and where it asks tags, which name things, for anything else."""
+    read: float = 0.0
+    """How near a reader puts it to being the answer (`pipeline.qa.reader`); 0 where none has read it."""
 
 
-WEIGHTS = Signs(
-    cosine=5.91,
-    coverage=2.2,
-    rare=2.36,
-    known=-3.41,
-    least=0.73,
-    focus=1.9,
-    has=1.93,
-    lacks=-2.23,
-    hint=0.81,
-    refers=0.65,
-    open=1.36,
-    doubted=-1.54,
+@dataclass(frozen=True)
+class Weighing:
+    """How much each sign counts."""
+
+    weights: Signs
+    bias: float
+
+
+COMPARING = Weighing(
+    Signs(
+        cosine=5.91,
+        coverage=2.2,
+        rare=2.36,
+        known=-3.41,
+        least=0.73,
+        focus=1.9,
+        has=1.93,
+        lacks=-2.23,
+        hint=0.81,
+        refers=0.65,
+        open=1.36,
+        doubted=-1.54,
+    ),
+    bias=-6.83,
 )
-BIAS = -6.83
-"""Fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions that nothing answers stay
-unanswered in texts that were left out of the fit; docs/decisions/0011-answers.md says on what and how well they do."""
+"""Where nothing reads."""
+READING = Weighing(
+    Signs(
+        cosine=3.26,
+        coverage=1.72,
+        rare=2.31,
+        known=-3.0,
+        least=0.23,
+        focus=1.79,
+        has=1.78,
+        lacks=-2.18,
+        hint=0.91,
+        refers=0.77,
+        open=1.26,
+        doubted=-1.35,
+        read=4.42,
+    ),
+    bias=-7.75,
+)
+"""Where a reader has read. Both were fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions
+that nothing answers stay unanswered in texts that were left out of the fit; docs/decisions/0011-answers.md says on what and how well
+they do."""
 
 SUPPORTED = 0.5
 """From this score on a moment answers the question."""
@@ -194,9 +226,9 @@ def coloured(text: str, stems: frozenset[str]) -> bool:
     return any(0 < name - place <= BESIDE or (0 < place - name <= BESIDE and IS & set(words[name:place])) for place, name in pairs)
 
 
-def score(read: Signs) -> float:
+def score(read: Signs, by: Weighing = COMPARING) -> float:
     """How sure it is that a moment with these signs answers the question, 0 to 1."""
-    return 1 / (1 + math.exp(-BIAS - sum(weight * sign for weight, sign in zip(astuple(WEIGHTS), astuple(read), strict=True))))
+    return 1 / (1 + math.exp(-by.bias - sum(weight * sign for weight, sign in zip(astuple(by.weights), astuple(read), strict=True))))
 
 
 def _met(word: str, by: Sequence[str], similarity: Similarity) -> float:

@@ -14,6 +14,7 @@ What is remembered is forgotten with each scene (`forget`) and otherwise reaches
 anew after a crash comes to the same states.
 """
 
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,9 +31,9 @@ class State(IntEnum):
     STILL = 0
     """A keyframe now and then."""
     CALM = 1
-    """What others refer to."""
+    """What others refer to, whatever happens, as long as no packet stands out."""
     LIVELY = 2
-    """Everything."""
+    """Everything: something has just begun, or pictures are too unlike their neighbours to leave any out."""
 
 
 LOOK = MediaTime.of(1)
@@ -49,6 +50,8 @@ and repeated keyframes were measured at 0.010 and 0.065 and less, people who wal
 0.06 and 0.1, a dog that leaps at 0.27."""
 _UNLIKE = 0.6
 """Distance of shapes of two looks from which something has happened, however dark they are; noise makes up to 0.4."""
+ALERT = MediaTime.of(0.7)
+"""After a packet that stands out, and at the start, everything is decoded for so long: a cut is told by then, and what is usual known."""
 SOON, _VERY = MediaTime.of(0.5), 0.75
 """Pictures that stay within the one share of what is still for so long are still."""
 _EVERY = MediaTime.of(0.15)
@@ -62,8 +65,12 @@ _ALL_NEW = 0.75
 """The same for the first packet after a keyframe: of noise it was measured to have half of the keyframe's bytes."""
 _RISE, _RISING = 2.0, 4
 """How many times the usual a packet is that ends the state, and how many times three of four are."""
+_RISE_OF_MOTION = 1.4
+"""The same for one that holds much of a new picture, where something moves anyway and to look closer costs little."""
 _ODD = 0.15
 """Keyframe packets of a still picture were measured to differ by a tenth in size at most."""
+_LEAST_ODD, _TIMES_VARIED = 0.03, 4
+"""Where the last two differed by less, as those of slides do, so much more is enough."""
 _HIGH = 0.9
 """The usual size is one that this share of packets does not exceed."""
 _LIKE_HARMLESS = 1.3
@@ -81,21 +88,26 @@ class _Sizes:
     """Sizes of packets of one kind, of the last `USUAL`."""
 
     seen: deque[tuple[int, int]] = field(default_factory=deque)
+    """Time in nanoseconds and bytes, in the order of decoding."""
+    ordered: list[int] = field(default_factory=list)
+    """The same bytes, the fewest first."""
     latest: deque[int] = field(default_factory=lambda: deque(maxlen=_RISING))
     harmless: int = 0
     """The largest packet of the scene that stood out for nothing: AV1 sends one in each group of pictures."""
 
-    def stands_out(self, size: int, least: float, new: float) -> bool:
+    def stands_out(self, size: int, least: float, new: float, *, still: bool) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
+        nothing = max(_RISE * least, _LIKE_HARMLESS * self.harmless)
+        if size <= nothing and (not self.latest or max(self.latest) <= nothing):
+            return False
         latest = sorted([*self.latest, size][-_RISING:])
         together = (latest[1] + latest[2]) / 2 if len(latest) == _RISING else 0
-        if max(size, together) <= max(_RISE * least, _LIKE_HARMLESS * self.harmless):
+        if max(size, together) <= nothing:
             return False
         if len(self.seen) < _ENOUGH:
-            return size > _SPIKE * least
-        sizes = sorted(seen for _, seen in self.seen)
-        usual = max(float(sizes[int(_HIGH * (len(sizes) - 1))]), least)
-        return size > _SPIKE * usual or size > max(new, _RISE * usual) or together > _RISE * usual
+            return size > (_SPIKE * least if still else max(new, _SPIKE * least))
+        usual = max(float(self.ordered[int(_HIGH * (len(self.ordered) - 1))]), least)
+        return size > _SPIKE * usual or size > max(new, (_RISE if still else _RISE_OF_MOTION) * usual) or together > _RISE * usual
 
     def comes(self, time: MediaTime, least: float) -> bool:
         """Whether a packet whose picture comes after `time` is far above those up to then."""
@@ -108,15 +120,20 @@ class _Sizes:
 
     def keep(self, since: MediaTime) -> None:
         """What is usual is what came since then, where that is enough to tell: before, something moved."""
-        latest = [each for each in self.seen if each[0] >= since.nanos]
-        if len(latest) >= _ENOUGH:
-            self.seen = deque(latest)
+        if sum(each[0] >= since.nanos for each in self.seen) >= _ENOUGH:
+            self.drop_before(since)
 
-    def add(self, time: MediaTime, size: int) -> None:
-        self.seen.append((time.nanos, size))
+    def drop_before(self, time: MediaTime) -> None:
+        self.seen = deque(each for each in self.seen if each[0] >= time.nanos)
+        self.ordered = sorted(size for _, size in self.seen)
+
+    def add(self, time: int, size: int) -> None:
+        self.seen.append((time, size))
+        insort(self.ordered, size)
         self.latest.append(size)
-        while self.seen[0][0] < (time - USUAL).nanos:
-            self.seen.popleft()
+        while self.seen[0][0] < time - USUAL.nanos:
+            _, old = self.seen.popleft()
+            del self.ordered[bisect_left(self.ordered, old)]
 
 
 def said_something(packets: Sequence[bytes], pixels: int) -> int:
@@ -139,25 +156,30 @@ class Liveliness:
         self.state = State.LIVELY
         self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
         self._leading, self._others = _Sizes(), _Sizes()
-        self._highest: MediaTime | None = None
+        self._highest: int | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
         self._farthest = State.STILL
         self._very_still = True
         self._compared = ZERO
         self._seen: Thumbnails | None = None
-        self._from = MediaTime(-(1 << 62))
+        self._from = -(1 << 62)
         self._new = 0.0
         self._mends = False
+        self._strict = False
         self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
         """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
-        self._keyframe: tuple[MediaTime, int] | None = None
-        self._distance: MediaTime | None = None
+        self._keyframe: tuple[int, int] | None = None
+        self._distance: int | None = None
+        self._varied: int | None = None
         self.is_odd = False
         """Whether the latest keyframe packet differs from the one before in its size, or came sooner or later: encoders begin a new
         shot with one."""
 
-    def packet(self, time: MediaTime, size: int, *, keyframe: bool) -> bool:
-        """Note a packet, in the order of decoding, before it is decoded; whether it ends a still or calm state, which is then lively."""
+    def packet(self, time: int, size: int, *, keyframe: bool) -> bool:
+        """Note a packet, in the order of decoding, before it is decoded; whether it ends a still or calm state, which is then lively.
+
+        `time` is that of its picture, in nanoseconds, `size` its bytes.
+        """
         leads = self._highest is None or time > self._highest
         if leads:
             self._highest = time
@@ -174,25 +196,35 @@ class Liveliness:
             self.wake()
             return True
         sizes = self._leading if leads else self._others
-        wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new)
+        still = self.state is State.STILL
+        wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new, still=still)
         sizes.add(time, size)
         if wakes:
             self._alarm = (sizes, size, self._seen)
             self.wake()
         return wakes
 
-    def _note_keyframe(self, time: MediaTime, size: int) -> None:
-        before, usual = self._keyframe, self._distance
+    def _note_keyframe(self, time: int, size: int) -> None:
+        before, usual, varied = self._keyframe, self._distance, self._varied
         self._keyframe = (time, size)
         self._distance = None if before is None else time - before[0]
-        other_size = before is not None and abs(size - before[1]) > _ODD * before[1]
-        other_time = usual is not None and self._distance is not None and abs((self._distance - usual).nanos) > _ODD * usual.nanos
+        self._varied = None if before is None else abs(size - before[1])
+        most = _ODD if varied is None or before is None else min(_ODD, max(_LEAST_ODD, _TIMES_VARIED * varied / before[1]))
+        other_size = before is not None and abs(size - before[1]) > most * before[1]
+        other_time = usual is not None and self._distance is not None and abs(self._distance - usual) > _ODD * usual
         self.is_odd = other_size or other_time
 
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""
         self.state = State.LIVELY
         self._first, self._farthest, self._very_still = None, State.STILL, True
+
+    def be_strict(self) -> None:
+        """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""
+        if not self._strict:
+            self._strict = True
+            if self.state is State.CALM:
+                self.wake()
 
     def picture(self, time: MediaTime, luma: Thumbnails) -> None:
         """Note a picture that was decoded, in the order of showing: `uint8`, shape (36, 64)."""
@@ -205,12 +237,14 @@ class Liveliness:
         if self._farthest is not State.LIVELY and (ends or time - self._compared >= _EVERY):
             self._compared = time
             distance = _distance(first, luma)
-            self._farthest = max(self._farthest, _verdict(distance, _HYSTERESIS))
+            self._farthest = max(self._farthest, self._asks(distance, _HYSTERESIS))
             self._very_still = self._very_still and _verdict(distance, _VERY) is State.STILL
-            if _verdict(distance) > self.state:
+            if self._asks(distance) > self.state:
                 self.wake()
                 self._first = (time, luma)
                 return
+        if self.state is State.LIVELY and not self._strict and time - start >= ALERT and not self._promises(time):
+            self.state = State.CALM
         if time - start >= (SOON if self._very_still else LOOK):
             self._settle(start, time)
             self._begin_look(time, luma)
@@ -222,11 +256,20 @@ class Liveliness:
         """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""
         if self._farthest >= self.state:
             self.state = self._farthest
-        elif not self._leading.comes(time, self._least) and not self._others.comes(time, self._least):
+        elif not self._promises(time):
             self._leading.keep(start)
             self._others.keep(start)
             self.state = self._farthest
             self._note_harmless()
+
+    def _asks(self, distance: tuple[float, float], share: float = 1.0) -> State:
+        """What a look at this distance asks for."""
+        verdict = _verdict(distance, share)
+        return verdict if self._strict else min(verdict, State.CALM)
+
+    def _promises(self, time: MediaTime) -> bool:
+        """Whether a packet was seen whose picture is still to come, and that holds more than is usual."""
+        return self._leading.comes(time, self._least) or self._others.comes(time, self._least)
 
     def _note_harmless(self) -> None:
         """All is still again: whether it is as it was before the packet that stood out."""
@@ -239,20 +282,23 @@ class Liveliness:
 
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
-        before, self._seen = self._seen, luma
+        before = self._seen
         if before is None or _verdict(_distance(before, luma)) is not State.STILL:
             return True
         # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
-        return shape_distance(look(before), look(luma)) > _UNLIKE
+        if shape_distance(look(before), look(luma)) > _UNLIKE:
+            return True
+        self._seen = luma
+        return False
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""
-        self._from = time
+        self._from = time.nanos
         for sizes in (self._leading, self._others):
-            sizes.seen = deque(each for each in sizes.seen if each[0] >= time.nanos)
+            sizes.drop_before(time)
             sizes.latest.clear()
             sizes.harmless = 0
-        self._alarm = None
+        self._alarm, self._strict = None, False
         self.wake()
 
 

@@ -12,30 +12,37 @@ While the picture is still, the latest keyframe packet is decoded when a keyfram
 the first as it is. Where no keyframe packet has come, the packets since the last picture are decoded up to the present.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from enum import IntEnum
 
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
 
-from pipeline.media.decoders import CodedPacket, Decoder, DecoderFactory, DecoderFailed, Interruptible, Skip, Small
-from pipeline.media.video import DecodedFrame, VideoDecoder, coded
+from pipeline.media.decoders import CodedPacket, DecoderFactory, Skip, Small
+from pipeline.media.video import DecodedFrame, VideoDecoder
 from pipeline.sample.liveliness import Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
-from pipeline.timeline import ZERO, MediaTime
+from pipeline.sample.scout import Picture, Scout
+from pipeline.timeline import MediaTime
 
 _log = structlog.get_logger(__name__)
 
 MOST_KEPT_BYTES = 4_000_000
 """Of packets that are kept undecoded; with more a picture is looked at before its time."""
-PROBE_EVERY = MediaTime.of(5)
+PROBE_EVERY = MediaTime.of(10)
 """A still picture is looked at so often, or as often as a keyframe is due if that is more."""
 LEAD = MediaTime.of(1)
 """So long before a packet that stands out every picture is wanted; before that, those that others refer to will do."""
 MOST_PASSED = 3
 """Decoded pictures that are kept without being looked at."""
+MOST_HIDDEN, FURTHEST = 1, MediaTime.of(0.125)
+"""Pictures in a row that are left out where something moves, and how far apart those on either side are, at most."""
 MOST_REPEATED = MediaTime.of(12)
 """Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
+_WORTH_A_LOOK = 40
+"""Packets that cost more than to decode one keyframe twice."""
 _HELD_BACK = 4
 """Packets after which a codec has given a picture that it held back."""
 _PIXELS = 1280 * 720
@@ -52,16 +59,18 @@ class Outcome:
     """The picture with which a scene began, if one did."""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture that is looked at."""
+class _Need(IntEnum):
+    """What has to be decoded because of a packet."""
 
-    frame: DecodedFrame
-    small: Small
-    due: bool = False
-    """Whether it must be chosen because no later one comes in time for the longest gap."""
-    passed: int = 0
-    """How many pictures between the one before and this were not looked at."""
+    NOTHING = 0
+    PACKET = 1
+    """Itself, with all that was kept."""
+    WAKE = 2
+    """The same, because the packet stands out."""
+    PICTURE = 3
+    """One picture: it is time to see whether all is still as it was."""
+    ALL = 4
+    """A whole chunk has not been noted yet."""
 
 
 @dataclass
@@ -99,13 +108,12 @@ class SparseDecoder:
         self.counts = Counts()
         self.video = VideoDecoder(stream_id, open_decoder)
         self._stream_id = stream_id
-        self._open = open_decoder
         self._longest_gap = longest_gap
         self._small = small
         self._show = show
         self._may_hide = may_hide
         self._is_start = is_start
-        self._scout: Decoder | None = None
+        self._scout = Scout(stream_id, open_decoder, small)
         self._pixels = _PIXELS
         self._thinned = False
         self._begin()
@@ -117,8 +125,15 @@ class SparseDecoder:
         self._kept_bytes = 0
         self._shown = MediaTime(-1)
         self._chosen: MediaTime | None = None
-        self._latest = MediaTime(-1)
+        self._latest = -1
+        """The latest time of a packet, in nanoseconds."""
+        self._look_at = 0
+        """When a still picture is to be looked at, whatever its packets say, in nanoseconds."""
         self._passed: list[DecodedFrame] = []
+        self._thin: list[int] = []
+        """Times of packets that were given to the decoder for their sake only whom others refer to, and of no picture yet, in order."""
+        self._before = -1
+        """The time of the latest picture that was decoded."""
         self._picture: Picture | None = None
 
     @property
@@ -129,28 +144,56 @@ class SparseDecoder:
     @property
     def reached(self) -> MediaTime | None:
         """The time of the latest picture that was shown, or is known to look like it; `None` before the first."""
-        latest = max(self._shown, self._latest) if self._kept else self._shown
-        return latest if latest >= ZERO else None
+        latest = max(self._shown.nanos, self._latest) if self._kept else self._shown.nanos
+        return MediaTime(latest) if latest >= 0 else None
 
     def take(self, chunk: MediaChunk) -> None:
         """Show the pictures that are needed of a chunk, and those of earlier ones that are needed after all.
 
         Raises what `VideoDecoder.decode` raises; a chunk whose decoding was put off can fail with a later one.
         """
-        self.video.require(chunk, self._latest)
-        if not self.video.follows(chunk) or chunk.thinned != self._thinned:
-            self._settle()
-            self._start(chunk)
-        self._each(self.video.follow(chunk))
-        packets = coded(chunk)
+        if not self.begin(chunk):
+            self.go_on()
+
+    def begin(self, chunk: MediaChunk) -> bool:
+        """Take of a chunk what can be taken without decoding; whether that is all. If not, `go_on` takes the rest, and must.
+
+        Takes a few microseconds a packet, so there is no need of a thread. Raises `MessageInvalid` or `TimeReversed`.
+        """
+        packets = self.video.require(chunk, self._latest)
         self.counts.packets += len(packets)
+        self._chunk, self._packets, self._need = chunk, packets, _Need.ALL
+        if self._rule.state is not State.STILL or not self.video.is_settled or not self._follows(chunk):
+            return False
+        self.video.follow(chunk)
+        for number, packet in enumerate(packets):
+            self._need = self._note(packet)
+            if self._need is not _Need.NOTHING:
+                del packets[:number]
+                return False
+        return True
+
+    def go_on(self) -> None:
+        """Take what is left of the chunk that was begun; raises what `VideoDecoder.decode` raises."""
+        chunk, packets, need = self._chunk, self._packets, self._need
+        if need is _Need.ALL:
+            if not self._follows(chunk):
+                self._settle()
+                self._start(chunk)
+            self._each(self.video.follow(chunk))
+        if _apart(packets) > FURTHEST.nanos / 2:
+            self._rule.be_strict()
         if chunk.thinned:
             self.counts.decoded += len(packets)
             self._each(self.video.feed(packets, alone=True))
         else:
             for packet in packets:
-                self._packet(packet)
+                self._meet(packet, need if need in (_Need.WAKE, _Need.PICTURE) else self._note(packet))
+                need = _Need.NOTHING
         self.video.raise_if_lost(chunk, [])
+
+    def _follows(self, chunk: MediaChunk) -> bool:
+        return self.video.follows(chunk) and chunk.thinned == self._thinned
 
     def finish(self) -> None:
         """Nothing follows: show what was held back, without what was left out."""
@@ -175,45 +218,57 @@ class SparseDecoder:
     def interrupt(self) -> None:
         """Break off what is being decoded, where that is possible; from any thread."""
         self.video.interrupt()
-        scout = self._scout
-        if isinstance(scout, Interruptible):
-            scout.interrupt()
+        self._scout.interrupt()
 
     def close(self) -> None:
         """Release the decoders."""
         self.video.close()
-        self._close_scout()
+        self._scout.close()
 
     def _start(self, chunk: MediaChunk) -> None:
         """A stretch begins with the chunk."""
         if chunk.thinned != self._thinned:
             self._thinned = chunk.thinned
             _log.warning("too slow for the source: keyframes only" if chunk.thinned else "in time again", stream=self._stream_id)
-        self._close_scout()
+        self._scout.forget()
         self._parameters = chunk.video
         self._pixels = chunk.video.width * chunk.video.height or _PIXELS
         shown, chosen = self._shown, self._chosen
         self._begin()
         self._shown, self._chosen = shown, chosen
+        self._plan()
 
-    def _packet(self, packet: CodedPacket) -> None:
-        time = MediaTime(packet.pts)
-        self._latest = max(self._latest, time)
-        if self._rule.packet(time, len(packet.data), keyframe=packet.keyframe):
-            self.counts.wakes += 1
-            self._catch_up(every_from=time - LEAD)
-            self._rule.wake()
+    def _note(self, packet: CodedPacket) -> "_Need":
+        """Note a packet, in the order of decoding, and keep it while the picture is still; what has to be decoded because of it."""
+        self._latest = max(self._latest, packet.pts)
+        if self._rule.packet(packet.pts, len(packet.data), keyframe=packet.keyframe):
+            return _Need.WAKE
         if self._rule.state is not State.STILL:
-            self._catch_up(every_from=ZERO)
-            self._decode([packet])
-            return
+            return _Need.PACKET
         self._keep(packet)
-        due = self._chosen is not None and self._latest - self._chosen >= self._longest_gap
-        odd = packet.keyframe and self._rule.is_odd
-        if due or odd or self._latest - self._shown >= PROBE_EVERY or self._kept_bytes > MOST_KEPT_BYTES:
-            self._probe(due=due)
-        if self._rule.state is not State.STILL:
-            self._catch_up(every_from=ZERO)
+        if self._latest >= self._look_at or self._kept_bytes > MOST_KEPT_BYTES or (packet.keyframe and self._rule.is_odd):
+            return _Need.PICTURE
+        return _Need.NOTHING
+
+    def _meet(self, packet: CodedPacket, need: "_Need") -> None:
+        """Decode what a packet that was noted needs."""
+        if need is _Need.WAKE:
+            self.counts.wakes += 1
+            self._come_near(packet.pts - LEAD.nanos)
+            self._catch_up(every_from=packet.pts - LEAD.nanos)
+            self._rule.wake()
+            self._decode([packet])
+        elif need is _Need.PACKET:
+            self._catch_up(every_from=0)
+            self._decode([packet])
+        elif need is _Need.PICTURE:
+            other = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
+            if self._rule.state is not State.STILL:
+                self._catch_up(every_from=0 if other is None else other - LEAD.nanos, past=other)
+
+    def _keep_all(self, packets: Iterable[CodedPacket]) -> None:
+        for packet in packets:
+            self._keep(packet)
 
     def _keep(self, packet: CodedPacket) -> None:
         self._kept.append(packet)
@@ -223,8 +278,8 @@ class SparseDecoder:
         kept, self._kept, self._kept_bytes = self._kept, [], 0
         return kept
 
-    def _probe(self, *, due: bool) -> None:
-        """Look at a picture: the latest that can be had by itself, else the present one.
+    def _probe(self, *, due: bool) -> int | None:
+        """Look at a picture: the latest that can be had by itself, else the present one. The time of the first that is known to be another.
 
         Keyframe packets before it that were of another size, or came at another time, than usual have been looked at when
         they came. So nothing has happened before it, or all that was kept will be seen.
@@ -232,29 +287,54 @@ class SparseDecoder:
         latest = self._latest_keyframe()
         if latest is None:
             if not self._repeated(due=due):
-                wanted = self._latest if not due or self._chosen is None else self._chosen + self._longest_gap
-                self._catch_up(every_from=wanted)
-            return
+                self._catch_up(every_from=self._latest if not due else self._look_at)
+            return None
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.small.luma):
             self.counts.wakes += 1
+            other = self._kept[latest].pts
+            other = min(other, self._come_near(other - 1) or other)
             self._rule.wake()
-            return
+            return other
+        self._pass_to(latest, replace(picture, due=due))
+        return None
+
+    def _pass_to(self, number: int, picture: Picture) -> None:
+        """Show the picture of a keyframe packet that was kept, and nothing of what was kept before it, if all is still until then."""
+        state = self._rule.state
         self._each(self.video.leap())
+        self._thin.clear()
         self._look()
-        if self._rule.state is State.STILL:
+        if self._rule.state is state:
             self.video.reach(picture.frame.time)
-            self._give(replace(picture, due=due))
-            rest = self._take_kept()[latest:]
-            for packet in rest:
-                self._keep(packet)
+            self._give(picture)
+            self._keep_all(self._take_kept()[number:])
+
+    def _come_near(self, time: int) -> int | None:
+        """Pass over what was kept before something happened, as far as keyframe packets up to `time` show that nothing had until then.
+
+        The time of the first of them that is known to show something else, if one does.
+        """
+        first, other, alike = 0, None, None
+        known = [n for n, packet in enumerate(self._kept) if packet.keyframe and self._shown.nanos < packet.pts <= time]
+        while known and known[-1] - first >= _WORTH_A_LOOK:
+            middle = len(known) // 2
+            number = known[middle]
+            picture = self._scouted(self._kept[number])
+            if picture is None or self._rule.probe(picture.small.luma):
+                other, known = self._kept[number].pts, known[:middle]
+            else:
+                first, alike, known = number, picture, known[middle + 1 :]
+        if alike is not None:
+            self._pass_to(first, alike)
+        return other
 
     def _repeated(self, *, due: bool) -> bool:
         """Show the last picture once more, at the present time, if since then nothing was sent but that it stays; whether that is so.
 
         Packets that say something are decoded before.
         """
-        if self._parameters.codec != "h264" or not self._kept or self._latest.nanos - self._kept[0].pts > MOST_REPEATED.nanos:
+        if self._parameters.codec != "h264" or not self._kept or self._latest - self._kept[0].pts > MOST_REPEATED.nanos:
             return False
         said = said_something([packet.data for packet in self._kept], self._pixels) + _HELD_BACK
         if len(self._kept) - said < _HELD_BACK:
@@ -263,11 +343,10 @@ class SparseDecoder:
         for packet in kept[:said]:
             self._decode([packet])
         self._look()
-        for packet in kept[said:]:
-            self._keep(packet)
-        if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown:
-            self.video.reach(self._latest)
-            self._give(replace(self._picture, frame=replace(self._picture.frame, time=self._latest), due=due, passed=0))
+        self._keep_all(kept[said:])
+        if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown.nanos:
+            self.video.reach(MediaTime(self._latest))
+            self._give(replace(self._picture.at(self._latest), due=due, passed=0))
         return True
 
     def _latest_keyframe(self) -> int | None:
@@ -277,23 +356,21 @@ class SparseDecoder:
 
     def _scouted(self, packet: CodedPacket) -> Picture | None:
         """The keyframe's picture; `None` where it cannot be had by itself."""
-        self.counts.probes += 1
-        try:
-            self._scout = self._scout or self._open(self._stream_id, self._parameters)
-            frames = self._scout.decode(packet) + self._scout.drain()
-        except (DecoderFailed, OSError):
-            self._close_scout()
-            return None
-        frame = next((frame for frame in frames if frame.pts == packet.pts and not frame.corrupt), None)
-        if frame is None:
-            return None
-        decoded = DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
-        return Picture(decoded, self._small(decoded))
+        before = self._scout.probes
+        picture = self._scout.look(packet, self._parameters, self._picture)
+        self.counts.probes += self._scout.probes - before
+        return picture
 
-    def _catch_up(self, *, every_from: MediaTime) -> None:
-        """See all that was kept; before `every_from` only what others refer to."""
-        for packet in self._take_kept():
-            self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from.nanos else Skip.NOTHING)
+    def _catch_up(self, *, every_from: int, past: int | None = None) -> None:
+        """See all that was kept, or until all is still again after the time `past`; before `every_from` only what others refer to."""
+        kept = self._take_kept()
+        for number, packet in enumerate(kept):
+            if packet.pts == past:
+                self._rule.wake()
+            elif past is not None and packet.pts > past and self._rule.state is State.STILL:
+                self._keep_all(kept[number:])
+                return
+            self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from else Skip.NOTHING)
 
     def _decode(self, packets: list[CodedPacket], skip: Skip | None = None) -> None:
         if skip is None:
@@ -301,14 +378,28 @@ class SparseDecoder:
         if not self.video.knows_times:
             skip = Skip.NOTHING
         self.counts.decoded += len(packets)
+        if skip is Skip.UNREFERENCED:
+            for packet in packets:
+                insort(self._thin, packet.pts)
         self._each(self.video.feed(packets, skip))
 
     def _each(self, frames: Iterable[DecodedFrame]) -> None:
         for frame in frames:
             if frame.time > self._shown:
+                if self._thin:
+                    self._note_hidden(frame.time.nanos)
+                self._before = frame.time.nanos
                 self._passed.append(frame)
                 if len(self._passed) > MOST_PASSED or self._is_needed(frame.time):
                     self._look()
+
+    def _note_hidden(self, time: int) -> None:
+        """Count the pictures before this one that were left out; where a cut could lie too far from what is seen, leave out less."""
+        count = bisect_left(self._thin, time)
+        own = count < len(self._thin) and self._thin[count] == time
+        del self._thin[: count + own]
+        if self._rule.state is State.CALM and (count > MOST_HIDDEN or (count and time - self._before > FURTHEST.nanos)):
+            self._rule.be_strict()
 
     def _is_needed(self, time: MediaTime) -> bool:
         """Whether the picture at this time, decoded just now, is to be looked at whatever it shows."""
@@ -340,19 +431,28 @@ class SparseDecoder:
         outcome = self._show(picture)
         if outcome.chosen is not None:
             self._chosen = outcome.chosen
+        self._plan()
         if outcome.opened is not None:
             self._rule.forget(outcome.opened)
+
+    def _plan(self) -> None:
+        """Find when the picture is to be looked at next, if it is still."""
+        self._look_at = (self._shown + PROBE_EVERY).nanos
+        if self._chosen is not None:
+            self._look_at = min(self._look_at, (self._chosen + self._longest_gap).nanos)
 
     def _settle(self) -> None:
         """The stretch ends: show what is at hand of it, and what happened since the last picture, if anything did."""
         if self._latest_keyframe() is not None:
             self._probe(due=False)
             if self._rule.state is not State.STILL:
-                self._catch_up(every_from=ZERO)
+                self._catch_up(every_from=0)
         self._each(self.video.leap())
+        self._thin.clear()
         self._look()
 
-    def _close_scout(self) -> None:
-        if self._scout is not None:
-            self._scout.close()
-        self._scout = None
+
+def _apart(packets: list[CodedPacket]) -> float:
+    """How far apart the pictures of successive packets are on average, in nanoseconds; 0 for a single one."""
+    times = [packet.pts for packet in packets]
+    return (max(times) - min(times)) / (len(times) - 1) if len(times) > 1 else 0

@@ -8,8 +8,9 @@ fewer items are held only once something was said after the item in which the sc
 
 import asyncio
 import threading
+import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -19,13 +20,15 @@ from watchword.v1 import events_pb2, media_pb2, scene_pb2
 
 from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame
-from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost
+from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost, Surface
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import REACH
 from pipeline.sample.options import DEFAULTS, Options
+from pipeline.sample.pictures import Picture as Jpeg
 from pipeline.sample.pictures import Shrinker
+from pipeline.sample.scout import Picture
 from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
-from pipeline.sample.sparse import Counts, Outcome, Picture, SparseDecoder
+from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
 from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 
@@ -40,6 +43,7 @@ class _NextHeld:
 _LATEST = 16
 """Chunks among which that of the last picture is looked for; a codec holds pictures back for less than their 4 s."""
 
+_Rest = Callable[[], list[events_pb2.KeyframeEvent]]
 _Decisions = list[Chosen[DecodedFrame] | Closed]
 
 
@@ -74,6 +78,8 @@ class Sample:
             may_hide=lambda small: self._selector.may_hide(small.luma, small.chroma),
             is_start=lambda time: time in self._starts,
         )
+        self._pictured: tuple[weakref.ref[Surface], Jpeg] | None = None
+        """The latest keyframe's picture, as long as somebody keeps it, and its JPEG."""
         self._lock = threading.Lock()
         self._closed = False
         self._items = 0
@@ -83,6 +89,8 @@ class Sample:
         """Forget everything, as at the start of the stream."""
         self._selector: Selector[DecodedFrame] = Selector(self._options)
         self._decisions: _Decisions = []
+        self._start: MediaTime | None = None
+        """The time of the first keyframe packet of the present chunk, where it begins something."""
         self._starts: dict[MediaTime, int] = {}
         """Where decoding can start: the time of the first keyframe packet of a chunk, and the number of the item."""
         self._held_from: int | None = None
@@ -100,11 +108,15 @@ class Sample:
         return self._decoder.counts
 
     async def process(self, item: Message) -> AsyncIterator[Message]:
-        """Take a chunk or a gap; raises what `SparseDecoder.take` raises for a chunk that must be refused."""
+        """Take a chunk or a gap; raises what `SparseDecoder.begin` and `go_on` raise for a chunk that must be refused.
+
+        A chunk of which nothing has to be decoded is done with here and now; all else is for a thread.
+        """
         assert isinstance(item, events_pb2.VideoEvent)
-        take = self._take_gap if item.WhichOneof("event") == "gap" else partial(self._take_chunk, item.chunk)
-        for event in await asyncio.to_thread(take):
-            yield event
+        rest = self._take_gap if item.WhichOneof("event") == "gap" else self._take_at_once(item.chunk)
+        if rest is not None:
+            for event in await asyncio.to_thread(rest):
+                yield event
 
     async def flush(self) -> AsyncIterator[Message]:
         """The stream has ended: the last keyframes, and the end of the last scene."""
@@ -118,18 +130,43 @@ class Sample:
         with self._lock:
             self._decoder.close()
 
+    def _take_at_once(self, chunk: media_pb2.MediaChunk) -> _Rest | None:
+        """Take the chunk if nothing has to be decoded for it; else what is left to do."""
+        if not self._lock.acquire(blocking=False):
+            return partial(self._take_chunk, chunk)
+        try:
+            return None if self._begin_chunk(chunk) else self._end_chunk
+        finally:
+            self._lock.release()
+
     def _take_chunk(self, chunk: media_pb2.MediaChunk) -> list[events_pb2.KeyframeEvent]:
         with self._lock:
+            done = self._begin_chunk(chunk)
+        return [] if done else self._end_chunk()
+
+    def _begin_chunk(self, chunk: media_pb2.MediaChunk) -> bool:
+        """Take of the chunk what can be taken without decoding; whether that is all."""
+        self._latest.append(chunk)
+        self._start = self._note_start(chunk)
+        try:
+            done = self._decoder.begin(chunk)
+        except BaseException:
+            self._forget_start(self._start)
+            raise
+        self._items += done
+        return done
+
+    def _end_chunk(self) -> list[events_pb2.KeyframeEvent]:
+        """Decode what the chunk that was begun asks for."""
+        with self._lock:
             damaged = self._decoder.video.damaged
-            self._latest.append(chunk)
-            start = self._note_start(chunk)
             try:
-                self._decoder.take(chunk)
+                self._decoder.go_on()
             except BaseException:
-                self._forget_start(start)
+                self._forget_start(self._start)
                 raise
             if self._decoder.video.damaged != damaged:
-                self._forget_start(start)
+                self._forget_start(self._start)
             events = self._tell()
             self._items += 1
             return events
@@ -170,15 +207,15 @@ class Sample:
     def _end_of(self, time: MediaTime) -> MediaTime:
         """When the picture of one of the last packets ends, by what its packet or the frame rate says, or by the packets beside it."""
         for chunk in reversed(self._latest):
-            unit, rate = chunk.time_base, chunk.video.frame_rate
-            for packet, (pts, _) in zip(chunk.packets, chunks.clocks(chunk), strict=True):
-                if pts != time.nanos:
+            rate = chunk.video.frame_rate
+            for packet in chunks.coded(chunk):
+                if packet.pts != time.nanos:
                     continue
                 if packet.duration > 0:
-                    return time + MediaTime(nanos_of(packet.duration, unit.numerator, unit.denominator))
+                    return time + MediaTime(packet.duration)
                 if rate.numerator > 0 and rate.denominator > 0:
                     return time + MediaTime(nanos_of(1, rate.denominator, rate.numerator))
-        times = sorted({pts for chunk in self._latest for pts, _ in chunks.clocks(chunk)})
+        times = sorted({packet.pts for chunk in self._latest for packet in chunks.coded(chunk)})
         return time + MediaTime(min((later - sooner for sooner, later in pairwise(times)), default=0))
 
     def _show(self, picture: Picture) -> Outcome:
@@ -226,7 +263,7 @@ class Sample:
             del self._starts[time]
 
     def _keyframe(self, chosen: Chosen[DecodedFrame]) -> scene_pb2.Keyframe:
-        picture = self._shrinker.picture(chosen.payload.surface, chosen.payload.pixel_aspect, chosen.payload.rotation)
+        picture = self._jpeg(chosen.payload)
         return scene_pb2.Keyframe(
             stream_id=self._stream_id,
             id=f"keyframe-{chosen.time.millis}",
@@ -239,6 +276,13 @@ class Sample:
             height=picture.height,
             scene_id=_scene_id(chosen.scene),
         )
+
+    def _jpeg(self, frame: DecodedFrame) -> Jpeg:
+        """The frame's JPEG, made once where a picture that stays as it was is chosen again and again."""
+        if self._pictured is None or self._pictured[0]() is not frame.surface:
+            jpeg = self._shrinker.picture(frame.surface, frame.pixel_aspect, frame.rotation)
+            self._pictured = (weakref.ref(frame.surface), jpeg)
+        return self._pictured[1]
 
     def _boundary(self, closed: Closed) -> scene_pb2.SceneBoundary:
         return scene_pb2.SceneBoundary(

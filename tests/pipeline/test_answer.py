@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from watchword.v1.answer_pb2 import Answer, Claim, EvidenceKind, Retrieved
 
-from bench.qa.calibrate import Result, ask_all, measure
+from bench.qa.calibrate import Result, array, ask_all, measure
 from pipeline.errors import ModelMismatch, RequestInvalid, StoreUnavailable, StreamUnknown
 from pipeline.evaluation.questions import QuestionSet
 from pipeline.evaluation.questions import load as load_set
@@ -21,6 +21,7 @@ from pipeline.models import locate
 from pipeline.qa.answer import MAX_CHARACTERS, UNSUPPORTED
 from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.model import Embedder, MiniLm, load
+from pipeline.qa.support import COMPARING
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
 
@@ -306,7 +307,7 @@ def test_questions_that_nothing_was_fitted_to_are_told_apart():
         media = {question.medium: whole.media[question.medium] for question in held_out}
         asked = await ask_all(QuestionSet(media, held_out), store, minilm())
         await store.close()
-        return measure(asked)
+        return measure(asked, array(COMPARING))
 
     result = asyncio.run(run())
     assert (result.answerable, result.unanswerable) == (42, 24)

@@ -11,7 +11,7 @@ from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment, Picture, Span
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn
-from pipeline.qa.checking import supporting
+from pipeline.qa.checking import echoes, supporting
 from pipeline.qa.cited import Cited, Sentences
 from pipeline.qa.composed import ComposedAnswerer
 from pipeline.qa.conversation import Conversations, in_context
@@ -128,7 +128,8 @@ def test_a_sentence_is_told_with_what_it_cites():
     [
         "It opens on Tuesday [1].",
         "It opens on Monday [7].",
-        "It opens on Monday.",
+        "A room costs 42 [].",
+        "The question is: When does the conference open? [1]",
         "A ticket costs 99 pounds [2].",
         "The conference does not open on Monday [1].",
         "David opens the conference on Monday [1].",
@@ -140,7 +141,8 @@ def test_a_sentence_is_told_with_what_it_cites():
     ids=[
         "wrong day",
         "no such evidence",
-        "no citation",
+        "supported by nothing that is near the question",
+        "the question once more",
         "wrong number",
         "denied",
         "invented name",
@@ -155,6 +157,57 @@ def test_what_the_evidence_does_not_say_is_not_told(written):
     assert answer.text == NOT_SHOWN
     assert not answer.supported
     assert not answer.evidence
+
+
+@pytest.mark.parametrize(
+    "written", ["The conference opens on Monday.", "[1] said at 0:02–0:04: “The conference opens on Monday at nine thirty.”\n"]
+)
+def test_what_a_small_model_says_without_a_citation_gets_the_one_that_supports_it(written):
+    answer = answer_of(ask(lambda _: sse(written))[0])
+    assert [cited.text for cited in answer.evidence] == ["The conference opens on Monday at nine thirty."]
+    assert answer.text.startswith("The conference opens on Monday")
+
+
+def test_a_list_that_is_copied_cites_no_line_by_the_number_of_the_next():
+    written = (
+        "[1] said at 0:02–0:04: “The conference opens on Monday at nine thirty.”\n[2] said at 0:06–0:08: “A ticket costs 25 pounds.”\n"
+    )
+    answer = answer_of(ask(lambda _: sse(written))[0])
+    assert [claim.text for claim in answer.claims] == ["The conference opens on Monday at nine thirty."]
+
+
+def test_a_model_that_repeats_itself_is_broken_off():
+    repeated = ["The conference opens on Monday [1]. "] * 3
+    answer = answer_of(ask(lambda _: [*sse(*repeated, end=False), 30.0], deadline_s=20.0)[0])
+    assert [claim.text for claim in answer.claims] == ["The conference opens on Monday."]
+    assert not answer.partial_cause
+
+
+def test_a_sentence_that_goes_round_in_circles_is_broken_off():
+    circles = ["It opens on Monday [1]. ", "It is said that "] + ['the first thing that is said is "'] * 8
+    answer = answer_of(ask(lambda _: [*sse(*circles, end=False), 30.0], deadline_s=20.0)[0])
+    assert [claim.text for claim in answer.claims] == ["It opens on Monday."]
+    assert not answer.partial_cause
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "expected"),
+    [
+        ("The cakes are made.", "Who makes the cakes?", True),
+        ("The evidence is the weather.", "Who presents the weather?", True),
+        ("David makes the cakes.", "Who makes the cakes?", False),
+        ("There is a cat.", "Is there a cat?", False),
+        ("The room is 42.", "In which room is it?", False),
+    ],
+)
+def test_what_only_says_the_question_again_is_no_answer(sentence, question, expected):
+    assert echoes(sentence, question) is expected
+
+
+def test_a_model_that_says_that_there_is_nothing_is_not_waited_for():
+    answer = answer_of(ask(lambda _: [*sse("NOT SHOWN. ", "But a ticket costs 25 pounds [2]. ", end=False), 30.0], deadline_s=20.0)[0])
+    assert answer.text == NOT_SHOWN
+    assert not answer.partial_cause
 
 
 def test_of_two_sentences_the_one_that_holds_is_told():
@@ -300,6 +353,20 @@ def test_sentences_and_their_marks():
     pieces = ["It opens at 9", ".30 [1][", "2]. The do", "ors [3]. Last one [2, 4]"]
     told = [cited for piece in pieces for cited in sentences.add(piece)] + list(sentences.end())
     assert told == [Cited("It opens at 9.30.", (1, 2)), Cited("The doors.", (3,)), Cited("Last one", (2, 4))]
+
+
+def test_marks_of_all_kinds():
+    sentences = Sentences()
+    written = "One [Evidence 1]. Two [#2].\nThree【3】. Four [^4]. Five [5; 6].\n\n[7] said at 1:05: “Six.”\n"
+    told = [*sentences.add(written), *sentences.end()]
+    assert told == [
+        Cited("One.", (1,)),
+        Cited("Two.", (2,)),
+        Cited("Three.", (3,)),
+        Cited("Four.", (4,)),
+        Cited("Five.", (5, 6)),
+        Cited("Six.", ()),
+    ]
 
 
 def test_support_by_several_moments_together():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pipeline.media.cadence import Cadence
-from pipeline.media.chunks import media_start
+from pipeline.media.chunks import coded, media_start
 from pipeline.media.continuity import Continuity, continuity
 from pipeline.media.decoders import CodedPacket
-from pipeline.media.video import VideoDecoder, coded
+from pipeline.media.video import VideoDecoder
 from tests.synthetic import Spec, chunks, clip
 
 pytestmark = pytest.mark.unit

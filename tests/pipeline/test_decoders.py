@@ -320,7 +320,7 @@ class TestAnnexB:
 
 class TestFallingBack:
     def packets(self) -> Iterator[CodedPacket]:
-        from pipeline.media.video import coded
+        from pipeline.media.chunks import coded
 
         for piece in chunks(clip(Spec(audio=None)), "video"):
             yield from coded(piece)

@@ -18,10 +18,11 @@ from watchword.v1.events_pb2 import VideoEvent
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.errors import CodecUnsupported, MediaUndecodable, WatchwordError
+from pipeline.media.chunks import coded
 from pipeline.media.decoders import Decoder, DecoderLost, Frame, isolated
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.media.decoders.isolated import IsolatedDecoder
-from pipeline.media.video import DecodedFrame, VideoDecoder, coded
+from pipeline.media.video import DecodedFrame, VideoDecoder
 from pipeline.sample.stage import Sample
 from tests.pipeline.decoder_suite import CLIPS, luma, seen, truth
 from tests.synthetic import Spec, chunks, clip

@@ -115,6 +115,9 @@ def test_the_wording_tells_where_the_answer_stands(question, expected):
         ("How fast is the ship?", Want.SPEED),
         ("What colour is the cup?", Want.COLOUR),
         ("Why is it closed?", Want.REASON),
+        ("What is Ann's last name?", Want.SURNAME),
+        ("What is Ann's phone number?", Want.CONTACT),
+        ("What was the workers' wage?", Want.MONEY),
         ("Is it open?", None),
     ],
 )
@@ -144,6 +147,13 @@ def test_a_question_wants_one_sort_of_thing(question, want):
         ("What colour is it?", "A red cup.", True),
         ("What colour is it?", "A tired cup.", False),
         ("Why is it closed?", "It is closed because of rain.", True),
+        ("What is Ann's surname?", "This is Ann Berg.", True),
+        ("What is Ann's surname?", "Hello, I am Ann, your guide.", False),
+        ("What is the phone number?", "Call 555 12 34.", True),
+        ("What is the phone number?", "Ring five five one two now.", True),
+        ("What is the phone number?", "The phone has two cameras.", False),
+        ("Which website is it?", "Find us on harbour.org.", True),
+        ("Which website is it?", "The website has two languages.", False),
         ("Is it open?", "Anything.", None),
     ],
 )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,6 +189,19 @@ def test_a_still_picture_costs_a_keyframe_each_interval() -> None:
     assert all(each.score < 0.05 and each.motion < 0.01 for each in found[1:])
 
 
+def test_most_of_a_still_picture_needs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = video_events(clip(Spec(seconds=11, still=True, audio=None)), span=Fraction(1, 4))
+    threads, to_thread = [], asyncio.to_thread
+
+    async def counted(*arguments: Any) -> Any:
+        threads.append(arguments)
+        return await to_thread(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    assert len(keyframes(sample(items, Options(maximum_gap=MediaTime.of(5))))) == 3
+    assert len(threads) < len(items) / 3
+
+
 def test_a_stream_without_video_says_nothing() -> None:
     assert sample(video_events(clip(Spec(seconds=1, video=None)))) == []
 
@@ -298,6 +312,10 @@ REPLAYED = {
     "still for long, and then not": (
         Spec(seconds=50, frame_rate=10, cuts=(207, 221), fades=((330, 342),), gop=20, audio=None, still=True),
         Options(longest_scene=MediaTime.of(12)),
+    ),
+    "still for long, with a keyframe each ten seconds": (
+        Spec(seconds=75, frame_rate=10, cuts=(240, 253, 520), fades=((640, 652),), gop=20, b_frames=0, audio=None, still=True),
+        Options(longest_scene=MediaTime.of(25), maximum_gap=MediaTime.of(10)),
     ),
     "still for long, with keyframes far apart": (
         Spec(seconds=60, frame_rate=10, cuts=(285, 450), gop=70, b_frames=3, audio=None, still=True),

@@ -17,7 +17,8 @@ from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import State
 from pipeline.sample.pictures import Shrinker
-from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, Picture, SparseDecoder
+from pipeline.sample.scout import Picture
+from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
@@ -99,6 +100,29 @@ def test_what_only_repeats_a_picture_is_not_decoded_and_the_picture_is_shown_aga
     assert are_right(viewer.shown, source)
 
 
+def test_a_keyframe_packet_that_comes_again_is_not_decoded_again() -> None:
+    """As of a slide that stays: an encoder numbers such pictures 0 and 1 by turns, else they are the same."""
+    source = clip(replace(STILL, gop=10, b_frames=0, width=320, height=192))
+    viewer = Viewer(gap=MediaTime.of(2)).see(chunks(source, "video"))
+    assert len(viewer.chosen) >= 10
+    assert viewer.decoder.counts.probes <= 4
+    assert are_right(viewer.shown, source)
+
+
+@pytest.mark.parametrize("cut", [220, 240, 260])
+def test_of_what_is_found_out_late_only_that_is_decoded_in_which_it_happened(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut at a keyframe packet that nothing tells, up to ten seconds before the next picture is looked at."""
+    for name in ("_ODD", "_LEAST_ODD"):
+        monkeypatch.setattr(f"pipeline.sample.liveliness.{name}", 10.0)
+    monkeypatch.setattr("pipeline.sample.sparse._WORTH_A_LOOK", 10)
+    monkeypatch.setattr("pipeline.sample.sparse.PROBE_EVERY", MediaTime.of(10))
+    source = clip(replace(STILL, seconds=41, cuts=(cut,), gop=20, b_frames=0))
+    viewer = Viewer(gap=MediaTime.of(10)).see(chunks(source, "video"))
+    assert {(cut - 1) / 10, cut / 10} <= set(viewer.times)
+    assert viewer.decoder.counts.decoded < 65
+    assert are_right(viewer.shown, source)
+
+
 def test_pictures_between_two_that_are_alike_are_decoded_and_not_looked_at() -> None:
     source = clip(Spec(seconds=3, audio=None, b_frames=0))
     all_of_them, some = Viewer().see(chunks(source, "video")), Viewer(may_hide=lambda _: False).see(chunks(source, "video"))
@@ -169,11 +193,14 @@ def test_a_change_that_no_packet_tells_is_found_with_the_next_picture_and_nothin
     assert viewer.decoder.counts.wakes >= 1
 
 
-def test_lively_pictures_are_all_seen() -> None:
-    source = clip(Spec(seconds=8, audio=None, cuts=tuple(range(20, 200, 20))))
+@pytest.mark.parametrize("b_pyramid", [True, False], ids=["one picture is left out", "three in a row are"])
+def test_of_what_moves_not_every_picture_is_decoded_but_those_on_either_side_of_a_cut_are(b_pyramid: bool) -> None:
+    cuts = range(30, 200, 40)
+    source = clip(Spec(seconds=8, audio=None, cuts=tuple(cuts), b_frames=3, b_pyramid=b_pyramid))
     viewer = Viewer().see(chunks(source, "video"))
-    assert viewer.times == [n / 25 for n in range(200)]
-    assert viewer.decoder.counts.decoded == viewer.decoder.counts.packets == 200
+    assert {n / 25 for cut in cuts for n in (cut - 1, cut)} <= set(viewer.times)
+    assert len(viewer.times) < 190
+    assert are_right(viewer.shown, source)
 
 
 def test_a_scene_is_looked_at_for_half_a_second() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,8 @@ class Skip(IntEnum):
     """Frames that no other refers to are left out, where the codec marks them; the others are whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class CodedPacket:
-    """One packet on its way to a decoder."""
+class CodedPacket(NamedTuple):
+    """One packet on its way to a decoder. A tuple, because most are looked at and never decoded."""
 
     pts: int
     """Nanoseconds of media time at which its frame is shown."""
