@@ -38,6 +38,7 @@ from tests.pipeline.store_suite import (
     at,
     entry,
     find,
+    looked,
     names,
     picture,
     put,
@@ -163,6 +164,28 @@ def test_a_memory_of_the_first_layout_is_brought_up_to_date_with_all_it_holds(tm
         assert len(await store.between("s1", Kind.SUMMARY)) > 0
         await store.close()
 
+    asyncio.run(test())
+
+
+def test_what_a_memory_of_the_second_layout_kept_of_thumbnails_that_had_gone_goes(tmp_path: Path) -> None:
+    async def fill() -> None:
+        store = SqliteStore(tmp_path / "m.db")
+        await store.put_all([await looked(1), await looked(2), await entry(spoken("it stays", 1))])
+        await store.close()
+
+    async def test() -> None:
+        store = SqliteStore(tmp_path / "m.db")
+        assert [each.start for each in await store.between("s", Kind.PICTURE)] == [at(2)]
+        assert await texts(store) == ["it stays"]
+        assert (await state(store)).moments == 2
+        await store.close()
+
+    asyncio.run(fill())
+    db = sqlite3.connect(tmp_path / "m.db")
+    db.executescript(
+        "DELETE FROM pictures WHERE id = 'keyframe-1000'; DELETE FROM sources WHERE source = 'keyframe-1000'; PRAGMA user_version = 2;"
+    )
+    db.close()
     asyncio.run(test())
 
 
