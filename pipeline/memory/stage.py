@@ -61,7 +61,8 @@ class Index:
             case "caption":
                 self._own(item.caption.stream_id, item.caption.id)
                 await self._put(_shown(item.caption))
-                if item.caption.seen:
+                # Where nothing was searched, as by a model that describes the scene again, what was counted stays.
+                if item.caption.searched or item.caption.seen:
                     await self._put(_in_view(item.caption))
             case "keyframe" if item.keyframe.jpeg:
                 self._own(item.keyframe.stream_id, item.keyframe.id)

@@ -7,7 +7,7 @@ import pytest
 from watchword.v1.answer_pb2 import Answer
 from watchword.v1.events_pb2 import ClearedEvent
 from watchword.v1.safety_pb2 import Withheld
-from watchword.v1.scene_pb2 import SceneCaption, SeenObject
+from watchword.v1.scene_pb2 import Keyframe, SceneCaption, SeenObject
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.memory.sqlite import SqliteStore
@@ -35,6 +35,14 @@ def thing(label: str, at: float, x: float = MIDDLE, *, score: float = 0.7, colou
 def scene(start: float, end: float, *seen: SeenObject, text: str = "Tags: mostly grey; little movement.") -> ClearedEvent:
     times = {"media_start": MediaTime.of(start).to_proto(), "media_end": MediaTime.of(end).to_proto()}
     return ClearedEvent(caption=SceneCaption(stream_id="s", id=f"scene-{start}", text=text, model="tags", revision=1, seen=seen, **times))
+
+
+def searched(event: ClearedEvent, *times: float) -> ClearedEvent:
+    """With keyframes at these times, all of which a detector has looked at."""
+    for at in times:
+        event.caption.keyframes.append(Keyframe(id=f"k{at}", media_time=MediaTime.of(at).to_proto()))
+        event.caption.searched.append(f"k{at}")
+    return event
 
 
 STREAM = (
@@ -128,6 +136,20 @@ def test_things_that_were_seen_are_counted_placed_and_dated() -> None:
 def test_what_was_not_seen_or_cannot_be_told_is_not_shown() -> None:
     answers = ask_all(UNANSWERED)
     assert not [question for question in UNANSWERED if answers[question].supported]
+
+
+def test_what_two_keyframes_show_is_not_claimed_of_one_between_them_that_does_not() -> None:
+    event = searched(scene(0, 30, thing("bottle", 0, LEFT), thing("bottle", 20, LEFT)), 0, 5, 10, 15, 20)
+    answers = ask_all(["Is there a bottle at 10 s?", "Is there a bottle at 4 s?", "Is there a bottle at 18 s?"], (event,))
+    assert [answer.supported for answer in answers.values()] == [False, False, True]
+
+
+def test_what_a_later_caption_no_longer_shows_is_forgotten() -> None:
+    before = searched(scene(0, 10, thing("knife", 1)), 1)
+    after = searched(scene(0, 10), 1)
+    after.caption.revision = 2
+    assert ask_all(["Is there a knife?"], (before,))["Is there a knife?"].supported
+    assert not ask_all(["Is there a knife?"], (before, after))["Is there a knife?"].supported
 
 
 def test_where_something_is_is_asked_of_words_first() -> None:

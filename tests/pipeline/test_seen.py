@@ -124,7 +124,7 @@ def test_things_of_one_scene_have_one_colour_or_none() -> None:
 def test_a_stretch_lasts_while_the_same_is_seen() -> None:
     one, two = [sight("bottle", 0.6, LEFT)], [sight("bottle", 0.6, LEFT), sight("bottle", 0.6, RIGHT)]
     found = [(each.text, each.start.seconds, each.end.seconds) for each in stretches(scene(two, two, one, [], two))]
-    assert found == [("two bottles (left, right)", 0, 2), ("a bottle (left)", 4, 4), ("two bottles (left, right)", 8, 8)]
+    assert found == [("two bottles (left, right)", 0, 2), ("a bottle (left)", 4, 4), ("nothing", 6, 6), ("two bottles (left, right)", 8, 8)]
 
 
 BOXES = st.builds(lambda x, y: Box(x, y, x + 0.1, y + 0.1), st.floats(0, 0.9), st.floats(0, 0.9))
@@ -151,7 +151,7 @@ def test_what_is_no_such_line_is_passed_over() -> None:
 
 def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
     half, whole = Box(0.0, 0.25, 0.5, 1.0), Box(0.5, 0.0, 1.0, 1.0)
-    seen = scene([sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)])
+    seen = scene([sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)], [])
     keyframes = [Keyframe(id=f"k{number}", media_time=glance.time.to_proto()) for number, glance in enumerate(seen)]
     description = Description("Tags: a blue cup (0.75).", objects=("a blue cup",), seen=seen)
     return caption_of(SceneBoundary(stream_id="s", scene_id="scene-0"), description, keyframes, model="tags"), seen
@@ -160,6 +160,7 @@ def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
 def test_a_caption_carries_what_was_seen_and_in_which_keyframe() -> None:
     caption, seen = captioned()
     assert glances_of(SceneCaption.FromString(caption.SerializeToString())) == seen
+    assert list(caption.searched) == ["k0", "k1", "k2"]
     assert [(each.keyframe_id, each.label) for each in caption.seen] == [("k0", "cup"), ("k1", "frisbee"), ("k1", "cup")]
 
 
