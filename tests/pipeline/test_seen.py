@@ -164,8 +164,37 @@ def test_a_caption_carries_what_was_seen_and_in_which_keyframe() -> None:
     assert [(each.keyframe_id, each.label) for each in caption.seen] == [("k0", "cup"), ("k1", "frisbee"), ("k1", "cup")]
 
 
-@pytest.mark.parametrize(("words", "left"), [(["a blue cup"], 3), (["a blue ■■■"], 0), ([None], 0)])
-def test_a_thing_whose_word_is_masked_or_withheld_has_no_label_either(words: list[str | None], left: int) -> None:
+JUDGED = ["a blue cup", "a cup", "a frisbee or ball", "sports ball"]
+
+
+def test_what_was_seen_is_judged_in_the_words_in_which_it_is_told() -> None:
     caption, _ = captioned()
-    described.put_back(caption, words)
-    assert len(caption.seen) == left
+    assert described.words_of(caption) == JUDGED
+    seen = scene([sight("tv", 0.6), sight("knife", 0.6, LEFT), sight("knife", 0.6, RIGHT)])
+    keyframe = Keyframe(id="k0", media_time=seen[0].time.to_proto())
+    bare = caption_of(SceneBoundary(), Description("Tags.", seen=seen), [keyframe], model="tags")
+    told = [item.text.partition(" (")[0] for line in stretches(glances_of(bare)) for item in read(line.text)]
+    assert set(told) < set(described.words_of(bare)) == {"a screen", "tv", "two knives", "knife"}
+
+
+@pytest.mark.parametrize(
+    ("masked", "left"),
+    [
+        ("", ["cup", "frisbee", "cup"]),
+        ("a blue cup", ["frisbee"]),
+        ("a frisbee or ball", ["cup", "cup"]),
+        ("sports ball", ["cup", "cup"]),
+    ],
+)
+def test_a_thing_whose_word_is_masked_has_no_label_either(masked: str, left: list[str]) -> None:
+    caption, _ = captioned()
+    described.put_back(caption, ["■■■" if word == masked else word for word in JUDGED])
+    assert [each.label for each in caption.seen] == left
+    assert list(caption.objects) == ["■■■" if masked == "a blue cup" else "a blue cup"]
+
+
+def test_nothing_is_told_of_what_was_seen_where_a_word_is_withheld() -> None:
+    caption, _ = captioned()
+    described.put_back(caption, [*JUDGED[:-1], None])
+    assert not caption.seen
+    assert [each.text for each in stretches(glances_of(caption))] == ["nothing"]
