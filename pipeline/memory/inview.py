@@ -73,7 +73,9 @@ def source_of(scene_id: str) -> str:
 
 
 def described(line: Moment, *, text: str = "") -> Moment:
-    """The line, or what is told of it, as what its scene shows."""
+    """The line, or what is told of it, as what its scene shows; any other moment as it is."""
+    if not line.source_id.endswith(SOURCE):
+        return line
     return replace(line, kind=Kind.DESCRIPTION, source_id=line.source_id.removesuffix(SOURCE), text=text or line.text)
 
 

@@ -180,12 +180,12 @@ def test_what_was_counted_outlives_a_better_description_but_not_a_withheld_scene
     assert not ask_all([question], (STREAM[0], refined, withheld))[question].supported
 
 
-def alerts_of(query: str) -> list[Alert]:
+def alerts_of(query: str, events: Sequence[ClearedEvent] = STREAM) -> list[Alert]:
     async def run() -> list[Alert]:
         told: list[Alert] = []
         watcher = Watcher(ScriptedEmbedder())
         watcher.add(Watch(stand(query)), told.append)
-        for event in STREAM:
+        for event in events:
             await watcher.take(event)
         return told
 
@@ -204,6 +204,22 @@ def test_a_standing_query_does_not_take_one_thing_or_number_for_another() -> Non
     assert alerts_of("tell me when there are three people") == []
     (alert,) = alerts_of("tell me when there are two people")
     assert alert.hits[-1].moment.text == "two people (left, right)"
+
+
+@pytest.mark.parametrize("what", ["a red car appears", "there are two people"])
+def test_a_standing_query_does_not_take_what_is_said_of_one_thing_for_another_beside_it(what: str) -> None:
+    seen = (thing("bottle", 1, LEFT, colour="red"), thing("bottle", 1, MIDDLE, colour="red"), thing("car", 1), thing("person", 1, RIGHT))
+    assert alerts_of(f"tell me when {what}", (scene(0, 5, *seen),)) == []
+
+
+def test_a_standing_query_hears_of_a_better_description_beside_what_is_in_view() -> None:
+    refined = scene(0, 5, text="a man waves a flag")
+    refined.caption.revision = 2
+    in_view = scene(0, 5, thing("car", 1), text="")
+    (alert,) = alerts_of("tell me when a man waves a flag", (in_view, refined))
+    assert alert.hits[-1].moment.text == "a man waves a flag"
+    (alert,) = alerts_of("tell me when a car appears", (in_view, refined, in_view))
+    assert alert.hits[-1].moment.source_id == "scene-0"
 
 
 @pytest.mark.parametrize(
