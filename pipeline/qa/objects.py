@@ -16,7 +16,7 @@ from pipeline.memory.store import EVERYTHING, MAX_LIMIT, Kind, Moment, SceneStor
 from pipeline.qa.classes import is_kind_of
 from pipeline.qa.model import Embedder
 from pipeline.qa.when import When
-from pipeline.qa.words import FUNCTION_WORDS, stem, tokens, word_list
+from pipeline.qa.words import stem, tokens, word_list
 from pipeline.timeline import ZERO, MediaTime
 
 SURE = 0.8
@@ -24,8 +24,13 @@ SURE = 0.8
 NEAR = MediaTime.of(4)
 """How far from a point in time a keyframe may be that tells of it."""
 ANYTHING = word_list("thing things object objects item items")
-PLAIN = word_list("room frame view foreground background camera front present total altogether currently")
-"""Words of a question that claim nothing which pictures could deny."""
+PLAIN = word_list(
+    """
+    there here in on at of to the this that these those it all you we i one see seen visible shown show shows appear appears present now
+    video clip stream picture image scene frame film footage screen room view foreground background camera front total altogether currently
+    """
+)
+"""Words of a question that claim nothing which pictures could deny. No other counts: what somebody has, or what is not there, is not seen."""
 LOCATED = word_list("stand stands standing stood")
 """The same, of things; people may sit."""
 
@@ -116,7 +121,8 @@ def _names(label: str) -> set[tuple[str, ...]]:
 
 def _asks_no_more(rest: str, labels: frozenset[str]) -> bool:
     allowed = PLAIN | (frozenset() if "person" in labels else LOCATED)
-    return all(word in FUNCTION_WORDS or word in allowed for word in tokens(rest))
+    # "Can be" asks what is possible, "can be seen" does not.
+    return all(word in allowed for word in tokens(re.sub(r"\bbe (?=seen|visible|shown)", "", rest)))
 
 
 class Things:

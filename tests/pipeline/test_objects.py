@@ -226,6 +226,8 @@ def test_a_standing_query_hears_of_a_better_description_beside_what_is_in_view()
     ("question", "ask", "label"),
     [
         ("How many people are there?", Ask.COUNT, "person"),
+        ("How many people can be seen in this picture?", Ask.COUNT, "person"),
+        ("How many dogs do we see here?", Ask.COUNT, "dog"),
         ("Are there any traffic lights?", Ask.WHETHER, "traffic light"),
         ("Is an aeroplane visible in the video?", Ask.WHETHER, "airplane"),
         ("When is a cat first seen?", Ask.WHEN, "cat"),
@@ -251,6 +253,13 @@ def test_questions_about_things_are_known(question: str, ask: Ask, label: str) -
         "What animal sits on the branch?",
         "How many different items are shown?",
         "Is there a dog in the garden?",
+        "How many dogs do you have?",
+        "How many beds does it have?",
+        "How many people are not in the picture?",
+        "How many people were there before it?",
+        "How many people did you have there?",
+        "How many people are in our room?",
+        "How many people can there be in the room?",
         "",
     ],
 )
