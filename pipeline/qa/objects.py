@@ -110,7 +110,8 @@ def labels_of(words: str) -> frozenset[str]:
     named = tuple(stem(word) for word in tokens(words) if word not in ("different", "other"))
     found = {label for label in LABELS if named in _names(label)}
     if not found and len(named) == 1:
-        found = {label for label in LABELS if is_kind_of(THINGS[label].one.split()[-1], named[0])} - {"teddy bear", "hot dog"}
+        # By whole names: a computer mouse is no animal.
+        found = {label for label in LABELS if any(is_kind_of(name, named[0]) for name in (THINGS[label].one, *THINGS[label].others))}
     return frozenset(LABELS) if not found and named and tokens(words)[-1] in ANYTHING and len(named) == 1 else frozenset(found)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 from pipeline.memory.store import Moment
-from pipeline.qa.classes import is_another, is_kind_of
+from pipeline.qa.classes import by_themselves, is_another, is_kind_of
 from pipeline.qa.question import COLOURS, Question, Want, contains
 from pipeline.qa.words import content, stem, tokens, word_list
 
@@ -234,6 +234,6 @@ def score(read: Signs, by: Weighing = COMPARING) -> float:
 def _met(word: str, by: Sequence[str], similarity: Similarity) -> float:
     if any(stem(word) == stem(other) for other in by):
         return 1.0
-    if any(is_kind_of(other, word) for other in by):
+    if any(is_kind_of(other, word) for other in by_themselves(by)):
         return ONE_OF_THEM
     return max((max(0.0, similarity(word, other)) for other in by if not is_another(word, other)), default=0.0)

@@ -273,3 +273,13 @@ def test_names_and_general_words_mean_labels() -> None:
     assert {"car", "truck", "bicycle"} <= labels_of("vehicles")
     assert "hot dog" not in labels_of("dogs") | labels_of("animals")
     assert labels_of("puppies") == frozenset()
+    assert labels_of("animals").isdisjoint({"mouse", "teddy bear", "hot dog"})
+    assert "broccoli" in labels_of("vegetables")
+
+
+def test_a_computer_mouse_is_no_animal() -> None:
+    desk = (scene(0, 3, thing("mouse", 1, RIGHT)),)
+    questions = ["Which animals are visible?", "Is there an animal?", "Is there a computer mouse?"]
+    assert [ask_all([question], desk)[question].supported for question in questions] == [False, False, True]
+    assert alerts_of("tell me when an animal appears", desk) == []
+    assert len(alerts_of("tell me when a mouse appears", desk)) == 1
