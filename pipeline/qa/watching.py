@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from watchword.v1.events_pb2 import ClearedEvent
 
+from pipeline.caption.seen import unplaced
 from pipeline.memory.inview import described
 from pipeline.memory.stage import moments_of
 from pipeline.memory.store import Moment
@@ -51,11 +52,12 @@ class Watcher:
     async def _scored(self, watch: Watch, moment: Moment) -> Scored:
         standing = watch.standing
         quoted = f"{WORDING[moment.kind]} “{moment.text}”"
+        text = unplaced(moment.text)
         if standing.phrases:
-            phrase = holds_phrase(moment.text, standing.phrases)
+            phrase = holds_phrase(text, standing.phrases)
             return Scored(moment, 1.0 if phrase else 0.0, quoted)
-        whole = await self._whole.of([standing.wanted.text, moment.text])
-        candidate = Candidate(moment, "", float(whole[standing.wanted.text] @ whole[moment.text]))
+        whole = await self._whole.of([standing.wanted.text, text])
+        candidate = Candidate(moment, "", float(whole[standing.wanted.text] @ whole[text]))
         own = await self._words.of(vocabulary(standing.wanted, [candidate]))
         read = signs(standing.wanted, candidate, lambda one, other: 0.0 if _differ(one, other) else float(own[one] @ own[other]))
         # The worst met word decides: "a white truck" is no car park, and no white wall.

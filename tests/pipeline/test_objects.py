@@ -206,6 +206,13 @@ def test_a_standing_query_does_not_take_one_thing_or_number_for_another() -> Non
     assert alert.hits[-1].moment.text == "two people (left, right)"
 
 
+@pytest.mark.parametrize("text", ["", "Tags: a dog (0.80, left); mostly grey."])
+def test_what_stands_at_the_left_has_not_left(text: str) -> None:
+    assert alerts_of("tell me when the dog left", (scene(0, 5, thing("dog", 1, LEFT), thing("dog", 4, LEFT), text=text),)) == []
+    (alert,) = alerts_of("tell me when a dog appears", (scene(0, 5, thing("dog", 1, LEFT), text=""),))
+    assert "a dog (left)" in alert.reason
+
+
 @pytest.mark.parametrize("what", ["a red car appears", "there are two people"])
 def test_a_standing_query_does_not_take_what_is_said_of_one_thing_for_another_beside_it(what: str) -> None:
     seen = (thing("bottle", 1, LEFT, colour="red"), thing("bottle", 1, MIDDLE, colour="red"), thing("car", 1), thing("person", 1, RIGHT))

@@ -11,7 +11,7 @@ from watchword.v1.scene_pb2 import Keyframe, SceneBoundary, SceneCaption
 from pipeline.caption.detector import Box, Detection
 from pipeline.caption.messages import caption_of, glances_of
 from pipeline.caption.model import Description
-from pipeline.caption.seen import Glance, Sight, groups, most_people, place_of, scene_groups, settled, told
+from pipeline.caption.seen import Glance, Sight, groups, most_people, place_of, scene_groups, settled, told, unplaced
 from pipeline.caption.things import LABELS
 from pipeline.memory.inview import read, stretches
 from pipeline.safety import described
@@ -143,6 +143,13 @@ def test_what_is_written_is_read_back(sights: list[Sight]) -> None:
         assert item.text == group.told()
         assert item.count == max(sum(each.score >= 0.4 for each in own), 1)
         assert (item.colour, item.rival) == (own[0].colour, own[0].rival)
+
+
+@given(st.lists(SIGHTS, min_size=1, max_size=24), st.booleans())
+def test_places_are_taken_out_as_they_were_written(sights: list[Sight], scored: bool) -> None:
+    for group in groups(sights):
+        assert group.places == () or unplaced(group.told(scored=scored)) == group.words
+    assert unplaced("The dog has left (by the right door).") == "The dog has left (by the right door)."
 
 
 def test_what_is_no_such_line_is_passed_over() -> None:
