@@ -12,11 +12,12 @@ from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
-from pipeline.memory.store import Kind
+from pipeline.memory.store import Kind, Span
 from pipeline.qa.extractive import ExtractiveAnswerer
-from pipeline.qa.objects import Ask, asked, labels_of
+from pipeline.qa.objects import NEAR, Ask, asked, labels_of
 from pipeline.qa.standing import Alert, Watch, stand
 from pipeline.qa.watching import Watcher
+from pipeline.sample.options import Options
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
 
@@ -76,7 +77,7 @@ STREAM = (
 )
 
 
-def ask_all(questions: Sequence[str], events: Sequence[ClearedEvent] = STREAM) -> dict[str, Answer]:
+def ask_all(questions: Sequence[str], events: Sequence[ClearedEvent] = STREAM, span: Span | None = None) -> dict[str, Answer]:
     async def run() -> dict[str, Answer]:
         store, embedder = SqliteStore(":memory:"), ScriptedEmbedder()
         index = Index("s", store, embedder)
@@ -86,7 +87,7 @@ def ask_all(questions: Sequence[str], events: Sequence[ClearedEvent] = STREAM) -
         answerer = ExtractiveAnswerer(store, embedder)
         found = {}
         for question in questions:
-            async for part in answerer.ask("s", question):
+            async for part in answerer.ask("s", question, span):
                 if isinstance(part, Answer):
                     found[question] = part
         await store.close()
@@ -150,6 +151,28 @@ def test_what_a_later_caption_no_longer_shows_is_forgotten() -> None:
     after.caption.revision = 2
     assert ask_all(["Is there a knife?"], (before,))["Is there a knife?"].supported
     assert not ask_all(["Is there a knife?"], (before, after))["Is there a knife?"].supported
+
+
+MOVED = (scene(0, 60, thing("bottle", 41, LEFT), thing("bottle", 45, MIDDLE), thing("bottle", 47, RIGHT)),)
+
+
+def test_a_point_in_time_is_answered_from_the_keyframe_nearest_to_it() -> None:
+    expected = {"Where is the bottle at 42 s?": "left", "Where is the bottle at 45 s?": "centre", "Where is the bottle at 52 s?": "right"}
+    answers = ask_all([*expected], MOVED)
+    assert {question: answer.text.partition("(")[2].partition(")")[0] for question, answer in answers.items()} == expected
+
+
+def test_a_range_that_cuts_the_time_around_a_point_does_not_move_the_point() -> None:
+    question = "How many bottles are there at 45 s?"
+    answers = [ask_all([question], MOVED, Span(MediaTime.of(start), MediaTime.of(60)))[question] for start in (0, 45, 46)]
+    assert [answer.evidence[0].media_start.seconds for answer in answers] == [45, 45, 47]
+
+
+def test_between_two_keyframes_one_is_near_enough_however_far_apart_they_are_sampled() -> None:
+    gap = Options().maximum_gap
+    assert NEAR + NEAR > gap
+    half = f"Is there a bottle at {gap.seconds / 2:g} s?"
+    assert ask_all([half], (scene(0, 30, thing("bottle", 0, LEFT), thing("bottle", gap.seconds, RIGHT)),))[half].supported
 
 
 def test_where_something_is_is_asked_of_words_first() -> None:
