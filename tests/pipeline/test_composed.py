@@ -198,6 +198,9 @@ def test_a_sentence_that_goes_round_in_circles_is_broken_off():
         ("David makes the cakes.", "Who makes the cakes?", False),
         ("There is a cat.", "Is there a cat?", False),
         ("The room is 42.", "In which room is it?", False),
+        ("Bob won.", "Who won, Ann or Bob?", False),
+        ("The exit is on the left.", "Where is the exit, left or right?", False),
+        ("Ann paid.", "Which of Ann and Bob paid?", False),
     ],
 )
 def test_what_only_says_the_question_again_is_no_answer(sentence, question, expected):
