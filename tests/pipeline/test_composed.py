@@ -358,6 +358,13 @@ def test_sentences_and_their_marks():
     assert told == [Cited("It opens at 9.30.", (1, 2)), Cited("The doors.", (3,)), Cited("Last one", (2, 4))]
 
 
+def test_the_numbers_of_a_list_are_no_sentences():
+    sentences = Sentences()
+    written = "1. Doors open at nine [1].\n2. [2] They close at ten.\n3) 42 [3].\n4."
+    told = [*sentences.add(written), *sentences.end()]
+    assert told == [Cited("Doors open at nine.", (1,)), Cited("They close at ten.", ()), Cited("42.", (3,))]
+
+
 def test_marks_of_all_kinds():
     sentences = Sentences()
     written = "One [Evidence 1]. Two [#2].\nThree【3】. Four [^4]. Five [5; 6].\n\n[7] said at 1:05: “Six.”\n"
