@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import ModelMismatch
 from pipeline.memory.store import DIMENSIONS, Vectors
 from pipeline.models import locate
-from pipeline.qa.packed import Marks, Packed, read_packed, unpack
+from pipeline.qa.packed import Marks, Packed, Sizes, read_packed, unpack
 from pipeline.qa.unigram import Unigram
 
 if TYPE_CHECKING:
     from pipeline.qa.bert import Encoder
 
 FILE = "e5-small-q4.bin"
-LAYERS, POSITIONS, SEGMENTS, FEED_FORWARD = 12, 512, 2, 1536
+LAYERS, VOCABULARY, POSITIONS, SEGMENTS = 12, 250_037, 512, 2
 MAX_TOKENS = 128
 """What is longer is read as far as this: a sentence and its context are shorter."""
 UNRELATED, ANSWERING = 0.7, 0.9
@@ -118,24 +118,27 @@ def load() -> E5Reader:
 def _read(path: Path) -> tuple[Unigram, Marks, "Encoder"]:
     import torch
 
-    from pipeline.qa.bert import Encoder
+    from pipeline.qa.bert import FEED_FORWARD, HEADS, Encoder
 
     torch.set_num_threads(1)
     packed = read_packed(path)
-    words = packed.rows("emb.word")
-
-    def rows(tokens: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(unpack(words[tokens.numpy()]))
-
+    sizes = Sizes(DIMENSIONS, LAYERS, HEADS, FEED_FORWARD, VOCABULARY, POSITIONS, SEGMENTS)
     try:
-        weights = {name: torch.from_numpy(values) for name, values in _weights(packed).items()}
+        if packed.sizes != sizes:
+            raise ModelMismatch(f"it has {packed.sizes}, not {sizes}")
+        words = packed.rows("emb.word")
+
+        def rows(tokens: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(unpack(words[tokens.numpy()]))
+
+        weights = {name: torch.from_numpy(values) for name, values in _weights(packed, FEED_FORWARD).items()}
         vocabulary = Unigram(packed.pieces, unknown=packed.unknown, normalised=packed.normalised)
         return vocabulary, packed.marks, Encoder(weights, layers=LAYERS, rows=rows)
     except (KeyError, RuntimeError, ModelMismatch) as error:
         raise ModelMismatch(f"The weights in {path} are not those of multilingual-e5-small: {error}.") from error
 
 
-def _weights(packed: Packed) -> dict[str, Vectors]:
+def _weights(packed: Packed, feed_forward: int) -> dict[str, Vectors]:
     """The tensors by the names that `Encoder` knows them by."""
     weights = {
         "embeddings.position_embeddings.weight": packed.tensor("emb.pos", POSITIONS, DIMENSIONS),
@@ -145,8 +148,8 @@ def _weights(packed: Packed) -> dict[str, Vectors]:
     }
     for layer in range(LAYERS):
         for theirs, ours in (WORKING | NORMS).items():
-            out = FEED_FORWARD if ours == "fi" else DIMENSIONS
-            into = (FEED_FORWARD if ours == "fo" else DIMENSIONS,) if theirs in WORKING else ()
+            out = feed_forward if ours == "fi" else DIMENSIONS
+            into = (feed_forward if ours == "fo" else DIMENSIONS,) if theirs in WORKING else ()
             weights[f"encoder.layer.{layer}.{theirs}.weight"] = packed.tensor(f"l{layer}.{ours}.w", out, *into)
             weights[f"encoder.layer.{layer}.{theirs}.bias"] = packed.tensor(f"l{layer}.{ours}.b", out)
     return weights

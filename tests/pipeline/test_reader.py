@@ -160,16 +160,31 @@ def test_four_bits_are_unpacked_as_they_were_packed():
     assert values[0, :32].tolist() == [(each - 8) * 0.5 for each in nibbles.tolist()]
 
 
+def file(*, sizes: Sequence[int] = (384, 12, 12, 1536, 250_037, 512, 2), text: int = ord("a"), tensor: bytes = b"") -> bytes:
+    """A packed encoder of one piece "a" and one tensor; "A" is written as `text`."""
+    table = struct.pack("<7ifi5i", *sizes, 1e-12, 32, 1, 0, 0, 0, 0) + struct.pack("<Q2If", 1, 0, 1, -1.0) + b"a"
+    characters = struct.pack("<iIIBI", 1, 0, ord("A"), 1, text)
+    entry = struct.pack("<iH8sBIQQ", 1, 8, b"emb.word", packed.Q4, 0, 0, len(tensor))
+    return b"E5S1\1\0\0\0" + table + characters + entry + tensor
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        (None, "cannot be read"),
+        (b"", "is a damaged encoder"),
+        (file(text=0xFFFFFFFF), "is a damaged encoder"),
+        (file(sizes=(384, 6, 12, 1536, 250_037, 512, 2)), "not those of multilingual-e5-small: it has .*layers=6"),
+        (file(tensor=bytes(19)), "not those of multilingual-e5-small: the tensor emb.word has 19 bytes"),
+        (file(tensor=bytes(216)), "not those of multilingual-e5-small: the tensor emb.word has 1 rows"),
         (b"GGUF, not this", "is no packed encoder"),
         (b"E5S1\1\0\0\0" + b"\1" * 40, "is a damaged encoder"),
         (b"E5S1", "is a damaged encoder"),
     ],
 )
 def test_another_file_is_refused(tmp_path, content, says):
-    (tmp_path / FILE).write_bytes(content)
+    if content is not None:
+        (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ModelMismatch, match=says):
         E5Reader(tmp_path)
 
