@@ -1,4 +1,4 @@
-"""Telling whether a passage answers a question: the port, and multilingual-e5-small on the CPU.
+"""Reranking: how near a passage that was found is to answering the question; the port, and multilingual-e5-small on the CPU.
 
 An embedder for search puts a question near what is about the same things. This one was trained on questions and the
 passages that answer them, in a hundred languages (Wang et al. 2024), so that its cosine tells an answer from a near miss.
@@ -41,13 +41,13 @@ WORKING = {
 NORMS = {"attention.output.LayerNorm": "aln", "output.LayerNorm": "oln"}
 
 
-class Reader(Protocol):
-    """Reads passages with a question in mind."""
+class Reranker(Protocol):
+    """Puts passages that were found in a better order, with the question in mind."""
 
     name: str
     """Catalog name of the model."""
 
-    async def read(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+    async def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
         """How near each passage is to being the answer, from 0 for one that has nothing to do with the question to about 1."""
         ...
 
@@ -56,8 +56,8 @@ class Reader(Protocol):
         ...
 
 
-class E5Reader:
-    """A `Reader` with multilingual-e5-small (https://huggingface.co/intfloat/multilingual-e5-small) in four bits.
+class E5Reranker:
+    """A `Reranker` with multilingual-e5-small (https://huggingface.co/intfloat/multilingual-e5-small) in four bits.
 
     Its word vectors stay packed in the file, its layers are unpacked to 85 MB. A passage is encoded once.
     """
@@ -66,7 +66,7 @@ class E5Reader:
 
     def __init__(self, folder: Path) -> None:
         """Read the weights from `folder`; raises `ModelMismatch` where they are not this model's."""
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reranker")
         self._known: OrderedDict[str, Vectors] = OrderedDict()
         try:
             self._vocabulary, self._marks, self._encoder = self._worker.submit(_read, folder / FILE).result()
@@ -74,13 +74,13 @@ class E5Reader:
             self._worker.shutdown()
             raise
 
-    async def read(self, question: str, passages: Sequence[str]) -> Sequence[float]:
-        """See `Reader`."""
+    async def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+        """See `Reranker`."""
         cosines = await asyncio.get_running_loop().run_in_executor(self._worker, self._cosines, question, list(passages))
         return [max(0.0, cosine - UNRELATED) / (ANSWERING - UNRELATED) for cosine in cosines]
 
     async def close(self) -> None:
-        """See `Reader`."""
+        """See `Reranker`."""
         self._worker.shutdown()
 
     def _cosines(self, question: str, passages: list[str]) -> list[float]:
@@ -110,9 +110,9 @@ class E5Reader:
         return [self._marks.begins, *tokens, self._marks.ends]
 
 
-def load() -> E5Reader:
-    """The catalog's reader; raises `ModelMissing` or `ModelMismatch`."""
-    return E5Reader(locate("e5-small"))
+def load() -> E5Reranker:
+    """The catalog's reranker; raises `ModelMissing` or `ModelMismatch`."""
+    return E5Reranker(locate("e5-small"))
 
 
 def _read(path: Path) -> tuple[Unigram, Marks, "Encoder"]:
