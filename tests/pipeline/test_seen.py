@@ -158,7 +158,9 @@ def test_what_is_no_such_line_is_passed_over() -> None:
 
 def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
     half, whole = Box(0.0, 0.25, 0.5, 1.0), Box(0.5, 0.0, 1.0, 1.0)
-    seen = scene([sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)], [])
+    seen = scene(
+        [sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)], []
+    )
     keyframes = [Keyframe(id=f"k{number}", media_time=glance.time.to_proto()) for number, glance in enumerate(seen)]
     description = Description("Tags: a blue cup (0.75).", objects=("a blue cup",), seen=seen)
     return caption_of(SceneBoundary(stream_id="s", scene_id="scene-0"), description, keyframes, model="tags"), seen
