@@ -16,6 +16,7 @@ from pipeline.qa.support import (
     COMPARING,
     RERANKING,
     SUPPORTED,
+    TAGS,
     Candidate,
     Signs,
     Weighing,
@@ -38,7 +39,7 @@ PLACES = 4
 FEW_LINES = 4
 """So many lines of a picture are quoted together."""
 ASKS_ITSELF = 0.1
-"""At most so sure is it that a sentence answers which asks something itself; what is said next may."""
+"""At most so sure is it that a sentence answers which asks something itself; what is said next may. Nor do tags that are doubted."""
 RERANKED = 3
 """How many of the likeliest a reranker scores: the right one is among them in 97 of 100 questions that have an answer."""
 RERANK_WITHIN_S = 2.0
@@ -65,7 +66,8 @@ class _Weighed:
     @classmethod
     def of(cls, candidate: Candidate, read: Signs, by: Weighing) -> "_Weighed":
         moment = candidate.moment
-        most = ASKS_ITSELF if moment.kind is Kind.SPEECH and is_question(moment.text) else 1.0
+        asks = moment.kind is Kind.SPEECH and is_question(moment.text)
+        most = ASKS_ITSELF if asks or (moment.text.startswith(TAGS) and read.doubted) else 1.0
         return cls(candidate, read, min(score(read, by), most))
 
 

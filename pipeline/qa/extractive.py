@@ -17,7 +17,7 @@ from pipeline.qa.question import Question, contains, read
 from pipeline.qa.reranker import Reranker
 from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
-from pipeline.qa.support import SUPPORTED
+from pipeline.qa.support import SUPPORTED, TAGS
 from pipeline.qa.visual import Visual
 from pipeline.qa.when import AROUND, When, read_when, span_of
 from pipeline.qa.within import Beyond, beyond, within
@@ -149,7 +149,8 @@ class ExtractiveAnswerer:
         """What was found in words where it answers; else what pictures show, where a question about them asks for it by name."""
         streams = [state.stream_id for state in states]
         answered = bool(found) and found[0][1] >= SUPPORTED
-        if not answered and (seen := await self._things.answer(states, question.text, span, when, first=False)):
+        tagged = bool(found) and found[0][0].text.startswith(TAGS)
+        if (tagged or not answered) and (seen := await self._things.answer(states, question.text, span, when, first=False)):
             return [*seen, *found]
         if self._visual is None or answered or question.kinds - {Kind.DESCRIPTION}:
             return found
@@ -163,8 +164,12 @@ class ExtractiveAnswerer:
             return await self._speaking(stream_id, meant, states[0].latest)
         if when.point and (again := await self._read_again(states[0], question, when, meant)):
             return _Looked(again)
-        if seen := await self._things.answer(states, when.rest, meant, when, first=True):
-            return _Looked(seen)
+        for first in (True, False) if when.point else (True,):
+            if seen := await self._things.answer(states, when.rest, meant, when, first=first):
+                return _Looked(seen)
+        if when.point and await self._things.would_know(stream_id, when.rest):
+            # A scene's tags are about all of it: of this moment they would say what is not so.
+            return _Looked()
         if when.one:
             moments = await self._store.between(stream_id, _kind(question), span=meant, limit=1, last=when.one == "last")
             return _Looked([(moment, CERTAIN) for moment in moments])
@@ -183,7 +188,7 @@ class ExtractiveAnswerer:
         around = span_of(when, state.latest, state.facts.started_at)
         assert around.start is not None
         point = around.start + AROUND
-        if (meant.start is not None and point < meant.start) or (meant.end is not None and point > meant.end):
+        if point > state.latest or (meant.start is not None and point < meant.start) or (meant.end is not None and point > meant.end):
             return []
         read_there = await self._reread(state.stream_id, point)
         fits = contains(read_there.text, question) if read_there is not None else False
@@ -215,9 +220,16 @@ class ExtractiveAnswerer:
             if kind in question.kinds or not question.kinds:
                 moments = await self._store.between(stream_id, kind, span=span, limit=SEARCHED, last=last)
                 whole = {sentence.text: sentence for sentence in (whole_sentence(each, moments) for each in moments)}
-                telling = [each for each in whole.values() if contains(each.text, question) is not False and UNRECOGNISED not in each.text]
+                telling = [each for each in whole.values() if _tells(each.text, question)]
                 found += telling[-most:] if last else telling[:most]
         return sorted(found, key=lambda moment: (moment.start, moment.id))[:QUOTES]
+
+
+def _tells(text: str, question: Question) -> bool:
+    """Whether an overview may quote it; "What time is it?" has no words of its own either, and tags tell no time."""
+    if UNRECOGNISED in text or (question.ask is not None and text.startswith(TAGS)):
+        return False
+    return contains(text, question) is not False
 
 
 def _kind(question: Question) -> Kind:
@@ -267,6 +279,8 @@ def _worth_quoting(found: Sequence[Found]) -> list[Found]:
     pictures: set[str] = set()
     for moment, score in found:
         on_screen = moment.kind is Kind.ON_SCREEN_TEXT and score < CERTAIN
+        if moment.text.startswith(TAGS) and moment.source_id in pictures:
+            continue  # what is written there was quoted by itself
         if score >= SUPPORTED and _odds(score) >= BESIDE_THE_BEST * _odds(found[0][1]) and not (on_screen and moment.source_id in pictures):
             chosen.append((moment, score))
             pictures |= {moment.source_id} if on_screen else set()

@@ -22,7 +22,7 @@ from pipeline.timeline import ZERO, MediaTime
 SURE = 0.8
 """How sure an answer is that was seen; of what is told of the dev recordings a larger part is right, but they are few."""
 NEAR = MediaTime.of(5.5)
-"""How far from a point in time a keyframe may be that tells of it: no less than half of the sampler's longest gap, which ends at a frame."""
+"""How far from a point in time a keyframe may be that tells of it: half of the sampler's longest gap, which ends at a frame, or more."""
 ANYTHING = word_list("thing things object objects item items")
 PLAIN = word_list(
     """
@@ -30,7 +30,7 @@ PLAIN = word_list(
     video clip stream picture image scene frame film footage screen room view foreground background camera front total altogether currently
     """
 )
-"""Words of a question that claim nothing which pictures could deny. No other counts: what somebody has, or what is not there, is not seen."""
+"""Words of a question that claim nothing which pictures could deny; what somebody has, or what is not there, is not seen."""
 LOCATED = word_list("stand stands standing stood")
 """The same, of things; people may sit."""
 
@@ -149,6 +149,10 @@ class Things:
         if when is not None and when.edge:
             lines = lines[:1] if when.edge == "start" else lines[-1:]
         return _told(what, lines)
+
+    async def would_know(self, stream_id: str, text: str) -> bool:
+        """Whether the question is one that the pictures answer, and things were looked for in the stream's pictures."""
+        return asked(text) is not None and bool(await self._store.between(stream_id, Kind.IN_VIEW, limit=1))
 
     async def _nearest(self, state: StreamState, when: When, span: Span) -> list[Moment]:
         """The line that is nearest to the point that is meant, within the range that was asked about if `span` ends with it."""

@@ -24,6 +24,8 @@ FOR_SOMEBODY = 0.8
 RARE = 0.15
 """What the weight of a question's word is above how rare it is among the candidates, so that no word counts nothing."""
 TAGS = "Tags:"
+DENIES = re.compile(r"\b(?:no|not|never|without|nobody|nothing)\b|n't\b")
+"""What tags never tell: that something is not there."""
 MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 ONE_OF_THEM = 0.95
 """What a general word counts that is met by one of its kinds: "animal" by "cat"."""
@@ -203,6 +205,8 @@ def _of_another(question: Question, own: Sequence[str], context: Sequence[str]) 
 
 def _asks_beyond_names(question: Question, met: Iterable[float]) -> bool:
     """Whether tags cannot tell it, which name things: what a dog does, or who somebody is, stands in none."""
+    if DENIES.search(question.text.lower()):
+        return True
     if question.ask is not None:
         return question.ask.want is not Want.COLOUR
     return min(met, default=1.0) < NAMED

@@ -57,6 +57,6 @@ def _line(state: str, what: str, found: str, more: str) -> None:
     """One finding: its state, what it is about, what was found, and below it what else there is to say."""
     console = Console(highlight=False, soft_wrap=True)
     first, *others = found.splitlines() or [""]
-    console.print(Text(f"{state:<9}", style=STYLES.get(state, "")) + Text(f"{what:<26}", style="bold") + Text(first))
+    console.print(Text(f"{state:<9}", style=STYLES.get(state, "")) + Text(f"{what:<25} ", style="bold") + Text(first))
     for line in [*others, *more.splitlines()]:
         console.print(Text(" " * 35 + line, style="dim"))

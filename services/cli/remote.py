@@ -193,7 +193,10 @@ async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, c
 
 
 def stand(stream_id: str, query: str, *, gateway: str) -> None:
-    """Tell each time that a standing query holds, until interrupted or the stream has ended; it may be a pattern with "*"."""
+    """Tell each time that a standing query holds, until interrupted or the stream has ended; it may be a pattern with "*".
+
+    Services that go are waited for, as `watch` does.
+    """
     settings = read(os.environ)
     require_address(gateway)
     logs.configure(settings.log or "error")
@@ -201,12 +204,23 @@ def stand(stream_id: str, query: str, *, gateway: str) -> None:
     async def work() -> None:
         async with channel(gateway, settings) as link:
             stub = qa_service_pb2_grpc.QaServiceStub(link)
-            call = stub.Stand(qa_service_pb2.StandRequest(query=query, streams=[stream_id]))
-            await call.initial_metadata()
-            print(f"watching {stream_id} for: {query}", flush=True)
-            async for alert in call:
-                print(f"{alert.stream_id}  {alert.reason}", flush=True)
-            print(f"stream {stream_id} has ended", flush=True)
+            began, broken = False, 0
+            while True:
+                try:
+                    call = stub.Stand(qa_service_pb2.StandRequest(query=query, streams=[stream_id]))
+                    await call.initial_metadata()
+                    again = " again; what came meanwhile was not looked at" if began else ""
+                    print(f"watching {stream_id} for: {query}{again}", flush=True)
+                    began, broken = True, 0
+                    async for alert in call:
+                        print(f"{alert.stream_id}  {alert.reason}", flush=True)
+                    print(f"stream {stream_id} has ended", flush=True)
+                    return
+                except grpc.aio.AioRpcError as error:
+                    if not began or broken >= RETRIES or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+                    broken += 1
+                    await asyncio.sleep(POLL_S)
 
     asyncio.run(_calling(gateway, work()))
 

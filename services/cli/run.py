@@ -1,6 +1,7 @@
 """`watchword run`: the whole flow in this process, with a terminal as its viewer."""
 
 import asyncio
+import contextlib
 import os
 import re
 import sys
@@ -8,16 +9,21 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from watchword.v1 import answer_pb2
 
 from pipeline.bus.codec import STREAM_ID
-from pipeline.errors import RequestInvalid, reason_name
+from pipeline.errors import RequestInvalid, SourceError, StreamUnknown, reason_name
+from pipeline.memory.store import EVERYTHING
+from pipeline.qa.answer import check
 from services.cli import logs
 from services.cli.session import Session
 from services.settings import Settings, read
 from services.speech import Asked
+
+if TYPE_CHECKING:
+    from services.embedded.flow import Flow
 
 INCOMPLETE = 3
 """The exit status where a source was understood, but something of it could not be used or was not there."""
@@ -45,6 +51,8 @@ def run(
     options = asked.over(settings.options(stream_id))
     settings = replace(settings, language=options.language, translate=options.translate, glossary=options.glossary, streams=())
     _require_usable(source, stream_id)
+    for question in questions:
+        check(stream_id, question, EVERYTHING)
     with Session(events=events, out=out) as session:
         asyncio.run(_run(source, stream_id, speed, settings, session, questions))
     if session.viewer.errors:
@@ -61,17 +69,27 @@ async def _run(source: str, stream_id: str, speed: float | None, settings: Setti
     flow = await Flow.load(settings)
     try:
         terminal.say(f"Watchword: {source} as stream {stream_id}, {_pace(speed)}; models loaded in {time.monotonic() - begun:.1f} s")
-        await flow.run(source, stream_id, speed=speed, cleared=viewer.cleared, failed=viewer.error)
-        for question in questions:
-            terminal.ask(question)
-            async for part in flow.ask(stream_id, question):
-                if isinstance(part, answer_pb2.Answer):
-                    terminal.end_answer(part)
-                    viewer.answer(part)
-                elif isinstance(part, str):
-                    terminal.answer(part)
+        try:
+            await flow.run(source, stream_id, speed=speed, cleared=viewer.cleared, failed=viewer.error)
+        except SourceError:
+            # What could be read is understood, and is asked about all the same.
+            with contextlib.suppress(StreamUnknown):
+                await _ask(flow, stream_id, questions, session)
+            raise
+        await _ask(flow, stream_id, questions, session)
     finally:
         await flow.close()
+
+
+async def _ask(flow: "Flow", stream_id: str, questions: Sequence[str], session: Session) -> None:
+    for question in questions:
+        session.terminal.ask(question)
+        async for part in flow.ask(stream_id, question):
+            if isinstance(part, answer_pb2.Answer):
+                session.terminal.end_answer(part)
+                session.viewer.answer(part)
+            elif isinstance(part, str):
+                session.terminal.answer(part)
 
 
 def _require_usable(source: str, stream_id: str) -> None:

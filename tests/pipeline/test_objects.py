@@ -313,3 +313,38 @@ def test_a_computer_mouse_is_no_animal() -> None:
     assert [ask_all([question], desk)[question].supported for question in questions] == [False, False, True]
     assert alerts_of("tell me when an animal appears", desk) == []
     assert len(alerts_of("tell me when a mouse appears", desk)) == 1
+
+
+TAGGED = (
+    scene(
+        0,
+        30,
+        *(thing("bottle", 2, x) for x in (LEFT, MIDDLE, RIGHT)),
+        thing("dog", 2, LEFT, colour="brown"),
+        thing("bottle", 20, RIGHT),
+        text="Tags: up to three bottles (0.72); a brown dog (0.63, left); mostly grey; some movement.",
+    ),
+    scene(30, 60, text="Tags: a dog (0.63, left); mostly grey; some movement."),
+)
+
+
+def test_tags_of_a_whole_scene_do_not_answer_what_its_pictures_do_not() -> None:
+    """What is so at one moment, how many of a kind that no detector knows, what is not there, and what time it is."""
+    refused = (
+        "Is there a dog at 20 s?",
+        "How many bottles are empty?",
+        "How many bottles are left?",
+        "How many brown men are there?",
+        "Is there no dog?",
+        "How many bottles are there not?",
+        "What time is it?",
+        "What date is it?",
+    )
+    answers = ask_all(refused, TAGGED)
+    assert {question: answer.text for question, answer in answers.items() if answer.supported} == {}
+
+
+def test_where_something_is_at_a_moment_is_told_by_that_moments_picture() -> None:
+    expected = {"Where is the bottle at 20 s?": "a bottle (right)", "Where is the dog?": "a brown dog (left)"}
+    answers = ask_all([*expected], TAGGED)
+    assert {question: answer.text.partition("“")[2].partition("”")[0] for question, answer in answers.items()} == expected
