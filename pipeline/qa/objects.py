@@ -22,7 +22,7 @@ from pipeline.timeline import ZERO, MediaTime
 SURE = 0.8
 """How sure an answer is that was seen; of what is told of the dev recordings a larger part is right, but they are few."""
 NEAR = MediaTime.of(5.5)
-"""How far from a point in time a keyframe may be that tells of it: no less than half of the sampler's longest gap, which ends at a frame."""
+"""How far from a point in time a keyframe may be that tells of it: half of the sampler's longest gap, and of a frame's time."""
 ANYTHING = word_list("thing things object objects item items")
 PLAIN = word_list(
     """
@@ -30,7 +30,7 @@ PLAIN = word_list(
     video clip stream picture image scene frame film footage screen room view foreground background camera front total altogether currently
     """
 )
-"""Words of a question that claim nothing which pictures could deny. No other counts: what somebody has, or what is not there, is not seen."""
+"""Words of a question that claim nothing which pictures could deny; what somebody has, or what is not there, is not seen."""
 LOCATED = word_list("stand stands standing stood")
 """The same, of things; people may sit."""
 
@@ -151,7 +151,7 @@ class Things:
         return _told(what, lines)
 
     async def _nearest(self, state: StreamState, when: When, span: Span) -> list[Moment]:
-        """The line that is nearest to the point that is meant, within the range that was asked about if `span` ends with it."""
+        """The line that is nearest to the point that is meant, within the range that was asked about where that cuts `span`."""
         around = span_of(when, state.latest, state.facts.started_at)
         assert around.start is not None
         at = around.start + AROUND

@@ -170,7 +170,7 @@ def test_a_range_that_cuts_the_time_around_a_point_does_not_move_the_point() -> 
 
 def test_between_two_keyframes_one_is_near_enough_however_far_apart_they_are_sampled() -> None:
     gap = Options().maximum_gap
-    assert NEAR + NEAR > gap
+    assert gap < NEAR + NEAR
     half = f"Is there a bottle at {gap.seconds / 2:g} s?"
     assert ask_all([half], (scene(0, 30, thing("bottle", 0, LEFT), thing("bottle", gap.seconds, RIGHT)),))[half].supported
 

@@ -158,7 +158,9 @@ def test_what_is_no_such_line_is_passed_over() -> None:
 
 def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
     half, whole = Box(0.0, 0.25, 0.5, 1.0), Box(0.5, 0.0, 1.0, 1.0)
-    seen = scene([sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)], [])
+    seen = scene(
+        [sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)], []
+    )
     keyframes = [Keyframe(id=f"k{number}", media_time=glance.time.to_proto()) for number, glance in enumerate(seen)]
     description = Description("Tags: a blue cup (0.75).", objects=("a blue cup",), seen=seen)
     return caption_of(SceneBoundary(stream_id="s", scene_id="scene-0"), description, keyframes, model="tags"), seen
@@ -182,6 +184,12 @@ def test_what_was_seen_is_judged_in_the_words_in_which_it_is_told() -> None:
     bare = caption_of(SceneBoundary(), Description("Tags.", seen=seen), [keyframe], model="tags")
     told = [item.text.partition(" (")[0] for line in stretches(glances_of(bare)) for item in read(line.text)]
     assert set(told) < set(described.words_of(bare)) == {"a screen", "tv", "two knives", "knife"}
+
+
+def test_an_older_caption_was_searched_in_all_of_its_keyframes() -> None:
+    caption, seen = captioned()
+    del caption.searched[:]
+    assert glances_of(caption) == seen
 
 
 @pytest.mark.parametrize(
