@@ -14,7 +14,7 @@ from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
 from pipeline.qa.objects import Things
 from pipeline.qa.question import Question, contains, read
-from pipeline.qa.reader import Reader
+from pipeline.qa.reranker import Reranker
 from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
@@ -72,15 +72,15 @@ class ExtractiveAnswerer:
         embedder: Embedder,
         *,
         visual: Visual | None = None,
-        reader: Reader | None = None,
+        reranker: Reranker | None = None,
         reread: Reread | None = None,
     ) -> None:
-        """With `visual` what pictures are recognised to show counts where nothing in words answers; `reader` reads what was found.
+        """With `visual` what pictures are recognised to show counts where nothing in words answers; `reranker` scores what was found.
 
         With `reread` what the screen reads at a point in time is looked up in the recording.
         """
         self._store, self._visual, self._reread = store, visual, reread
-        self._finder = Finder(store, embedder, reader=reader)
+        self._finder = Finder(store, embedder, reranker=reranker)
         self._things = Things(store, embedder)
 
     async def ask(

@@ -77,8 +77,8 @@ class Signs:
     doubted: float = 0.0
     """1 where the question names somebody whom nothing that was found knows, a number that is not there, or something where another of its
     kind is told of; and where it asks tags, which name things, for anything else."""
-    read: float = 0.0
-    """How near a reader puts it to being the answer (`pipeline.qa.reader`); 0 where none has read it."""
+    reranked: float = 0.0
+    """How near a reranker puts it to being the answer (`pipeline.qa.reranker`); 0 where none has scored it."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ COMPARING = Weighing(
     ),
     bias=-6.83,
 )
-"""Where nothing reads."""
-READING = Weighing(
+"""Where nothing reranks."""
+RERANKING = Weighing(
     Signs(
         cosine=3.26,
         coverage=1.72,
@@ -121,11 +121,11 @@ READING = Weighing(
         refers=0.77,
         open=1.26,
         doubted=-1.35,
-        read=4.42,
+        reranked=4.42,
     ),
     bias=-7.75,
 )
-"""Where a reader has read. Both were fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions
+"""Where a reranker has scored. Both were fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions
 that nothing answers stay unanswered in texts that were left out of the fit; docs/decisions/0011-answers.md says on what and how well
 they do."""
 
