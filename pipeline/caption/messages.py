@@ -53,7 +53,8 @@ def extended(caption: SceneCaption, scene: SceneBoundary) -> SceneCaption:
 
 def glances_of(caption: SceneCaption) -> tuple[Glance, ...]:
     """What was seen in each of a caption's keyframes that were searched, be it nothing, in order of time."""
-    searched = frozenset(caption.searched)
+    # An older caption that tells what was seen does not tell where it was looked for: in all of its keyframes.
+    searched = frozenset(caption.searched or [each.id for each in caption.keyframes if caption.seen])
     sights: dict[int, list[Sight]] = {MediaTime.from_proto(each.media_time).nanos: [] for each in caption.keyframes if each.id in searched}
     for each in caption.seen:
         box = Box(each.left, each.top, each.right, each.bottom)

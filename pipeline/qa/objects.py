@@ -155,7 +155,7 @@ class Things:
         return asked(text) is not None and bool(await self._store.between(stream_id, Kind.IN_VIEW, limit=1))
 
     async def _nearest(self, state: StreamState, when: When, span: Span) -> list[Moment]:
-        """The line that is nearest to the point that is meant, within the range that was asked about if `span` ends with it."""
+        """The line that is nearest to the point that is meant, within the range that was asked about where that cuts `span`."""
         around = span_of(when, state.latest, state.facts.started_at)
         assert around.start is not None
         at = around.start + AROUND

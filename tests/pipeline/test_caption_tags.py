@@ -93,6 +93,11 @@ def test_things_are_told_with_their_place_and_how_sure_that_is(captioner: Captio
     assert 0 < cup.box.left < 0.5 < cup.box.right < 1
 
 
+def test_a_picture_that_was_searched_is_told_where_it_shows_nothing_too(captioner: Captioner) -> None:
+    description = describe(captioner, shot(photograph("coffee"), 0), shot(slide(*SLIDE), 5))
+    assert [(glance.time.seconds, [sight.label for sight in glance.sights]) for glance in description.seen] == [(0, ["cup"]), (5, [])]
+
+
 def test_people_are_counted_where_they_are_seen_beside_each_other(captioner: Captioner) -> None:
     one = photograph("camera").resize((224, 224))
     two = Image.new("RGB", (448, 224))

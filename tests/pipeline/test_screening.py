@@ -366,6 +366,19 @@ def test_captions_are_flagged_and_answers_withheld_when_a_model_fails() -> None:
     assert (answer.text, answer.verdict.action) == ("", BLOCK)
 
 
+@pytest.mark.parametrize(("score", "left"), [(0.1, ["tv"]), (0.9, [])])
+def test_a_model_judges_what_was_seen_in_the_words_in_which_it_is_told(score: float, left: list[str]) -> None:
+    event = caption("A room.")
+    event.caption.seen.add(keyframe_id="keyframe-1", label="tv", score=0.8, left=0.1, top=0.1, right=0.3, bottom=0.3)
+    scorer = ScriptedScorer(["screens"], {"screens": 0.0}, {"screens": score})
+    policies = own("screens", "description", "withhold") + own("profanity", "description", "redact")
+    judge = Judge(NoPictures(), book=book(policies), scorers=[scorer])
+    (cleared,) = process(ScreenCaptions("s", judge), event)
+    assert isinstance(cleared, ClearedEvent)
+    assert [heard for heard, _, _ in scorer.heard] == ["A room.", "a screen\ntv"]
+    assert [each.label for each in cleared.caption.seen] == left
+
+
 def test_rules_still_act_when_a_model_fails() -> None:
     policies = own("profanity", "speech", "redact") + own("hate", "speech", "withhold")
     judge = Judge(NoPictures(), book=book(policies), scorers=[ScriptedScorer(["hate"], RuntimeError("down"))])

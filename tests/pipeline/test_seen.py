@@ -186,6 +186,12 @@ def test_what_was_seen_is_judged_in_the_words_in_which_it_is_told() -> None:
     assert set(told) < set(described.words_of(bare)) == {"a screen", "tv", "two knives", "knife"}
 
 
+def test_an_older_caption_was_searched_in_all_of_its_keyframes() -> None:
+    caption, seen = captioned()
+    del caption.searched[:]
+    assert glances_of(caption) == seen
+
+
 @pytest.mark.parametrize(
     ("masked", "left"),
     [
