@@ -19,13 +19,15 @@ from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.visual import Visual
-from pipeline.qa.when import AROUND, When, read_when
+from pipeline.qa.when import AROUND, When, read_when, span_of
 from pipeline.qa.within import Beyond, beyond, within
 from pipeline.qa.words import tokens
 from pipeline.timeline import ZERO, MediaTime
 
 CERTAIN = 1.0
 """The score of what was asked for as it is, such as all that is on the screen."""
+READ = 0.8
+"""The score of what is written at a time, where nothing tells that it is what was asked for."""
 QUOTES = 3
 """The most that an answer quotes."""
 BESIDE_THE_BEST = 0.3
@@ -157,8 +159,8 @@ class ExtractiveAnswerer:
         stream_id = states[0].stream_id
         if when.point and SPEAKING.search(when.rest):
             return await self._speaking(stream_id, meant, states[0].latest)
-        if when.point and (again := await self._read_again(stream_id, question, meant)) is not None:
-            return _Looked([(again, CERTAIN)])
+        if when.point and (again := await self._read_again(states[0], question, when, meant)):
+            return _Looked(again)
         if seen := await self._things.answer([state.stream_id for state in states], when.rest, meant, when, first=True):
             return _Looked(seen)
         if when.one:
@@ -172,13 +174,18 @@ class ExtractiveAnswerer:
         found = await self._overview(stream_id, asked, meant, most=1 if when.near else QUOTES, anything=True, last=when.side == "before")
         return _Looked([(moment, CERTAIN) for moment in found])
 
-    async def _read_again(self, stream_id: str, question: Question, around: Span) -> Moment | None:
-        """What the screen reads in the middle of the span, where that is asked for and what is read there can be the answer."""
+    async def _read_again(self, state: StreamState, question: Question, when: When, meant: Span) -> list[Found]:
+        """What the screen reads at the point that is meant, where that is asked for and what is read there can be the answer."""
         if self._reread is None or not asks_for_writing(question):
-            return None
+            return []
+        around = span_of(when, state.latest, state.facts.started_at)
         assert around.start is not None
-        read_there = await self._reread(stream_id, around.start + AROUND)
-        return read_there if read_there is not None and contains(read_there.text, question) is not False else None
+        point = around.start + AROUND
+        if (meant.start is not None and point < meant.start) or (meant.end is not None and point > meant.end):
+            return []
+        read_there = await self._reread(state.stream_id, point)
+        fits = contains(read_there.text, question) if read_there is not None else False
+        return [] if read_there is None or fits is False else [(read_there, CERTAIN if fits else READ)]
 
     async def _speaking(self, stream_id: str, around: Span, latest: MediaTime) -> _Looked:
         """What is said there, or that nobody speaks, from where to where."""

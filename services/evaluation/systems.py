@@ -144,8 +144,12 @@ def answerer_of(settings: Settings, name: str, reranker: Reranker | None = None)
     if name not in ANSWERERS or (name != "extractive" and not getattr(settings, name)):
         raise SettingInvalid(f"--answerer {name}: it is not set up; WATCHWORD_{name.upper()} names its model")
 
+    async def as_it_is(jpeg: bytes, stream_id: str) -> bytes:
+        return jpeg  # nobody is shown anything
+
     def make(store: SceneStore, embedder: Embedder, looks: PictureEmbedder | None, recordings: Recordings) -> Answerer:
-        return make_answerers(settings, store, embedder, looks=looks, reranker=reranker, reread=rereading(recordings))[name]
+        reread = rereading(store, recordings, as_it_is)
+        return make_answerers(settings, store, embedder, looks=looks, reranker=reranker, reread=reread)[name]
 
     return name, make
 

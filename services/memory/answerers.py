@@ -11,7 +11,7 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.composed import ComposedAnswerer, LookAgain
 from pipeline.qa.extractive import ExtractiveAnswerer, Reread
 from pipeline.qa.model import Embedder
-from pipeline.qa.recordings import Recordings
+from pipeline.qa.recordings import Judge, Recordings
 from pipeline.qa.reranker import Reranker
 from pipeline.qa.reranker import load as load_e5
 from pipeline.qa.rereading import Reads, Rereading
@@ -61,7 +61,7 @@ def make_answerers(
     return {settings.answerer: answerers[settings.answerer], **answerers}
 
 
-def rereading(recordings: Recordings) -> Rereading:
+def rereading(store: SceneStore, recordings: Recordings, judge: Judge) -> Rereading:
     """What reads pictures of recordings, with the reader that descriptions have too."""
 
     def load() -> Reads:
@@ -69,7 +69,7 @@ def rereading(recordings: Recordings) -> Rereading:
 
         return Reader(locate("ppocr-v6"))
 
-    return Rereading(recordings, load)
+    return Rereading(store, recordings, judge, load)
 
 
 def load_looks(settings: Settings, embedder: Embedder) -> PictureEmbedder | None:

@@ -21,7 +21,7 @@ from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.calls import CalledAudit
 from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
-from pipeline.safety.model import NoPictures
+from pipeline.safety.model import OnDemand
 from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
 from services.memory.answerers import load_looks, load_reranker, make_answerers, rereading
@@ -51,8 +51,8 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     store = await asyncio.to_thread(open_store, settings.store)
     log = AuditLog(store.database, key=keys.chain if keys is not None else b"")
     # Pictures out of a recording were judged by nobody yet; only an answerer that looks again is shown any.
-    sees = bool(settings.vlm)
-    pictures = await asyncio.to_thread(load_pictures) if sees else NoPictures()
+    sees = bool(settings.vlm or settings.recordings)
+    pictures = await asyncio.to_thread(load_pictures) if settings.vlm else OnDemand()
     judge = Judge(pictures, book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=sees))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
@@ -73,7 +73,7 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     recordings = Recordings(settings.recordings)
     looks = await asyncio.to_thread(load_looks, settings, embedder)
     reranker = await asyncio.to_thread(load_reranker, settings)
-    looking, reread = Looking(store, recordings, passing), rereading(recordings)
+    looking, reread = Looking(store, recordings, passing), rereading(store, recordings, passing)
     made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=looking, looks=looks, reranker=reranker, reread=reread)
     answerers = {name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep) for name, answerer in made.items()}
     kept = read_standing(settings.standing) if settings.standing is not None else ()
@@ -87,6 +87,7 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
 
     async def close() -> None:
         judge.close()
+        await reread.close()
         for answerer in made.values():
             await aclose(answerer)
         for model_of in (looks, reranker):
