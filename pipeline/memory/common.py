@@ -2,7 +2,8 @@
 
 FTS5 counts a word in the whole file before it ranks one moment by it, which takes the longer the more common the word is,
 while BM25 gives a word that a quarter of all moments have next to nothing. How common words are is told by a sample, taken
-anew whenever there is twice as much as at the last.
+anew whenever there is twice as much as at the last, or half. What is common in one stream may be rare in another: where too
+little is found without such words, moments that have them fill up the list.
 """
 
 from bisect import bisect_right
@@ -35,7 +36,7 @@ class CommonWords:
         moments = int(db.rows("SELECT coalesce(sum(moments), 0) FROM streams")[0][0])
         if moments <= self._few or len(once) < 2:
             return once
-        if moments >= 2 * self._known[0]:
+        if not self._known[0] < 2 * moments < 4 * self._known[0]:
             self._known = (moments, _sampled(db))
         common = self._known[1]
         return [word for word in once if folded(word) not in common] or [min(once, key=lambda word: common[folded(word)])]

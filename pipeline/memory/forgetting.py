@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pipeline.memory.database import Session
 from pipeline.memory.filling import FURTHEST, WORK, drop_moments, drop_summaries, lock, stretches
 from pipeline.memory.searching import IN_SPAN, bounds
-from pipeline.memory.store import EVERYTHING, EVIDENCE, Forgotten, Kind, Span
+from pipeline.memory.store import EVERYTHING, Forgotten, Kind, Span
 
 TABLES = ("pictures", "judgements", "sources", "languages", "summary_work")
 """What holds rows of a stream by its number, beside its moments."""
@@ -19,6 +19,8 @@ SPARE = 100
 OLDEST = "SELECT start_ns, id FROM moments WHERE stream = :no AND kind = :kind ORDER BY start_ns, source, part LIMIT :many"
 """Of one kind: that is the order of an index."""
 KINDS = ", ".join(f"'{kind.value}'" for kind in Kind)
+COUNTED_KINDS = tuple(kind for kind in Kind if kind is not Kind.SUMMARY)
+"""What the limit is of: summaries are made of it and go with it."""
 COUNTED = """
 UPDATE streams SET moments = moments - :moments, pictures = pictures - :pictures, dropped = dropped + :dropped WHERE no = :no
 """
@@ -127,7 +129,7 @@ def drop_oldest(db: Session, no: int, limits: Limits) -> int:
     """Remove what a stream has too many of, its oldest; says how many moments that were."""
     moments, pictures = db.rows("SELECT moments, pictures FROM streams WHERE no = :no", {"no": no})[0]
     if many := _too_many(pictures, limits.pictures):
-        _drop_pictures(db, no, many)
+        moments -= _drop_pictures(db, no, many)
     many = _too_many(moments, limits.moments)
     return _drop_moments(db, no, many) if many else 0
 
@@ -136,19 +138,23 @@ def _too_many(there: int, limit: int) -> int:
     return min(there - limit + limit // SPARE, AT_ONCE) if there > limit else 0
 
 
-def _drop_pictures(db: Session, no: int, many: int) -> None:
-    """Remove the oldest thumbnails, and the keyframes for review of their time."""
+def _drop_pictures(db: Session, no: int, many: int) -> int:
+    """Remove the oldest thumbnails with what they look like, and the keyframes for review of their time; says how many moments went."""
     rows = db.rows("SELECT at_ns, id FROM pictures WHERE stream = :no ORDER BY at_ns, id LIMIT :many", {"no": no, "many": many})
     named = [{"no": no, "id": name} for _, name in rows]
+    moments = sum(drop_moments(db, "stream = :no AND source = :id", each) for each in named)
     db.run_many("DELETE FROM judgements WHERE stream = :no AND item = :id", named)
     db.run_many("DELETE FROM sources WHERE stream = :no AND source = :id", named)
     db.run_many("DELETE FROM pictures WHERE stream = :no AND id = :id", named)
     db.run(f"{FRAMES} AND at_ns <= :newest", {"no": no, "newest": rows[-1][0]})
-    db.run(COUNTED, {"no": no, "moments": 0, "pictures": len(rows), "dropped": 0})
+    db.run(COUNTED, {"no": no, "moments": moments, "pictures": len(rows), "dropped": 0})
+    return moments
 
 
 def _drop_moments(db: Session, no: int, many: int) -> int:
-    found = [row for kind in EVIDENCE for row in db.rows(OLDEST, {"no": no, "kind": kind.value, "many": many})]
+    found = [row for kind in COUNTED_KINDS for row in db.rows(OLDEST, {"no": no, "kind": kind.value, "many": many})]
+    if not found:
+        return 0
     oldest = sorted(found)[:many]
     gone = drop_moments(db, f"id IN ({', '.join(str(row[1]) for row in oldest)})", {})
     floor = oldest[-1][0]

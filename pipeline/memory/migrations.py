@@ -8,6 +8,20 @@ from pipeline.memory.database import Session
 Step = Callable[[Session], None]
 """Brings a database from one version to the next, inside a transaction that somebody else ends."""
 
+LOOKS_OF_NOTHING = """
+DELETE FROM vectors WHERE id IN (
+    SELECT m.id FROM moments m
+    WHERE m.kind = 'picture' AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.stream = m.stream AND s.source = m.source)
+);
+DELETE FROM moments
+WHERE kind = 'picture' AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.stream = moments.stream AND s.source = moments.source);
+UPDATE streams SET moments = (SELECT count(*) FROM moments m WHERE m.stream = streams.no AND m.kind <> 'summary');
+"""
+"""The third layout has the tables of the second: what thumbnails that are gone looked like went from it, and lines of what is in view came.
+
+The Watchword of the second layout cannot read such lines, so it must not open it.
+"""
+
 
 def migrate(db: Session, found: int, steps: Sequence[Step], shown: str) -> int:
     """Bring a database that has the version `found` to the latest, and give that; step n leads to version n + 1.

@@ -1,7 +1,7 @@
 """The layout of the scene memory in PostgreSQL, version by version."""
 
 from pipeline.memory.database import Session
-from pipeline.memory.migrations import statements
+from pipeline.memory.migrations import LOOKS_OF_NOTHING, statements
 from pipeline.memory.ranking import HASHED
 from pipeline.memory.store import DIMENSIONS
 
@@ -138,4 +138,9 @@ def _second(db: Session) -> None:
         db.run(statement)
 
 
-STEPS = (_first, _second)
+def _third(db: Session) -> None:
+    for statement in statements(LOOKS_OF_NOTHING):
+        db.run(statement)
+
+
+STEPS = (_first, _second, _third)

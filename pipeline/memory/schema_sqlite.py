@@ -6,7 +6,7 @@ from pipeline.memory import codes
 from pipeline.memory.codes import CODE_BYTES
 from pipeline.memory.database import Session
 from pipeline.memory.filling import STREAM_BITS
-from pipeline.memory.migrations import statements
+from pipeline.memory.migrations import LOOKS_OF_NOTHING, statements
 from pipeline.memory.store import DIMENSIONS
 
 FIRST = f"""
@@ -208,4 +208,9 @@ def _second(db: Session) -> None:
         db.run(statement)
 
 
-STEPS = (_first, _second)
+def _third(db: Session) -> None:
+    for statement in statements(LOOKS_OF_NOTHING):
+        db.run(statement)
+
+
+STEPS = (_first, _second, _third)

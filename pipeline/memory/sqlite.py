@@ -42,6 +42,16 @@ SELECT m.id, bm25(words) AS score, m.start_ns FROM words JOIN moments m ON m.id 
 WHERE words MATCH :words AND words.rowid >= :low AND words.rowid < :high AND {where}
 ORDER BY score, m.start_ns, m.kind, m.part LIMIT :limit
 """
+MOST_COUNTED = 1000
+"""Words that so many moments in scope have are all the same."""
+IN_SCOPE = f"""
+SELECT count(*) FROM (SELECT 1 FROM words WHERE words MATCH :words AND rowid >= :low AND rowid < :high LIMIT {MOST_COUNTED})
+"""
+WITH_WORD = """
+SELECT m.id, m.start_ns FROM words JOIN moments m ON m.id = words.rowid
+WHERE words MATCH :words AND words.rowid >= :low AND words.rowid < :high AND {where} ORDER BY words.rowid LIMIT :limit
+"""
+"""Not ranked, and so not counted in the whole file."""
 
 
 class SqliteStore(SqlStore):
@@ -119,8 +129,12 @@ class SqliteDatabase:
 
     def rank(self, db: Session, words: str, where: str, values: Values, limit: int) -> list[Row]:
         """See `Database`."""
-        telling = " OR ".join(f'"{word}"' for word in self._common.without(db, json.loads(words)))
-        return db.rows(BY_WORDS.format(where=where), {**values, "words": telling, "limit": limit})
+        asked = list(dict.fromkeys(json.loads(words)))
+        telling = self._common.without(db, asked)
+        matched = " OR ".join(f'"{word}"' for word in telling)
+        rows = db.rows(BY_WORDS.format(where=where), {**values, "words": matched, "limit": limit})
+        left_out = [f'"{word}"' for word in asked if word not in telling]
+        return rows + _having(db, left_out, where, values, limit, rows) if len(rows) < limit else rows
 
     def indexed(self, text: str) -> str:
         """See `Database`: FTS5 takes the text itself."""
@@ -159,6 +173,21 @@ class SqliteDatabase:
             help_ = "look at the disk and at the file's permissions"
         passing = any(word in said for word in PASSING)
         return StoreUnavailable(f"{doing[0].upper()}{doing[1:]} in the scene memory {self.shown} failed: {said}; {help_}."), passing
+
+
+def _having(db: Session, words: Sequence[str], where: str, values: Values, limit: int, found: Sequence[Row]) -> list[Row]:
+    """Rows that stand behind those found, up to the limit: what has the words, those first that are the rarest in scope."""
+    counts = {word: int(db.rows(IN_SCOPE, {**values, "words": word})[0][0]) for word in words}
+    more: dict[int, Row] = {}
+    known = {row[0] for row in found}
+    for word in sorted(words, key=lambda word: counts[word]):
+        # BM25 is never above 0, so that a count stands behind it.
+        for number, start in db.rows(WITH_WORD.format(where=where), {**values, "words": word, "limit": limit}):
+            if number not in known:
+                more.setdefault(number, (number, counts[word], start))
+        if len(more) >= limit - len(found):
+            break
+    return list(more.values())[: limit - len(found)]
 
 
 class _Connection:

@@ -129,7 +129,7 @@ class ExtractiveAnswerer:
                     return
         question = read(asked)
         streams = [state.stream_id for state in states]
-        if seen := await self._things.answer(streams, asked, span, first=True):
+        if seen := await self._things.answer(states, asked, span, first=True):
             yield _retrieved(seen)
             yield _Looked(seen)
             return
@@ -143,11 +143,13 @@ class ExtractiveAnswerer:
         judged = await self._finder.judge(retrieval)
         yield _Looked(await self._or_shown(states, question, span, [(each.moment, each.score) for each in judged]))
 
-    async def _or_shown(self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found]) -> Sequence[Found]:
+    async def _or_shown(
+        self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found], when: When | None = None
+    ) -> Sequence[Found]:
         """What was found in words where it answers; else what pictures show, where a question about them asks for it by name."""
         streams = [state.stream_id for state in states]
         answered = bool(found) and found[0][1] >= SUPPORTED
-        if not answered and (seen := await self._things.answer(streams, question.text, span, first=False)):
+        if not answered and (seen := await self._things.answer(states, question.text, span, when, first=False)):
             return [*seen, *found]
         if self._visual is None or answered or question.kinds - {Kind.DESCRIPTION}:
             return found
@@ -161,14 +163,14 @@ class ExtractiveAnswerer:
             return await self._speaking(stream_id, meant, states[0].latest)
         if when.point and (again := await self._read_again(states[0], question, when, meant)):
             return _Looked(again)
-        if seen := await self._things.answer([state.stream_id for state in states], when.rest, meant, when, first=True):
+        if seen := await self._things.answer(states, when.rest, meant, when, first=True):
             return _Looked(seen)
         if when.one:
             moments = await self._store.between(stream_id, _kind(question), span=meant, limit=1, last=when.one == "last")
             return _Looked([(moment, CERTAIN) for moment in moments])
         if question.words and not (when.near and not question.ask):
             judged = await self._finder.find([state.stream_id for state in states], question, meant)
-            return _Looked(await self._or_shown(states, question, meant, [(each.moment, each.score) for each in judged]))
+            return _Looked(await self._or_shown(states, question, meant, [(each.moment, each.score) for each in judged], when))
         kinds = {_kind(question)} if when.near else set()
         asked = replace(question, kinds=question.kinds or frozenset(kinds))
         found = await self._overview(stream_id, asked, meant, most=1 if when.near else QUOTES, anything=True, last=when.side == "before")

@@ -146,13 +146,11 @@ class Sample:
 
     def _begin_chunk(self, chunk: media_pb2.MediaChunk) -> bool:
         """Take of the chunk what can be taken without decoding; whether that is all."""
+        self._start = None
+        done = self._decoder.begin(chunk)
+        # From here on the chunk is known to be valid: of another one not even the times can be told.
         self._latest.append(chunk)
         self._start = self._note_start(chunk)
-        try:
-            done = self._decoder.begin(chunk)
-        except BaseException:
-            self._forget_start(self._start)
-            raise
         self._items += done
         return done
 

@@ -80,6 +80,13 @@ def picture(start: float, jpeg: bytes = b"jpeg", *, stream: str = "s") -> Entry:
     return Entry(stream, name, picture=Picture(stream, name, at(start), "scene-0", 32, 18, jpeg, 0.5))
 
 
+async def looked(start: float) -> Entry:
+    """A thumbnail that is found by what it looks like."""
+    shown = picture(start)
+    moment = Moment("s", shown.source_id, Kind.PICTURE, 0, "a dog", at(start), at(start), "m")
+    return replace(shown, moments=(moment,), vectors=await EMBEDDER.embed(["a dog"]))
+
+
 def judged(item: str, start: float, action: "Action.ValueType" = Action.ACTION_ALLOW) -> Judgement:
     return Judgement("s", item, "transcript", at(start), at(start + 2), Verdict(action=action, cause="a policy"))
 
@@ -259,6 +266,31 @@ class StoreSuite:
             known = await state(store, "s")
             assert (known.moments, known.dropped) == (5, 2)
             assert REGISTRY.get_sample_value("watchword_records_dropped_total", labels) == before + 2
+
+        opened(test)
+
+    def test_of_too_many_moments_the_oldest_of_every_kind_go(self, opened: Opened) -> None:
+        async def test(store: SceneStore) -> None:
+            for second in range(12):
+                await put(store, shown(f"a room {second}", second))
+                await put(store, shown(f"a cup {second}", second, kind=Kind.IN_VIEW, source=f"scene-{second}000/in view"))
+            assert await texts(store, kind=Kind.DESCRIPTION) == ["a room 10", "a room 11"]
+            assert await texts(store, kind=Kind.IN_VIEW) == ["a cup 9", "a cup 10", "a cup 11"]
+            assert ((await state(store)).moments, (await state(store)).dropped) == (5, 19)
+
+        opened(test)
+
+    def test_what_a_thumbnail_looks_like_goes_with_it(self, opened: Opened) -> None:
+        async def test(store: Any) -> None:
+            for second in range(8):
+                await store.put_all([await looked(second)])
+            assert [each.start for each in await store.between("s", Kind.PICTURE)] == [at(5), at(6), at(7)]
+            assert ((await state(store)).moments, (await state(store)).pictures, (await state(store)).dropped) == (3, 3, 0)
+            assert await store.forget("s", Span(at(0), at(6))) == Forgotten(moments=1, pictures=1)
+            assert [each.start for each in await store.between("s", Kind.PICTURE)] == [at(6), at(7)]
+            assert await store.expire("s", at(7), limit=500) == 2
+            assert await store.count(Scope(("s",), frozenset([Kind.PICTURE]))) == {Kind.PICTURE: 0}
+            assert (await state(store)).moments == 0
 
         opened(test)
 

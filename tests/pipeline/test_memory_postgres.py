@@ -19,7 +19,23 @@ from pipeline.memory.schema_postgres import FIRST
 from pipeline.memory.store import Kind, Scope, Span
 from pipeline.memory.summarise import Summariser
 from pipeline.safety.audit_log import AuditLog
-from tests.pipeline.store_suite import EMBEDDER, OPTIONS, Opened, StoreSuite, at, entry, find, look, picture, put, running, spoken, texts
+from tests.pipeline.store_suite import (
+    EMBEDDER,
+    OPTIONS,
+    Opened,
+    StoreSuite,
+    at,
+    entry,
+    find,
+    look,
+    looked,
+    picture,
+    put,
+    running,
+    spoken,
+    state,
+    texts,
+)
 from tests.postgres import PASSWORD, Server
 
 pytestmark = pytest.mark.connected
@@ -206,6 +222,29 @@ def test_a_memory_of_the_first_layout_is_brought_up_to_date_with_all_it_holds(se
         assert len(await find(store, "harbour")) == 3
         await store.close()
 
+    asyncio.run(test())
+
+
+def test_what_a_memory_of_the_second_layout_kept_of_thumbnails_that_had_gone_goes(server: Server) -> None:
+    name = schema()
+
+    async def fill() -> None:
+        store = PostgresStore(server.address, schema=name)
+        await store.put_all([await looked(1), await looked(2), await entry(spoken("it stays", 1))])
+        await store.close()
+
+    async def test() -> None:
+        store = PostgresStore(server.address, schema=name)
+        assert [each.start for each in await store.between("s", Kind.PICTURE)] == [at(2)]
+        assert await texts(store) == ["it stays"]
+        assert (await state(store)).moments == 2
+        await store.close()
+
+    asyncio.run(fill())
+    with psycopg.connect(server.address, autocommit=True) as administrator:
+        for change in ("DELETE FROM {}.pictures WHERE id = 'keyframe-1000'", "DELETE FROM {}.sources WHERE source = 'keyframe-1000'"):
+            administrator.execute(change.format(name).encode())
+        administrator.execute(f"UPDATE {name}.layout SET version = 2".encode())
     asyncio.run(test())
 
 

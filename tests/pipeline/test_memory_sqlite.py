@@ -38,6 +38,7 @@ from tests.pipeline.store_suite import (
     at,
     entry,
     find,
+    looked,
     names,
     picture,
     put,
@@ -163,6 +164,28 @@ def test_a_memory_of_the_first_layout_is_brought_up_to_date_with_all_it_holds(tm
         assert len(await store.between("s1", Kind.SUMMARY)) > 0
         await store.close()
 
+    asyncio.run(test())
+
+
+def test_what_a_memory_of_the_second_layout_kept_of_thumbnails_that_had_gone_goes(tmp_path: Path) -> None:
+    async def fill() -> None:
+        store = SqliteStore(tmp_path / "m.db")
+        await store.put_all([await looked(1), await looked(2), await entry(spoken("it stays", 1))])
+        await store.close()
+
+    async def test() -> None:
+        store = SqliteStore(tmp_path / "m.db")
+        assert [each.start for each in await store.between("s", Kind.PICTURE)] == [at(2)]
+        assert await texts(store) == ["it stays"]
+        assert (await state(store)).moments == 2
+        await store.close()
+
+    asyncio.run(fill())
+    db = sqlite3.connect(tmp_path / "m.db")
+    db.executescript(
+        "DELETE FROM pictures WHERE id = 'keyframe-1000'; DELETE FROM sources WHERE source = 'keyframe-1000'; PRAGMA user_version = 2;"
+    )
+    db.close()
     asyncio.run(test())
 
 
@@ -355,7 +378,7 @@ def test_words_that_most_moments_have_are_left_out_where_rarer_ones_are_asked_fo
             await put(store, spoken(f"the sea, {'at night' if number % 2 else 'a wave'}", 3.0 * number, stream=f"s{number % 2}"))
         assert await asked(store, "The", "harbour", "wavé", "lighthouse") == ["harbour", "lighthouse"]
         assert await asked(store, "the", "sea", "wave") == ["wave"], "all are common: the rarest of them"
-        assert await find(store, "the", "harbour", stream="s1") == ["the Harbour 1", "the Harbour 3"]
+        assert await find(store, "the", "harbour", stream="s1", limit=2) == ["the Harbour 1", "the Harbour 3"]
         assert len(await find(store, "the", stream="s0")) == 10
         for number in range(20, 60):
             await put(store, spoken("a lighthouse", 3.0 * number, stream="s0"))
@@ -363,6 +386,26 @@ def test_words_that_most_moments_have_are_left_out_where_rarer_ones_are_asked_fo
         await store.forget("s0")
         await store.forget("s1")
         assert await find(store, "the", "harbour") == []
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_a_word_that_is_common_in_another_stream_is_still_found_in_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = CommonWords(few=4)
+
+    async def test() -> None:
+        store = SqliteStore(max_moments=100)
+        monkeypatch.setattr(store.file, "_common", common)
+        goals = [await entry(spoken(f"goal {number}", 3.0 * number, stream="football")) for number in range(40)]
+        said = ["our goal is peace" if number == 15 else f"nothing {number}" for number in range(20)]
+        await store.put_all([*goals, *[await entry(spoken(text, 3.0 * number)) for number, text in enumerate(said)]])
+        assert await find(store, "goal", "treaty") == ["our goal is peace"]
+        assert await find(store, "nothing", "goal", "7", limit=3) == ["nothing 7", "our goal is peace", "nothing 0"]
+        assert len(await find(store, "nothing", "goal", "7")) == 20, "each once"
+        await store.forget("football")
+        known = await store.file.read("asking for words", lambda db: common.without(db, ["goal", "treaty"]))
+        assert known == ["goal", "treaty"], "what is common is looked at again once there is half as much"
         await store.close()
 
     asyncio.run(test())

@@ -231,17 +231,23 @@ def test_a_gap_closes_the_scene_and_the_next_frame_is_a_first() -> None:
     assert scenes(events) == [(0.0, 2.0), (5.0, 7.0)]
 
 
-def test_a_refused_chunk_leaves_the_rest_of_the_stream_as_it_is() -> None:
+@pytest.mark.parametrize("place", [0, 1, -1], ids=["first", "amid", "last"])
+@pytest.mark.parametrize("wrong", ["stream", "time base"])
+def test_a_refused_chunk_leaves_the_rest_of_the_stream_as_it_is(wrong: str, place: int) -> None:
     items = video_events(clip(Spec(seconds=4, cuts=(70,), audio=None)))
     foreign = events_pb2.VideoEvent()
-    foreign.CopyFrom(items[1])
-    foreign.chunk.stream_id = "another"
+    foreign.CopyFrom(items[place])
+    if wrong == "stream":
+        foreign.chunk.stream_id = "another"
+    else:
+        foreign.chunk.time_base.denominator = 0
+    cut = len(items) if place == -1 else place
 
     async def go() -> Run:
         run = Run()
-        for number, item in enumerate([items[0], foreign, *items[1:]]):
+        for number, item in enumerate([*items[:cut], foreign, *items[cut:]]):
             if item is foreign:
-                with pytest.raises(MessageInvalid, match="another"):
+                with pytest.raises(MessageInvalid, match="another" if wrong == "stream" else "time base"):
                     await run.give(number, item)
             else:
                 await run.give(number, item)
