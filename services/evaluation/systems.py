@@ -148,9 +148,8 @@ def answerer_of(settings: Settings, name: str, reranker: Reranker | None = None)
         return jpeg  # nobody is shown anything
 
     def make(store: SceneStore, embedder: Embedder, looks: PictureEmbedder | None, recordings: Recordings) -> Answerer:
-        return make_answerers(settings, store, embedder, looks=looks, reranker=reranker, reread=rereading(store, recordings, as_it_is))[
-            name
-        ]
+        reread = rereading(store, recordings, as_it_is)
+        return make_answerers(settings, store, embedder, looks=looks, reranker=reranker, reread=reread)[name]
 
     return name, make
 
