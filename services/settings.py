@@ -79,8 +79,8 @@ class Settings:
     """WATCHWORD_RECORDINGS: a folder of recordings, each named after its stream, out of which more pictures are looked at."""
     visual: str = "labels"
     """WATCHWORD_VISUAL: what finds keyframes by what they look like: "labels", the directory of a CLIP or SigLIP checkpoint, or "none"."""
-    reader: str = "auto"
-    """WATCHWORD_READER: what reads before a quote is told: "e5-small", "none", or "auto": that one, where it is installed."""
+    reranker: str = "auto"
+    """WATCHWORD_RERANKER: what reranks before a quote is told: "e5-small", "none", or "auto": that one, where it is installed."""
     answer_key: str = ""
     """WATCHWORD_ANSWER_KEY: the key that these two servers want."""
     voices: Path | None = None
@@ -191,7 +191,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     take("vlm", lambda text: _served(text) if "://" in text else text)
     take("recordings", _folder)
     take("visual", _visual)
-    take("reader", lambda text: _one_of(text, ("auto", "e5-small", "none")))
+    take("reranker", lambda text: _one_of(text, ("auto", "e5-small", "none")))
     take("answer_key", str, secret=True)
     take("voices", _file)
     take("standing", _file)

@@ -156,6 +156,38 @@ def test_only_what_leads_to_the_wanted_output_is_taken(tmp_path: Path) -> None:
         convert(load(path), ["other"])
 
 
+def test_a_graph_that_runs_in_a_circle_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, [node("one", "Identity", "other"), node("other", "Identity", "one")], {})
+    with pytest.raises(ConversionError, match="needs its own output"):
+        convert(load(path))
+
+
+def test_what_several_nodes_need_is_taken_once(tmp_path: Path) -> None:
+    nodes = [node("first", "Relu", "in"), node("second", "Add", "first", "in"), node("out", "Add", "first", "second")]
+    positive = np.maximum(PICTURE, 0)
+    np.testing.assert_allclose(of(written(tmp_path, nodes, {})), 2 * positive + PICTURE, atol=1e-5)
+
+
+@pytest.mark.parametrize("packing", ["", "complex64"])
+def test_weights_of_an_unknown_kind_are_refused(tmp_path: Path, packing: str) -> None:
+    path = written(tmp_path, [conv("out", "Conv2D", "in", "kernel")], {"kernel": KERNEL})
+    model = json.loads(path.read_text())
+    model["weightsManifest"][0]["weights"][0] |= {"quantization": {"dtype": packing}} if packing else {"dtype": "string"}
+    path.write_text(json.dumps(model))
+    with pytest.raises(ConversionError, match=f"kernel is stored as {packing or 'string'}; known are float"):
+        load(path)
+
+
+def test_what_has_no_size_cannot_be_loosened(tmp_path: Path) -> None:
+    path = written(tmp_path, [node("out", "ResizeBilinear", "in", "size")], {"size": np.array([18, 24], np.int32)})
+    model = json.loads(path.read_text())
+    for dim in model["modelTopology"]["node"][0]["attr"]["shape"]["shape"]["dim"][1:3]:
+        dim["size"] = "-1"
+    path.write_text(json.dumps(model))
+    with pytest.raises(ConversionError, match="out: by how much it enlarges is not known"):
+        loosen(convert(load(path)))
+
+
 def test_a_model_that_is_damaged_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, [conv("out", "Conv2D", "in", "kernel")], {"kernel": KERNEL})
     shard = path.with_name("shard.bin")

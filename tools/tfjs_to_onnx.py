@@ -29,7 +29,8 @@ Array = NDArray[Any]
 OPSET = 18
 IR_VERSION = 9
 """Read by every onnxruntime of the last three years."""
-_DTYPES = {"float32": np.float32, "int32": np.int32, "uint8": np.uint8, "bool": np.bool_}
+_DTYPES: Mapping[str, type[np.generic]] = {"float32": np.float32, "int32": np.int32, "uint8": np.uint8, "bool": np.bool_}
+_PACKED: Mapping[str, type[np.generic]] = {"float16": np.float16, "uint16": np.uint16, "uint8": np.uint8}
 
 
 class ConversionError(Exception):
@@ -102,7 +103,8 @@ def _unpacked(data: bytes, entries: Sequence[Mapping[str, Any]], path: Path) -> 
     at = 0
     for entry in entries:
         packing = entry.get("quantization")
-        stored = np.dtype(packing["dtype"] if packing else _DTYPES[entry["dtype"]])
+        wanted = _dtype(_DTYPES, entry, path)
+        stored = np.dtype(_dtype(_PACKED, packing | {"name": entry["name"]}, path) if packing else wanted)
         count = int(np.prod(entry["shape"], dtype=np.int64))
         if at + count * stored.itemsize > len(data):
             raise ConversionError(f"{path}: the weights end within {entry['name']}; {len(data)} bytes are there")
@@ -110,9 +112,15 @@ def _unpacked(data: bytes, entries: Sequence[Mapping[str, Any]], path: Path) -> 
         at += count * stored.itemsize
         if packing and stored.kind == "u":
             values = values.astype(np.float32) * packing["scale"] + packing["min"]
-        yield entry["name"], values.astype(_DTYPES[entry["dtype"]])
+        yield entry["name"], values.astype(wanted)
     if at != len(data):
         raise ConversionError(f"{path}: {len(data) - at} bytes are left after the last weight")
+
+
+def _dtype(known: Mapping[str, type[np.generic]], entry: Mapping[str, Any], path: Path) -> type[np.generic]:
+    if entry["dtype"] not in known:
+        raise ConversionError(f"{path}: {entry['name']} is stored as {entry['dtype']}; known are {', '.join(known)}")
+    return known[entry["dtype"]]
 
 
 def convert(graph: Graph, outputs: Sequence[str] = (), *, float16: bool = False) -> onnx.ModelProto:
@@ -142,7 +150,10 @@ def convert(graph: Graph, outputs: Sequence[str] = (), *, float16: bool = False)
 
 
 def loosen(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same network for pictures of any height and width: what enlarges to a size enlarges by a factor instead."""
+    """The same network for pictures of any height and width: what enlarges to a size enlarges by a factor instead.
+
+    Raises `ConversionError` where a factor is not known, as in a network whose input has no size.
+    """
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     known = (*inferred.input, *inferred.value_info, *inferred.output)
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in known}
@@ -151,7 +162,9 @@ def loosen(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in loose.graph.node:
         if node.op_type != "Resize":
             continue
-        before, after = shapes[node.input[0]][2:], shapes[node.output[0]][2:]
+        before, after = (shapes.get(name, [])[2:] for name in (node.input[0], node.output[0]))
+        if len(before) != 2 or len(after) != 2 or 0 in (*before, *after):
+            raise ConversionError(f"{node.name}: by how much it enlarges is not known; the input needs a height and a width")
         scales = np.array(after, np.float32) / np.array(before, np.float32)
         name = f"{node.name}/scales"
         loose.graph.initializer.append(numpy_helper.from_array(scales, name))
@@ -169,18 +182,22 @@ def loosen(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _in_order(graph: Graph, wanted: Sequence[str]) -> list[str]:
-    """The nodes that the wanted ones need, each after its inputs."""
+    """The nodes that the wanted ones need, each after its inputs; raises `ConversionError` for one that needs itself."""
     done: dict[str, None] = {}
+    entered: set[str] = set()
     waiting = list(wanted)
     while waiting:
         name = waiting[-1]
         if name not in graph.nodes:
             raise ConversionError(f"the graph has no node {name!r}")
         ahead = [each for each in graph.nodes[name].inputs if each not in done]
-        if ahead:
+        if not ahead:
+            done[waiting.pop()] = None
+        elif name in entered:
+            raise ConversionError(f"{name}: it needs its own output, through {ahead[0]}")
+        else:
+            entered.add(name)
             waiting.extend(ahead)
-            continue
-        done[waiting.pop()] = None
     return list(done)
 
 

@@ -1,7 +1,7 @@
 """How soon evidence and answers come, by how much the memory holds: the quoting answerer with the real embedder.
 
     python -m bench.qa --events 10000,100000
-    python -m bench.qa --events 10000,100000 --no-reader
+    python -m bench.qa --events 10000,100000 --no-reranker
 
 Events are those of `bench.memory`: 20,000 a stream, or `--per-stream`. A question asks what is said about three words of a
 stored sentence of one stream; no two are alike, so the vectors of most words are new. Wall and processor time, in ms.
@@ -20,7 +20,7 @@ from watchword.v1.answer_pb2 import Answer, Retrieved
 from bench.memory.synthetic import PER_STREAM, Talk, batches
 from pipeline.memory.open import open_store
 from pipeline.memory.store import Moment
-from pipeline.qa import model, reader
+from pipeline.qa import model, reranker
 from pipeline.qa.answer import Answerer
 from pipeline.qa.extractive import ExtractiveAnswerer
 
@@ -33,26 +33,26 @@ def main() -> None:
     parser.add_argument("--events", default="10000,100000", help="how many events, one after another, between commas")
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--per-stream", type=int, default=PER_STREAM)
-    parser.add_argument("--no-reader", action="store_true", help="quote by comparing alone")
+    parser.add_argument("--no-reranker", action="store_true", help="quote by comparing alone")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}")
     asyncio.run(_run(Talk.make(), arguments))
 
 
 async def _run(talk: Talk, arguments: argparse.Namespace) -> None:
-    per_stream, questions, reads = arguments.per_stream, arguments.questions, not arguments.no_reader
+    per_stream, questions, reads = arguments.per_stream, arguments.questions, not arguments.no_reranker
     embedder, filled = model.load(), 0
-    looks_twice = reader.load() if reads else None
+    looks_twice = reranker.load() if reads else None
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"{folder}/memory.db", max_moments=10**9)
         for events in map(int, arguments.events.split(",")):
             for batch in batches(talk, filled, events, per_stream=per_stream):
                 await store.put_all(batch)
             filled = events
-            answerer = ExtractiveAnswerer(store, embedder, reader=looks_twice)
+            answerer = ExtractiveAnswerer(store, embedder, reranker=looks_twice)
             numbers = [int(np.random.default_rng(each).integers(events)) for each in range(questions + WARM_UP)]
             told = [await _ask(answerer, talk.moment(number, per_stream)) for number in numbers][WARM_UP:]
-            said = {"events": events, "per_stream": per_stream, "questions": questions, "reader": reads, **_spread(told)}
+            said = {"events": events, "per_stream": per_stream, "questions": questions, "reranker": reads, **_spread(told)}
             print(json.dumps(said), flush=True)
         await store.close()
     if looks_twice is not None:

@@ -1,9 +1,9 @@
 """Fit the weights of `pipeline.qa.support` to a question set, and say how well an answerer does with them.
 
     python -m bench.qa.calibrate tests/pipeline/questions.jsonl bench/qa/spoken.jsonl
-    python -m bench.qa.calibrate tests/pipeline/questions.jsonl bench/qa/spoken.jsonl --reader
+    python -m bench.qa.calibrate tests/pipeline/questions.jsonl bench/qa/spoken.jsonl --reranker
 
-The second fits the weights that count where the catalog's reader has read what was found, `READING`, the first `COMPARING`.
+The second fits the weights that count where the catalog's reranker has scored what was found, `RERANKING`, the first `COMPARING`.
 Only written media of the sets count, since their moments are known. Weights and rules are made with the parts "fit", "fresh"
 and "dev"; "held-out" and "test" are never fitted to, and "test" is not even shown unless it is named: `--judge`.
 """
@@ -23,12 +23,12 @@ from pipeline.evaluation.written import events
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
 from pipeline.memory.store import EVERYTHING, SceneStore
-from pipeline.qa import model, reader
+from pipeline.qa import model, reranker
 from pipeline.qa.evidence import Finder, Judged
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
-from pipeline.qa.reader import Reader
-from pipeline.qa.support import COMPARING, READING, SUPPORTED, Signs, Weighing
+from pipeline.qa.reranker import Reranker
+from pipeline.qa.support import COMPARING, RERANKING, SUPPORTED, Signs, Weighing
 
 Weights = npt.NDArray[np.float64]
 """One weight for each sign, then the bias."""
@@ -86,12 +86,12 @@ class Result:
         )
 
 
-async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder, reads: Reader | None = None) -> list[Asked]:
+async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder, reads: Reranker | None = None) -> list[Asked]:
     """Store the written media, each as a stream of its name, and look for evidence for all questions about them.
 
-    With a reader only what it has read counts.
+    With a reranker only what it has scored counts.
     """
-    finder = Finder(store, embedder, reader=reads)
+    finder = Finder(store, embedder, reranker=reads)
     asked: list[Asked] = []
     for medium in questions.media.values():
         if medium.path is not None:
@@ -105,7 +105,7 @@ async def ask_all(questions: QuestionSet, store: SceneStore, embedder: Embedder,
         own = [question for question in questions.questions if question.medium == medium.name]
         for question in own:
             found = await finder.find([medium.name], read(question.text), EVERYTHING)
-            asked.append(Asked(question, tuple(each for each in found if each.signs.read or reads is None)))
+            asked.append(Asked(question, tuple(each for each in found if each.signs.reranked or reads is None)))
     return asked
 
 
@@ -162,8 +162,8 @@ def array(weighing: Weighing) -> Weights:
     return np.array([*astuple(weighing.weights), weighing.bias])
 
 
-async def _main(sets: Sequence[QuestionSet], *, judge: bool, reading: bool) -> None:
-    embedder, reads = model.load(), reader.load() if reading else None
+async def _main(sets: Sequence[QuestionSet], *, judge: bool, reranking: bool) -> None:
+    embedder, reads = model.load(), reranker.load() if reranking else None
     asked: list[Asked] = []
     for questions in sets:
         store = SqliteStore()
@@ -178,11 +178,11 @@ async def _main(sets: Sequence[QuestionSet], *, judge: bool, reading: bool) -> N
     for name, weight in zip([*(field.name for field in fields(Signs)), "bias"], weights, strict=True):
         print(f"{name:9} {weight:6.2f}")
     parts = [part for part in dict.fromkeys(each.question.part for each in asked) if judge or part != HELD_OUT[1]]
-    for name, chosen in (("fitted", weights), ("in use", array(READING if reading else COMPARING))):
+    for name, chosen in (("fitted", weights), ("in use", array(RERANKING if reranking else COMPARING))):
         for part in parts:
             print(f"{name}, {part:8} {measure([each for each in asked if each.question.part == part], chosen)}")
 
 
 if __name__ == "__main__":
     paths = [path for path in sys.argv[1:] if not path.startswith("--")]
-    asyncio.run(_main([load(Path(path)) for path in paths], judge="--judge" in sys.argv, reading="--reader" in sys.argv))
+    asyncio.run(_main([load(Path(path)) for path in paths], judge="--judge" in sys.argv, reranking="--reranker" in sys.argv))

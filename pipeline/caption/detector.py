@@ -45,7 +45,7 @@ class Box:
         return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
 
     def overlap(self, other: "Box") -> float:
-        """Intersection over union, 0 to 1."""
+        """Intersection over union (the Jaccard index of the two areas), 0 to 1."""
         both = Box(max(self.left, other.left), max(self.top, other.top), min(self.right, other.right), min(self.bottom, other.bottom)).area
         return both / max(self.area + other.area - both, 1e-9)
 
@@ -115,7 +115,10 @@ def peaks(middles: NDArray[np.float32], edges: NDArray[np.float32]) -> list[tupl
 
 
 def once(found: Sequence[Detection]) -> list[Detection]:
-    """Without those that are another of their label, surer, once more; in the order given, which is from sure to unsure."""
+    """Non-maximum suppression: without those that are a surer one of their label once more.
+
+    Expects the surest first and keeps that order; the same thing is what overlaps by `SAME_BOX` or more.
+    """
     kept: list[Detection] = []
     for each in found:
         if each.box.area > 0 and not any(each.label == other.label and each.box.overlap(other.box) >= SAME_BOX for other in kept):

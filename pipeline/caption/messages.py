@@ -37,6 +37,7 @@ def caption_of(scene: SceneBoundary, description: Description, shown: Sequence[K
         confidence=description.confidence,
         making=making if making.ByteSize() else None,
         seen=_seen(description.seen, used),
+        searched=[each.id for each in used if MediaTime.from_proto(each.media_time) in {glance.time for glance in description.seen}],
     )
 
 
@@ -51,8 +52,9 @@ def extended(caption: SceneCaption, scene: SceneBoundary) -> SceneCaption:
 
 
 def glances_of(caption: SceneCaption) -> tuple[Glance, ...]:
-    """What was seen in each of a caption's keyframes in which something was, in order of time."""
-    sights: dict[int, list[Sight]] = {}
+    """What was seen in each of a caption's keyframes that were searched, be it nothing, in order of time."""
+    searched = frozenset(caption.searched)
+    sights: dict[int, list[Sight]] = {MediaTime.from_proto(each.media_time).nanos: [] for each in caption.keyframes if each.id in searched}
     for each in caption.seen:
         box = Box(each.left, each.top, each.right, each.bottom)
         at = MediaTime.from_proto(each.media_time).nanos

@@ -3,6 +3,7 @@
 Precision stands above recall: what one picture alone suggests is not told, nor what might as well be something else.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,15 @@ class Group:
         """With where it is, and how sure that is."""
         beside = ([f"{min(self.score, 0.99):.2f}"] if scored else []) + list(dict.fromkeys(self.places))
         return f"{self.words} ({', '.join(beside)})" if beside else self.words
+
+
+_PLACE = "(?:top |bottom )?(?:left|centre|right)"
+_PLACED = re.compile(rf" \((?:\d\.\d\d, )?{_PLACE}(?:, {_PLACE})*\)")
+
+
+def unplaced(text: str) -> str:
+    """A text without the places of `Group.told`, for whoever compares words: "a dog (left)" has not left."""
+    return _PLACED.sub("", text)
 
 
 def settled(found: Sequence[Detection], pixels: NDArray[np.uint8] | None = None) -> tuple[Sight, ...]:

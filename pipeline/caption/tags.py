@@ -104,7 +104,7 @@ class TagsCaptioner:
         return Description(compose(facts), text, tuple(objects), people=most_people(seen), seen=seen)
 
     def _seen(self, pictures: Sequence[_Picture]) -> tuple[Glance, ...]:
-        """What may be told of the things in the pictures; one that shows the same as another is not searched again."""
+        """What may be told of the things in each of the pictures; one that shows the same as another is not searched again."""
         if self._detector is None:
             return ()
         known: list[tuple[_Picture, tuple[Sight, ...]]] = []
@@ -116,7 +116,7 @@ class TagsCaptioner:
                 sights = settled(self._detector.detect(picture.image), np.asarray(picture.image))
                 known.append((picture, sights))
             glances.append(Glance(picture.shot.time, sights))
-        return tuple(glance for glance in told(glances, distinct=distinct) if glance.sights)
+        return told(glances, distinct=distinct)
 
     def _looks(self, pictures: Sequence[_Picture]) -> tuple[Look, ...]:
         """Runs of pictures that show the same; their mean speaks for a run, so that no single odd picture does."""

@@ -119,6 +119,14 @@ def put_summaries(db: Session, database: Database, stream_id: str, entries: Sequ
         stream.write(db)
 
 
+def kept_times(db: Session, stream_id: str, times: Sequence[MediaTime]) -> list[MediaTime]:
+    """See `SceneStore.kept_times`."""
+    for no, handed_out, floor in db.rows("SELECT no, handed_out, floor_ns FROM streams WHERE stream = :stream", {"stream": stream_id}):
+        stream = _Stream(no, handed_out, floor, _forgotten(db, stream_id))
+        return [time for time in times if stream.takes(time.nanos, time.nanos)]
+    return []
+
+
 def put_all(db: Session, database: Database, entries: Sequence[Entry], *, now: float) -> list[int]:
     """Store entries; gives the numbers of the streams that they belong to and that are kept."""
     streams: dict[str, dict[str, Entry]] = {}

@@ -1,7 +1,8 @@
 """What was in view and when, as the memory holds it: a line of words for each stretch in which the same things are seen, and its reading.
 
 A line reads "three bottles (left, centre, right); a blue cup (right)" and lasts from the first keyframe that shows
-this to the last one, since between two keyframes nothing is known.
+this to the last one before another shows anything else, since between two keyframes nothing is known. Where a keyframe
+shows nothing a line says so: what was seen some seconds before is then no answer.
 """
 
 import re
@@ -17,6 +18,7 @@ from pipeline.timeline import MediaTime
 SOURCE = "/in view"
 BETWEEN = "; "
 LEAST = "at least "
+NOTHING = "nothing"
 _ITEM = re.compile(r"(?P<words>[^()]+?)(?: \((?P<places>[^()]*)\))?$")
 
 
@@ -47,12 +49,10 @@ class Item:
 
 
 def stretches(glances: Sequence[Glance]) -> list[Stretch]:
-    """One line for each run of glances that show the same; nothing for those that show nothing."""
+    """One line for each run of glances that show the same, or nothing."""
     found: list[Stretch] = []
     for glance in glances:
-        text = BETWEEN.join(group.told() for group in groups(glance.sights))
-        if not text:
-            continue
+        text = BETWEEN.join(group.told() for group in groups(glance.sights)) or NOTHING
         if found and found[-1].text == text:
             found[-1] = Stretch(text, found[-1].start, glance.time)
         else:
@@ -73,7 +73,9 @@ def source_of(scene_id: str) -> str:
 
 
 def described(line: Moment, *, text: str = "") -> Moment:
-    """The line, or what is told of it, as what its scene shows."""
+    """The line, or what is told of it, as what its scene shows; any other moment as it is."""
+    if not line.source_id.endswith(SOURCE):
+        return line
     return replace(line, kind=Kind.DESCRIPTION, source_id=line.source_id.removesuffix(SOURCE), text=text or line.text)
 
 

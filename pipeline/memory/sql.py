@@ -108,6 +108,10 @@ class SqlStore:
         """See `SceneStore`."""
         return await self.database.read(f"reading the state of stream {stream_id}", lambda db: reading.stream(db, stream_id))
 
+    async def kept_times(self, stream_id: str, times: Sequence[MediaTime]) -> list[MediaTime]:
+        """See `SceneStore`."""
+        return await self.database.read(f"reading stream {stream_id}", lambda db: filling.kept_times(db, stream_id, times))
+
     async def search(self, scope: Scope, words: Iterable[str], vector: Vectors, *, limit: int = 24) -> Hits:
         """See `SceneStore`."""
         _check(limit, "moments")

@@ -1,7 +1,7 @@
 """Fill the scene memory: what was cleared of one stream goes in, what was withheld comes out again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 
 from google.protobuf.message import Message
@@ -12,7 +12,7 @@ from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.caption.messages import glances_of
 from pipeline.errors import MediaUndecodable, MessageInvalid
-from pipeline.memory.inview import described, source_of, stretches
+from pipeline.memory.inview import read, source_of, stretches
 from pipeline.memory.pictures import thumbnail
 from pipeline.memory.sentences import parted, sentences
 from pipeline.memory.store import Entry, Facts, Judgement, Kind, Moment, Picture, SceneStore, Word
@@ -61,7 +61,8 @@ class Index:
             case "caption":
                 self._own(item.caption.stream_id, item.caption.id)
                 await self._put(_shown(item.caption))
-                if item.caption.seen:
+                # Where nothing was searched, as by a model that describes the scene again, what was counted stays.
+                if item.caption.searched or item.caption.seen:
                     await self._put(_in_view(item.caption))
             case "keyframe" if item.keyframe.jpeg:
                 self._own(item.keyframe.stream_id, item.keyframe.id)
@@ -126,9 +127,7 @@ def moments_of(event: ClearedEvent) -> tuple[Moment, ...]:
             return _spoken(event.segment).moments
         case "caption":
             told = _shown(event.caption).moments
-            # Whoever waits for a truck is told of one that is in view as of one that is described, each under a number of its own.
-            after = max((each.part for each in told), default=-1) + 1
-            return (*told, *(replace(described(each), part=after + each.part) for each in _in_view(event.caption).moments))
+            return (*told, *_things(_in_view(event.caption).moments))
         case _:
             return ()
 
@@ -178,6 +177,16 @@ def _in_view(caption: SceneCaption) -> Entry:
         for number, each in enumerate(stretches(glances_of(caption)))
     )
     return Entry(caption.stream_id, source, moments, revision=caption.revision)
+
+
+def _things(lines: Sequence[Moment]) -> Iterator[Moment]:
+    """Each thing of the lines as what is shown: whoever waits for two people is not told of two bottles and a person.
+
+    They keep the lines' source, so that none is taken for a sentence of a better description.
+    """
+    items = ((line, item) for line in lines for item in read(line.text))
+    for number, (line, item) in enumerate(items):
+        yield replace(line, kind=Kind.DESCRIPTION, part=number, text=item.text)
 
 
 def _withheld(withheld: Withheld) -> Judgement:

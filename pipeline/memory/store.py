@@ -280,6 +280,10 @@ class SceneStore(Protocol):
         """The stream's state; `None` where it was never seen."""
         ...
 
+    async def kept_times(self, stream_id: str, times: Sequence[MediaTime]) -> list[MediaTime]:
+        """Those of the times that nothing says to forget: no deletion, no age, no limit. None of a stream that is not known."""
+        ...
+
     async def search(self, scope: Scope, words: Iterable[str], vector: Vectors, *, limit: int = 24) -> Hits:
         """Of what is in scope the moments nearest to `vector` ([384]), and those that contain any of `words`, stemmed.
 

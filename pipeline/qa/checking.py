@@ -45,6 +45,8 @@ ABOUT_ITSELF = frozenset(map(stem, ("question", "answer", "evidence")))
 """What a sentence that only repeats its question says besides."""
 ASKS_FOR = re.compile(r"\W*(?:(?:in|on|at|by|for|from|to|of|and) )?(?:what|who|whom|whose|where|when|why|how|which)\b", re.IGNORECASE)
 """Questions that yes or no does not answer."""
+OFFERS = re.compile(r"\bor\b|\bwhich (?:one |ones )?of\b", re.IGNORECASE)
+"""Questions that name what may answer them: "Who won, Ann or Bob?"."""
 SPEAKS_OF_IT = frozenset(
     [
         "speaker",
@@ -99,10 +101,13 @@ def statement(text: str) -> Statement:
 
 
 def echoes(sentence: str, question: str) -> bool:
-    """Whether a sentence says no more than a question that asks for something: "The question is who makes the cakes"."""
-    asked = statement(question)
-    said = statement(sentence)
-    return ASKS_FOR.match(question) is not None and said.words - ABOUT_ITSELF <= asked.words
+    """Whether a sentence says no more than a question that asks for something: "The question is who makes the cakes".
+
+    Of a question that offers alternatives it says one, which answers it.
+    """
+    if ASKS_FOR.match(question) is None or OFFERS.search(question) is not None:
+        return False
+    return statement(sentence).words - ABOUT_ITSELF <= statement(question).words
 
 
 async def supporting(sentence: str, cited: Sequence[Evidence], embedder: Embedder) -> list[Evidence]:

@@ -19,6 +19,8 @@ COPIED = re.compile(
     r"^(?:said|shown|written on the screen|known|picture) at [\d:]+(?:\s*[–-]\s*[\d:]+)?:?\s*[“\"]?(?P<words>.*?)[”\"]?$", re.IGNORECASE
 )
 """A line of evidence as it was given (`pipeline.qa.teller`), which small models copy."""
+LISTED = re.compile(r"^\s*\d{1,2}[.)](?=\s|$)")
+"""The number that a line of a list begins with; it ends as a sentence does, and says nothing."""
 LONGEST = 1_000
 """A sentence is cut here."""
 LOOP, LOOPS = 30, 3
@@ -30,7 +32,7 @@ class Cited:
     """One sentence, and what it cites."""
 
     text: str
-    """Without marks, and without what stands before a copied line of evidence."""
+    """Without marks, and without what stands before a line of a list or of copied evidence."""
     numbers: tuple[int, ...]
     """As written, each once."""
 
@@ -66,9 +68,9 @@ class Sentences:
 
 
 def parse(sentence: str) -> Cited | None:
-    """A sentence without its marks; `None` where nothing but marks is there."""
+    """A sentence without its marks; `None` where nothing but marks or a list's number is there."""
     numbers = [int(number) for marks in MARK.findall(sentence) for number in re.findall(r"\d+", marks)]
-    text = re.sub(r"\s+", " ", MARK.sub("", sentence)).strip()
+    text = re.sub(r"\s+", " ", MARK.sub("", LISTED.sub("", sentence))).strip()
     if (copied := COPIED.match(text)) is not None:
         text = copied["words"]
     return Cited(text, tuple(dict.fromkeys(numbers))) if re.search(r"\w", text) else None

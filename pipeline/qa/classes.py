@@ -1,5 +1,7 @@
 """General words and the kinds of things that they name: whoever asks for an animal is answered with a cat."""
 
+from collections.abc import Sequence
+
 from pipeline.qa.words import stem, word_list
 
 ANIMALS = """animal cat kitten dog puppy bird fish horse cow bull calf sheep lamb goat pig rabbit hare mouse rat bear wolf fox deer
@@ -35,6 +37,16 @@ fridge refrigerator"""
 """Two names of one thing; a puppy is a dog, but a dog need be no puppy."""
 _TWINS = {stem(word): number for number, words in enumerate(TWINS.split("|")) for word in words.split()}
 KINDS_OF = {stem(general): frozenset(stem(member) for member in word_list(members)) for general, members in MEMBERS.items()}
+
+
+OF_ANOTHER_KIND = frozenset((stem(one), stem(two)) for one, two in (("computer", "mouse"), ("teddy", "bear"), ("hot", "dog")))
+"""Names of two words of which the second alone names something of another kind."""
+
+
+def by_themselves(words: Sequence[str]) -> list[str]:
+    """The words that name something by themselves: not the mouse of a computer, which is no animal."""
+    pairs = zip(("", *map(stem, words)), map(stem, words), words, strict=False)
+    return [word for before, own, word in pairs if (before, own) not in OF_ANOTHER_KIND]
 
 
 def is_kind_of(word: str, general: str) -> bool:

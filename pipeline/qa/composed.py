@@ -17,7 +17,7 @@ from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
-from pipeline.qa.reader import Reader
+from pipeline.qa.reranker import Reranker
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.teller import NOT_SHOWN_MARK, Brief, Teller
 from pipeline.qa.voice import Voice, style_of
@@ -59,12 +59,12 @@ class ComposedAnswerer:
         *,
         voices: Sequence[Voice] = (),
         look: LookAgain | None = None,
-        reader: Reader | None = None,
+        reranker: Reranker | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.model = f"{name}:{teller.name}"
         self._store, self._embedder, self._teller = store, embedder, teller
-        self._finder = Finder(store, embedder, reader=reader)
+        self._finder = Finder(store, embedder, reranker=reranker)
         self._voices, self._look, self._deadline_s = voices, look, deadline_s
 
     async def ask(

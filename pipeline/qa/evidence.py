@@ -10,11 +10,11 @@ from pipeline.memory.store import Found, Kind, Moment, SceneStore, Scope, Span, 
 from pipeline.qa.model import Embedder
 from pipeline.qa.premise import knows, premise
 from pipeline.qa.question import Question, contains, is_question
-from pipeline.qa.reader import Reader
+from pipeline.qa.reranker import Reranker
 from pipeline.qa.retrieve import around, distinct, fuse, joined, whole_sentence
 from pipeline.qa.support import (
     COMPARING,
-    READING,
+    RERANKING,
     SUPPORTED,
     Candidate,
     Signs,
@@ -39,10 +39,10 @@ FEW_LINES = 4
 """So many lines of a picture are quoted together."""
 ASKS_ITSELF = 0.1
 """At most so sure is it that a sentence answers which asks something itself; what is said next may."""
-READ = 3
-"""How many of the likeliest a reader reads: the right one is among them in 97 of 100 questions that have an answer."""
-READ_WITHIN_S = 2.0
-"""What is not read by then is judged as if there were no reader."""
+RERANKED = 3
+"""How many of the likeliest a reranker scores: the right one is among them in 97 of 100 questions that have an answer."""
+RERANK_WITHIN_S = 2.0
+"""What is not scored by then is judged as if there were no reranker."""
 NEAR = MediaTime.of(6)
 """What is missing in a sentence is looked for in the sentences that are at most so far from it."""
 
@@ -86,14 +86,14 @@ class Retrieval:
 class Finder:
     """Looks for evidence in one memory with one embedder; any number of questions at a time."""
 
-    def __init__(self, store: SceneStore, embedder: Embedder, *, reader: Reader | None = None) -> None:
-        """With `reader` the likeliest are read before they are weighed."""
-        self._store, self._embedder, self._reader = store, embedder, reader
+    def __init__(self, store: SceneStore, embedder: Embedder, *, reranker: Reranker | None = None) -> None:
+        """With `reranker` the likeliest are scored before they are weighed."""
+        self._store, self._embedder, self._reranker = store, embedder, reranker
         self._vectors = WordVectors(embedder)
 
-    async def find(self, streams: Sequence[str], question: Question, span: Span, *, reading: bool = True) -> list[Judged]:
-        """The moments that may answer, the best first; each sentence once. `reading=False` leaves a reader out."""
-        return await self.judge(await self.retrieve(streams, question, span), reading=reading)
+    async def find(self, streams: Sequence[str], question: Question, span: Span, *, reranking: bool = True) -> list[Judged]:
+        """The moments that may answer, the best first; each sentence once. `reranking=False` leaves a reranker out."""
+        return await self.judge(await self.retrieve(streams, question, span), reranking=reranking)
 
     async def retrieve(self, streams: Sequence[str], question: Question, span: Span) -> Retrieval:
         """Search by words and by meaning; what is found may or may not answer."""
@@ -102,11 +102,11 @@ class Finder:
         found = distinct(fuse(hits, question.kinds, limit=2 * SEARCHED))
         return Retrieval(question, vector, found[:CANDIDATES], span, [hit.moment.text for hit in found])
 
-    async def judge(self, retrieval: Retrieval, *, reading: bool = True) -> list[Judged]:
+    async def judge(self, retrieval: Retrieval, *, reranking: bool = True) -> list[Judged]:
         """Look at what was found closely: the best first; each sentence once."""
         weighed: Sequence[_Weighed] = await self._weigh(retrieval)
-        if reading and self._reader is not None and weighed:
-            weighed = await self._read(self._reader, retrieval.question.text, weighed)
+        if reranking and self._reranker is not None and weighed:
+            weighed = await self._rerank(self._reranker, retrieval.question.text, weighed)
         judged = [await self._judged(each, retrieval) for each in weighed]
         return sorted(judged, key=lambda each: (-each.score, each.moment.start, each.moment.id))
 
@@ -130,19 +130,19 @@ class Finder:
             weighed.append(_Weighed.of(candidate, read if named and counted else replace(read, doubted=1.0), COMPARING))
         return weighed
 
-    async def _read(self, reader: Reader, question: str, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
-        """The same, the likeliest read and weighed anew; as they were where that takes too long."""
+    async def _rerank(self, reranker: Reranker, question: str, weighed: Sequence[_Weighed]) -> Sequence[_Weighed]:
+        """The same, the likeliest scored and weighed anew; as they were where that takes too long."""
         best = sorted(weighed, key=lambda each: -each.sure)
-        likely, rest = best[:READ], best[READ:]
+        likely, rest = best[:RERANKED], best[RERANKED:]
         try:
-            async with asyncio.timeout(READ_WITHIN_S):
-                near = await reader.read(question, [each.candidate.moment.text for each in likely])
+            async with asyncio.timeout(RERANK_WITHIN_S):
+                near = await reranker.score(question, [each.candidate.moment.text for each in likely])
         except TimeoutError:
-            structlog.get_logger(__name__).warning("question.unread", reader=reader.name, seconds=READ_WITHIN_S)
+            structlog.get_logger(__name__).warning("question.not_reranked", reranker=reranker.name, seconds=RERANK_WITHIN_S)
             return weighed
-        again = [_Weighed.of(each.candidate, replace(each.signs, read=one), READING) for each, one in zip(likely, near, strict=True)]
+        again = [_Weighed.of(each.candidate, replace(each.signs, reranked=one), RERANKING) for each, one in zip(likely, near, strict=True)]
         least = min(each.sure for each in again)
-        # What was not read was less likely before, and stays so.
+        # What was not scored was less likely before, and stays so.
         return [*again, *(replace(each, sure=min(each.sure, least)) for each in rest)]
 
     async def _judged(self, weighed: _Weighed, retrieval: Retrieval) -> Judged:

@@ -14,18 +14,20 @@ from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
 from pipeline.qa.objects import Things
 from pipeline.qa.question import Question, contains, read
-from pipeline.qa.reader import Reader
+from pipeline.qa.reranker import Reranker
 from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED
 from pipeline.qa.visual import Visual
-from pipeline.qa.when import AROUND, When, read_when
+from pipeline.qa.when import AROUND, When, read_when, span_of
 from pipeline.qa.within import Beyond, beyond, within
 from pipeline.qa.words import tokens
 from pipeline.timeline import ZERO, MediaTime
 
 CERTAIN = 1.0
 """The score of what was asked for as it is, such as all that is on the screen."""
+READ = 0.8
+"""The score of what is written at a time, where nothing tells that it is what was asked for."""
 QUOTES = 3
 """The most that an answer quotes."""
 BESIDE_THE_BEST = 0.3
@@ -70,15 +72,15 @@ class ExtractiveAnswerer:
         embedder: Embedder,
         *,
         visual: Visual | None = None,
-        reader: Reader | None = None,
+        reranker: Reranker | None = None,
         reread: Reread | None = None,
     ) -> None:
-        """With `visual` what pictures are recognised to show counts where nothing in words answers; `reader` reads what was found.
+        """With `visual` what pictures are recognised to show counts where nothing in words answers; `reranker` scores what was found.
 
         With `reread` what the screen reads at a point in time is looked up in the recording.
         """
         self._store, self._visual, self._reread = store, visual, reread
-        self._finder = Finder(store, embedder, reader=reader)
+        self._finder = Finder(store, embedder, reranker=reranker)
         self._things = Things(store, embedder)
 
     async def ask(
@@ -127,7 +129,7 @@ class ExtractiveAnswerer:
                     return
         question = read(asked)
         streams = [state.stream_id for state in states]
-        if seen := await self._things.answer(streams, asked, span, first=True):
+        if seen := await self._things.answer(states, asked, span, first=True):
             yield _retrieved(seen)
             yield _Looked(seen)
             return
@@ -141,11 +143,13 @@ class ExtractiveAnswerer:
         judged = await self._finder.judge(retrieval)
         yield _Looked(await self._or_shown(states, question, span, [(each.moment, each.score) for each in judged]))
 
-    async def _or_shown(self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found]) -> Sequence[Found]:
+    async def _or_shown(
+        self, states: Sequence[StreamState], question: Question, span: Span, found: Sequence[Found], when: When | None = None
+    ) -> Sequence[Found]:
         """What was found in words where it answers; else what pictures show, where a question about them asks for it by name."""
         streams = [state.stream_id for state in states]
         answered = bool(found) and found[0][1] >= SUPPORTED
-        if not answered and (seen := await self._things.answer(streams, question.text, span, first=False)):
+        if not answered and (seen := await self._things.answer(states, question.text, span, when, first=False)):
             return [*seen, *found]
         if self._visual is None or answered or question.kinds - {Kind.DESCRIPTION}:
             return found
@@ -157,28 +161,33 @@ class ExtractiveAnswerer:
         stream_id = states[0].stream_id
         if when.point and SPEAKING.search(when.rest):
             return await self._speaking(stream_id, meant, states[0].latest)
-        if when.point and (again := await self._read_again(stream_id, question, meant)) is not None:
-            return _Looked([(again, CERTAIN)])
-        if seen := await self._things.answer([state.stream_id for state in states], when.rest, meant, when, first=True):
+        if when.point and (again := await self._read_again(states[0], question, when, meant)):
+            return _Looked(again)
+        if seen := await self._things.answer(states, when.rest, meant, when, first=True):
             return _Looked(seen)
         if when.one:
             moments = await self._store.between(stream_id, _kind(question), span=meant, limit=1, last=when.one == "last")
             return _Looked([(moment, CERTAIN) for moment in moments])
         if question.words and not (when.near and not question.ask):
             judged = await self._finder.find([state.stream_id for state in states], question, meant)
-            return _Looked(await self._or_shown(states, question, meant, [(each.moment, each.score) for each in judged]))
+            return _Looked(await self._or_shown(states, question, meant, [(each.moment, each.score) for each in judged], when))
         kinds = {_kind(question)} if when.near else set()
         asked = replace(question, kinds=question.kinds or frozenset(kinds))
         found = await self._overview(stream_id, asked, meant, most=1 if when.near else QUOTES, anything=True, last=when.side == "before")
         return _Looked([(moment, CERTAIN) for moment in found])
 
-    async def _read_again(self, stream_id: str, question: Question, around: Span) -> Moment | None:
-        """What the screen reads in the middle of the span, where that is asked for and what is read there can be the answer."""
+    async def _read_again(self, state: StreamState, question: Question, when: When, meant: Span) -> list[Found]:
+        """What the screen reads at the point that is meant, where that is asked for and what is read there can be the answer."""
         if self._reread is None or not asks_for_writing(question):
-            return None
+            return []
+        around = span_of(when, state.latest, state.facts.started_at)
         assert around.start is not None
-        read_there = await self._reread(stream_id, around.start + AROUND)
-        return read_there if read_there is not None and contains(read_there.text, question) is not False else None
+        point = around.start + AROUND
+        if (meant.start is not None and point < meant.start) or (meant.end is not None and point > meant.end):
+            return []
+        read_there = await self._reread(state.stream_id, point)
+        fits = contains(read_there.text, question) if read_there is not None else False
+        return [] if read_there is None or fits is False else [(read_there, CERTAIN if fits else READ)]
 
     async def _speaking(self, stream_id: str, around: Span, latest: MediaTime) -> _Looked:
         """What is said there, or that nobody speaks, from where to where."""

@@ -12,20 +12,25 @@ from enum import Enum
 
 from pipeline.caption.things import LABELS, THINGS
 from pipeline.memory.inview import Item, described, read
-from pipeline.memory.store import EVERYTHING, MAX_LIMIT, Kind, Moment, SceneStore, Scope, Span
+from pipeline.memory.store import EVERYTHING, MAX_LIMIT, Kind, Moment, SceneStore, Scope, Span, StreamState
 from pipeline.qa.classes import is_kind_of
 from pipeline.qa.model import Embedder
-from pipeline.qa.when import When
-from pipeline.qa.words import FUNCTION_WORDS, stem, tokens, word_list
+from pipeline.qa.when import AROUND, When, span_of
+from pipeline.qa.words import stem, tokens, word_list
 from pipeline.timeline import ZERO, MediaTime
 
 SURE = 0.8
 """How sure an answer is that was seen; of what is told of the dev recordings a larger part is right, but they are few."""
-NEAR = MediaTime.of(4)
-"""How far from a point in time a keyframe may be that tells of it."""
+NEAR = MediaTime.of(5.5)
+"""How far from a point in time a keyframe may be that tells of it: no less than half of the sampler's longest gap, which ends at a frame."""
 ANYTHING = word_list("thing things object objects item items")
-PLAIN = word_list("room frame view foreground background camera front present total altogether currently")
-"""Words of a question that claim nothing which pictures could deny."""
+PLAIN = word_list(
+    """
+    there here in on at of to the this that these those it all you we i one see seen visible shown show shows appear appears present now
+    video clip stream picture image scene frame film footage screen room view foreground background camera front total altogether currently
+    """
+)
+"""Words of a question that claim nothing which pictures could deny. No other counts: what somebody has, or what is not there, is not seen."""
 LOCATED = word_list("stand stands standing stood")
 """The same, of things; people may sit."""
 
@@ -105,7 +110,8 @@ def labels_of(words: str) -> frozenset[str]:
     named = tuple(stem(word) for word in tokens(words) if word not in ("different", "other"))
     found = {label for label in LABELS if named in _names(label)}
     if not found and len(named) == 1:
-        found = {label for label in LABELS if is_kind_of(THINGS[label].one.split()[-1], named[0])} - {"teddy bear", "hot dog"}
+        # By whole names: a computer mouse is no animal.
+        found = {label for label in LABELS if any(is_kind_of(name, named[0]) for name in (THINGS[label].one, *THINGS[label].others))}
     return frozenset(LABELS) if not found and named and tokens(words)[-1] in ANYTHING and len(named) == 1 else frozenset(found)
 
 
@@ -116,7 +122,8 @@ def _names(label: str) -> set[tuple[str, ...]]:
 
 def _asks_no_more(rest: str, labels: frozenset[str]) -> bool:
     allowed = PLAIN | (frozenset() if "person" in labels else LOCATED)
-    return all(word in FUNCTION_WORDS or word in allowed for word in tokens(rest))
+    # "Can be" asks what is possible, "can be seen" does not.
+    return all(word in allowed for word in tokens(re.sub(r"\bbe (?=seen|visible|shown)", "", rest)))
 
 
 class Things:
@@ -126,7 +133,7 @@ class Things:
         self._store, self._embedder = store, embedder
 
     async def answer(
-        self, streams: Sequence[str], text: str, span: Span = EVERYTHING, when: When | None = None, *, first: bool
+        self, states: Sequence[StreamState], text: str, span: Span = EVERYTHING, when: When | None = None, *, first: bool
     ) -> list[tuple[Moment, float]]:
         """The moments that answer, each told in the words that do; nothing where nothing was seen, or something else is asked.
 
@@ -136,18 +143,22 @@ class Things:
         what = asked(text)
         if what is None or (what.ask in FIRST) != first:
             return []
-        if when is not None and when.point and span.start is not None and span.end is not None:
-            middle = MediaTime((span.start.nanos + span.end.nanos) // 2)
-            lines = await self._around(streams[0], middle)
-            return _told(what, [_nearest(lines, middle)] if lines else [])
-        lines = await self._lines(streams, what, text, span)
+        if when is not None and when.point:
+            return _told(what, await self._nearest(states[0], when, span))
+        lines = await self._lines([state.stream_id for state in states], what, text, span)
         if when is not None and when.edge:
             lines = lines[:1] if when.edge == "start" else lines[-1:]
         return _told(what, lines)
 
-    async def _around(self, stream_id: str, at: MediaTime) -> list[Moment]:
-        near = Span(max(ZERO, at - NEAR), at + NEAR)
-        return await self._store.between(stream_id, Kind.IN_VIEW, span=near, limit=MAX_LIMIT)
+    async def _nearest(self, state: StreamState, when: When, span: Span) -> list[Moment]:
+        """The line that is nearest to the point that is meant, within the range that was asked about if `span` ends with it."""
+        around = span_of(when, state.latest, state.facts.started_at)
+        assert around.start is not None
+        at = around.start + AROUND
+        start = max(ZERO, at - NEAR) if span.start == around.start else span.start
+        end = at + NEAR + MediaTime(1) if span.end == around.end else span.end
+        lines = await self._store.between(state.stream_id, Kind.IN_VIEW, span=Span(start, end), limit=MAX_LIMIT)
+        return sorted(lines, key=lambda line: (max(line.start - at, at - line.end, ZERO), line.start))[:1]
 
     async def _lines(self, streams: Sequence[str], what: Asked, text: str, span: Span) -> list[Moment]:
         """The lines that name it, in order of time: of a long stream the first and the last, and what a search finds between."""
@@ -166,10 +177,6 @@ class Things:
         vector = (await self._embedder.embed([text]))[0]
         hits = await self._store.search(Scope((stream_id,), frozenset([Kind.IN_VIEW]), span), sorted(names), vector, limit=MAX_LIMIT)
         return [hit.moment for hit in (*hits.by_words, *hits.by_vector)]
-
-
-def _nearest(lines: Sequence[Moment], at: MediaTime) -> Moment:
-    return min(lines, key=lambda line: (max(line.start - at, at - line.end, ZERO), line.start))
 
 
 def _told(what: Asked, lines: Sequence[Moment]) -> list[tuple[Moment, float]]:

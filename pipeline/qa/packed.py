@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,24 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
 MAGIC = b"E5S1"
-SIZES, TABLE = 7, 5
-"""How many sizes stand first: dimensions, layers, heads, feed-forward, vocabulary, positions, kinds of segments; and how many numbers
-tell of the vocabulary: pieces, and which token begins a text, ends it, fills it up and stands for what is unknown."""
+TABLE = 5
+"""So many numbers tell of the vocabulary: pieces, and which token begins a text, ends it, fills it up and stands for what is unknown."""
 BLOCK, BLOCK_BYTES = 32, 18
 ZERO = 8
 FLOAT32, Q4 = 0, 1
+
+
+class Sizes(NamedTuple):
+    """The sizes of an encoder, in the order in which a file has them."""
+
+    dimensions: int
+    layers: int
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    """Rows of the table of word vectors, which may be more than there are pieces."""
+    positions: int
+    segments: int
 
 
 @dataclass(frozen=True)
@@ -40,8 +53,7 @@ class Marks:
 class Packed:
     """A file, read; its tensors are turned into numbers only when they are asked for."""
 
-    dimensions: int
-    layers: int
+    sizes: Sizes
     pieces: Sequence[tuple[str, float]]
     """The vocabulary in order, each piece with its log likelihood."""
     marks: Marks
@@ -55,7 +67,7 @@ class Packed:
     def tensor(self, name: str, *shape: int) -> Floats:
         """A tensor of this shape; raises `ModelMismatch` where there is none."""
         kind, raw = self._raw(name)
-        values = unpack(raw.reshape(-1, BLOCK_BYTES)) if kind == Q4 else raw.view("<f4").astype(np.float32)
+        values = unpack(self._parted(name, raw, BLOCK_BYTES)) if kind == Q4 else self._parted(name, raw, 4).view("<f4").astype(np.float32)
         if values.size != np.prod(shape):
             raise ModelMismatch(f"the tensor {name} has {values.size:,} numbers, not {' x '.join(map(str, shape))}")
         return values.reshape(shape)
@@ -65,13 +77,22 @@ class Packed:
         kind, raw = self._raw(name)
         if kind != Q4:
             raise ModelMismatch(f"the tensor {name} is not stored in four bits")
-        return raw.reshape(-1, self.dimensions // BLOCK * BLOCK_BYTES)
+        rows = self._parted(name, raw, self.sizes.dimensions // BLOCK * BLOCK_BYTES)
+        if len(rows) != self.sizes.vocabulary:
+            raise ModelMismatch(f"the tensor {name} has {len(rows):,} rows, not {self.sizes.vocabulary:,}")
+        return rows
 
     def _raw(self, name: str) -> tuple[int, Bytes]:
         if name not in self._tensors:
             raise ModelMismatch(f"the tensor {name} is missing")
         kind, begin, size = self._tensors[name]
         return kind, self._data[begin : begin + size]
+
+    def _parted(self, name: str, raw: Bytes, width: int) -> Bytes:
+        """The bytes in rows of a width."""
+        if len(raw) % width:
+            raise ModelMismatch(f"the tensor {name} has {len(raw):,} bytes, which {width} do not divide")
+        return raw.reshape(-1, width)
 
 
 def unpack(blocks: Bytes) -> Floats:
@@ -84,13 +105,15 @@ def unpack(blocks: Bytes) -> Floats:
 
 
 def read_packed(path: Path) -> Packed:
-    """Read a file; raises `ModelMismatch` where it is none of this kind."""
-    data: Bytes = np.memmap(path, np.uint8, mode="r")
-    if data[:4].tobytes() != MAGIC:
-        raise ModelMismatch(f"{path} is no packed encoder: it does not begin with {MAGIC.decode()}")
+    """Read a file; raises `ModelMismatch` where it cannot be read or is none of this kind."""
     try:
-        return _read(data)
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
+        data: Bytes = np.memmap(path, np.uint8, mode="r")
+        if data[:4].tobytes() == MAGIC:
+            return _read(data)
+        raise ModelMismatch(f"{path} is no packed encoder: it does not begin with {MAGIC.decode()}")
+    except OSError as error:
+        raise ModelMismatch(f"{path} cannot be read: {error}") from error
+    except (struct.error, ValueError, OverflowError) as error:
         raise ModelMismatch(f"{path} is a damaged encoder: {error}") from error
 
 
@@ -104,7 +127,7 @@ class _Cursor:
 
     def bytes(self, count: int) -> Bytes:
         found = self.data[self.at : self.at + count]
-        if len(found) < count:
+        if not 0 <= count == len(found):
             raise ValueError("it ends too early")
         self.at += count
         return found
@@ -112,9 +135,11 @@ class _Cursor:
 
 def _read(data: Bytes) -> Packed:
     cursor = _Cursor(data, 8)
-    dimensions, layers, *_ = cursor.numbers(f"{SIZES}i")
+    sizes = Sizes._make(cursor.numbers(f"{len(Sizes._fields)}i"))
     cursor.numbers("fi")  # The layer norm's epsilon, which is BERT's, and how many weights a block has.
     count, begins, ends, fills, unknown = cursor.numbers(f"{TABLE}i")
+    if not all(0 <= token < count <= sizes.vocabulary for token in (begins, ends, fills, unknown)):
+        raise ValueError("its marks are not in its vocabulary")
     (size,) = cursor.numbers("Q")
     offsets = cursor.bytes(4 * (count + 1)).view("<u4")
     likely = cursor.bytes(4 * count).view("<f4")
@@ -131,5 +156,7 @@ def _read(data: Bytes) -> Packed:
         (length,) = cursor.numbers("H")
         name = cursor.bytes(length).tobytes().decode()
         kind, _, begin, stored = cursor.numbers("BIQQ")
+        if kind not in (FLOAT32, Q4) or begin + stored > len(data):
+            raise ValueError(f"the tensor {name} is of a kind that is not known, or ends too late")
         directory[name] = (kind, begin, stored)
-    return Packed(dimensions, layers, pieces, Marks(begins, ends, fills), unknown, normalised, data, directory)
+    return Packed(sizes, pieces, Marks(begins, ends, fills), unknown, normalised, data, directory)

@@ -90,6 +90,15 @@ NOT_NAMES = word_list(
     "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october "
     "november december"
 )
+NO_NAME = "|".join(
+    sorted(FUNCTION_WORDS | NOT_NAMES | word_list("today yesterday tomorrow hello welcome good dear thanks thank mrs mr ms dr"))
+)
+"""What no name begins with, though a sentence may: "The Ferry Company", "At Monday Morning"."""
+UNIT = (
+    rf"{LONGER}|dollars?|cents?|pounds?|euros?|francs?|kroner|rupees|yen|percent|per cent|degrees?|people|visitors|copies|tickets|times|"
+    r"(?:kilo|centi|milli)?met(?:re|er)s?|k?m|cm|mm|miles?|feet|foot|tonn?es?|tons?|kilos?|(?:kilo|milli)?grams?|kg|lit(?:re|er)s?"
+)
+"""What digits count, which are then no number to call."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +128,14 @@ ASKS = (
     _ask(
         Want.SURNAME,
         r"\b(?:what|which) .*\b(?:surname|(?:last|family|second) name)\b",
-        r"(?-i:\b[A-Z]\w+ [A-Z]\w+)|\b(?:surname|last name|family name) (?:is|was)\b",
+        rf"(?<!\bthe )\b(?!(?:{NO_NAME})\b)(?-i:[A-Z]\w+ [A-Z]\w+)|\b(?:surname|last name|family name) (?:is|was)\b",
         "surname last family second name",
     ),
     _ask(
         Want.CONTACT,
         r"\b(?:what|which) .*\b(?:(?:tele)?phone number|e-?mail|website|web address|postcode|zip code)\b",
-        rf"\d(?:[ -]?\d){{4}}|(?:\b{NUMBER}[ -]){{4}}|@|\w\.(?:com|org|net|[a-z]{{2}})\b|\bdot (?:com|org|net)\b|www",
+        rf"(?<![$€£\d])\d(?:[ -]?\d){{4,}}+(?! ?(?:{UNIT})\b)|\b(?:{NUMBER}[ -]){{4,}}+(?!(?:{UNIT})\b)|@|"
+        r"\w\.(?:com|org|net|[a-z]{2})\b|\bdot (?:com|org|net)\b|www",
         "number",
     ),
     _ask(

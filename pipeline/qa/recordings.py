@@ -3,7 +3,9 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,12 +32,13 @@ log = structlog.get_logger(__name__)
 class Recordings:
     """Files by stream: those of a folder, named after their stream, and those that were told of.
 
-    A recording begins where its stream began, so that a media time is the same in both.
+    One picture is taken out at a time. A recording begins where its stream began, so that a media time is the same in both.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._told: dict[str, Path] = {}
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recordings")
 
     def add(self, stream_id: str, path: Path) -> None:
         """Say which file a stream was read from."""
@@ -55,7 +58,8 @@ class Recordings:
         if path is None or not times:
             return []
         try:
-            found = await asyncio.to_thread(pictures_at, path, times, longest_side=longest_side)
+            take = partial(pictures_at, path, times, longest_side=longest_side)
+            found = await asyncio.get_running_loop().run_in_executor(self._worker, take)
         except WatchwordError as error:
             log.warning("recording.unreadable", stream=stream_id, cause=str(error))
             return []
@@ -79,6 +83,8 @@ class Looking:
         end = state.latest if state is not None else ZERO
         times = between([picture.at for picture in kept], Span(span.start or ZERO, min(span.end or end, end)), most - len(kept))
         seen = {picture.at for picture in kept}
+        # What was deleted from the memory is not to come back out of the recording.
+        times = await self._store.kept_times(stream_id, times)
         new = [each for each in await self._recordings.pictures(stream_id, times) if each.at not in seen]
         passed = [replace(each, jpeg=await self._judge(each.jpeg, stream_id)) for each in new]
         return sorted([*kept, *(each for each in passed if each.jpeg)], key=lambda picture: picture.at)

@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
+from pipeline.caption.seen import unplaced
 from pipeline.memory.store import Moment
-from pipeline.qa.classes import is_another, is_kind_of
+from pipeline.qa.classes import by_themselves, is_another, is_kind_of
 from pipeline.qa.question import COLOURS, Question, Want, contains
 from pipeline.qa.words import content, stem, tokens, word_list
 
@@ -26,8 +27,6 @@ TAGS = "Tags:"
 MANNER = re.compile(r"^\s*(?:dark, |bright, )?mostly |movement|still picture|nothing recognised|changing view")
 ONE_OF_THEM = 0.95
 """What a general word counts that is met by one of its kinds: "animal" by "cat"."""
-PLACED = re.compile(r", (?:top |bottom )?(?:left|centre|right)(?=\))")
-"""Where tags say that something is: "left" is no leaving."""
 NAMED = 0.6
 """How well each of a question's words must be met by tags."""
 UNCOLOURED = 0.5
@@ -78,8 +77,8 @@ class Signs:
     doubted: float = 0.0
     """1 where the question names somebody whom nothing that was found knows, a number that is not there, or something where another of its
     kind is told of; and where it asks tags, which name things, for anything else."""
-    read: float = 0.0
-    """How near a reader puts it to being the answer (`pipeline.qa.reader`); 0 where none has read it."""
+    reranked: float = 0.0
+    """How near a reranker puts it to being the answer (`pipeline.qa.reranker`); 0 where none has scored it."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ COMPARING = Weighing(
     ),
     bias=-6.83,
 )
-"""Where nothing reads."""
-READING = Weighing(
+"""Where nothing reranks."""
+RERANKING = Weighing(
     Signs(
         cosine=3.26,
         coverage=1.72,
@@ -122,11 +121,11 @@ READING = Weighing(
         refers=0.77,
         open=1.26,
         doubted=-1.35,
-        read=4.42,
+        reranked=4.42,
     ),
     bias=-7.75,
 )
-"""Where a reader has read. Both were fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions
+"""Where a reranker has scored. Both were fitted by `python -m bench.qa.calibrate`, which also chooses the bias: nine of ten questions
 that nothing answers stay unanswered in texts that were left out of the fit; docs/decisions/0011-answers.md says on what and how well
 they do."""
 
@@ -164,7 +163,7 @@ def standard(question: Question, candidates: Sequence[Candidate], similarity: Si
 def signs(question: Question, candidate: Candidate, similarity: Similarity, by: Standard | None = None) -> Signs:
     """Read the signs, by itself or beside the other candidates; `similarity` is asked only for pairs of words of `vocabulary`."""
     by = by or standard(question, [candidate], similarity)
-    own, context = content(PLACED.sub("", candidate.moment.text)), content(candidate.context)
+    own, context = content(unplaced(candidate.moment.text)), content(candidate.context)
     told = frozenset(tokens(candidate.moment.text))
     somebody = FOR_SOMEBODY if not PEOPLE.isdisjoint(told) else 0.0
     alone = {word: max(_met(word, own, similarity), somebody if word in question.names else 0.0) for word in question.words}
@@ -234,6 +233,6 @@ def score(read: Signs, by: Weighing = COMPARING) -> float:
 def _met(word: str, by: Sequence[str], similarity: Similarity) -> float:
     if any(stem(word) == stem(other) for other in by):
         return 1.0
-    if any(is_kind_of(other, word) for other in by):
+    if any(is_kind_of(other, word) for other in by_themselves(by)):
         return ONE_OF_THEM
     return max((max(0.0, similarity(word, other)) for other in by if not is_another(word, other)), default=0.0)

@@ -1,9 +1,12 @@
 """Standing queries over what is cleared: each new moment is scored by how well it meets the words of what is wanted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from watchword.v1.events_pb2 import ClearedEvent
 
+from pipeline.caption.seen import unplaced
+from pipeline.memory.inview import described
 from pipeline.memory.stage import moments_of
 from pipeline.memory.store import Moment
 from pipeline.qa.answer import WORDING
@@ -44,20 +47,26 @@ class Watcher:
         for moment in moments_of(event):
             for watch, tell in list(self._watches.values()):
                 if watch.concerns(moment) and (alert := watch.take(await self._scored(watch, moment))) is not None:
-                    tell(alert)
+                    tell(_shown(alert))
 
     async def _scored(self, watch: Watch, moment: Moment) -> Scored:
         standing = watch.standing
         quoted = f"{WORDING[moment.kind]} “{moment.text}”"
+        text = unplaced(moment.text)
         if standing.phrases:
-            phrase = holds_phrase(moment.text, standing.phrases)
+            phrase = holds_phrase(text, standing.phrases)
             return Scored(moment, 1.0 if phrase else 0.0, quoted)
-        whole = await self._whole.of([standing.wanted.text, moment.text])
-        candidate = Candidate(moment, "", float(whole[standing.wanted.text] @ whole[moment.text]))
+        whole = await self._whole.of([standing.wanted.text, text])
+        candidate = Candidate(moment, "", float(whole[standing.wanted.text] @ whole[text]))
         own = await self._words.of(vocabulary(standing.wanted, [candidate]))
         read = signs(standing.wanted, candidate, lambda one, other: 0.0 if _differ(one, other) else float(own[one] @ own[other]))
         # The worst met word decides: "a white truck" is no car park, and no white wall.
         return Scored(moment, WORDS * read.least + (1 - WORDS) * min(1.0, max(0.0, 2 * read.cosine)), quoted)
+
+
+def _shown(alert: Alert) -> Alert:
+    """What is in view is told as what its scene shows; while hits are counted it has a source of its own."""
+    return replace(alert, hits=tuple(replace(hit, moment=described(hit.moment)) for hit in alert.hits))
 
 
 def _differ(one: str, other: str) -> bool:

@@ -47,7 +47,8 @@ CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
 AMOUNT = r"(\d+(?:\.\d+)?)"
 UNIT = r"(s|sec|secs|seconds?|min|mins|minutes?|h|hours?)"
 AT = rf"(?:{CLOCK}|{AMOUNT}\s*{UNIT})"
-OF_IT = r"(?:\s+of\s+(?:the|this)\s+(?:video|clip|stream|film|recording|programme|program|broadcast|footage)\b|(?!\s+of\b)\b)"
+IT = r"(?:video|clip|stream|film|recording|programme|program|broadcast|footage)\b"
+OF_IT = rf"(?:\s+of\s+(?:the|this)\s+{IT}|(?!\s+of\b)\b)"
 """The beginning "of the clip" is the stream's, the end "of the pier" is not."""
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -151,7 +152,7 @@ PATTERNS: tuple[tuple[str, Callable[[re.Match[str], str], When]], ...] = (
     ),
     (rf"\b(?:after|since|from|before|until)\s+{AT}(?:\s+on(?:wards)?)?\b", _one_side),
     (rf"\b(?:at|around)\s+(?:about\s+|around\s+)?(?:the\s+)?(?:second\s+|minute\s+)?{AT}(?:\s+into\s+the\s+\w+)?(?![\w:])", _at),
-    (rf"\b{AT}\s+(?:in(?=\s*(?:[?.,;]|$))|into\s+(?:the|this)\s+\w+)", _at),
+    (rf"\b{AT}\s+(?:in(?=\s*(?:[?.,;]|$))|into\s+(?:the|this)\s+{IT})", _at),
     (r"\b(?:just\s+now|right\s+now|a\s+moment\s+ago|currently)\b", lambda m, rest: When(rest, -JUST_NOW.seconds, None)),
     (r"\b(?:the\s+)?(first|last)\s+(?:thing|words?|sentence)\b", lambda m, rest: When(rest, one=m[1].lower())),
     (

@@ -46,6 +46,6 @@ async def _anchor(finder: Finder, states: Sequence[StreamState], what: str, span
     question = read(what)
     if not question.words:
         return None
-    judged = await finder.find([state.stream_id for state in states], question, span, reading=False)
+    judged = await finder.find([state.stream_id for state in states], question, span, reranking=False)
     meeting = [each for each in judged if each.signs.coverage >= ANCHORED]
     return max(meeting, key=lambda each: (each.signs.coverage, each.signs.cosine)).moment if meeting else None

@@ -1,5 +1,6 @@
 """Models that judge pictures."""
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,6 +98,29 @@ class OpenNsfw:
         # Columns are P(safe), P(explicit).
         rows = iter(self._session.run(None, {self._input: np.stack(inputs)})[0][:, 1] if inputs else ())
         return [each if isinstance(each, Exception) else {"sexually-explicit": float(np.clip(next(rows), 0.0, 1.0))} for each in prepared]
+
+
+class OnDemand:
+    """The catalog's classifier, loaded when the first picture comes: where few are to be judged, and often none."""
+
+    name = OpenNsfw.name
+    policies = OpenNsfw.policies
+
+    def __init__(self) -> None:
+        self._loading = asyncio.Lock()
+        self._loaded: ImageClassifier | None = None
+
+    async def classify(self, jpeg: bytes) -> Mapping[str, float]:
+        """As the port says; also raises `ModelMissing` or `ModelMismatch`."""
+        async with self._loading:
+            if self._loaded is None:
+                self._loaded = await asyncio.to_thread(load)
+        return await self._loaded.classify(jpeg)
+
+    def close(self) -> None:
+        """As the port says."""
+        if self._loaded is not None:
+            self._loaded.close()
 
 
 class NoPictures:

@@ -88,20 +88,20 @@ async def _evaluate(questions: QuestionSet, settings: Settings, options: Options
             return await run_evaluation(questions, Running(options.gateway, link, options.answerer), None, part=options.part, tell=tell)
     from pipeline.qa import model
     from services.evaluation.systems import InProcess, answerer_of
-    from services.memory.answerers import load_looks, load_reader
+    from services.memory.answerers import load_looks, load_reranker
 
     shelf = Shelf(options.cache, settings, speed=options.speed, fresh=options.fresh)
     embedder = await asyncio.to_thread(model.load)
     looks = await asyncio.to_thread(load_looks, settings, embedder)
-    reader = await asyncio.to_thread(load_reader, settings)
-    name, make = answerer_of(settings, options.answerer, reader)
-    system = InProcess(name, embedder, make, looks, reader)
+    reranker = await asyncio.to_thread(load_reranker, settings)
+    name, make = answerer_of(settings, options.answerer, reranker)
+    system = InProcess(name, embedder, make, looks, reranker)
     try:
         return await run_evaluation(questions, system, shelf, part=options.part, tell=tell, small=options.small)
     finally:
         await shelf.close()
         await system.close()
-        for model_of in (looks, reader):
+        for model_of in (looks, reranker):
             if model_of is not None:
                 await model_of.close()
         await embedder.close()

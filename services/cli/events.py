@@ -205,6 +205,7 @@ def scene(caption: scene_pb2.SceneCaption) -> Event:
         "actions": [{"what": each.what, "start": _seconds(each.media_start), "end": _seconds(each.media_end)} for each in caption.actions],
         "people": caption.people if caption.HasField("people") else None,
         "seen": [_seen(each) for each in caption.seen],
+        "searched": list(caption.searched),
         "camera": caption.camera,
         "confidence": _short(caption.confidence) if caption.HasField("confidence") else None,
         "made_by": {

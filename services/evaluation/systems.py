@@ -19,8 +19,8 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.evidence import SEARCHED, Finder
 from pipeline.qa.model import Embedder
 from pipeline.qa.question import read
-from pipeline.qa.reader import Reader
 from pipeline.qa.recordings import Recordings
+from pipeline.qa.reranker import Reranker
 from pipeline.qa.retrieve import fuse
 from pipeline.qa.visual import PictureEmbedder
 from pipeline.timeline import MediaTime
@@ -65,13 +65,13 @@ class InProcess:
     """An answerer over a memory of its own."""
 
     def __init__(
-        self, name: str, embedder: Embedder, make: Make, looks: PictureEmbedder | None = None, reader: Reader | None = None
+        self, name: str, embedder: Embedder, make: Make, looks: PictureEmbedder | None = None, reranker: Reranker | None = None
     ) -> None:
-        """With `looks` keyframes are found by what they look like; `reader` takes part in what is "judged"."""
+        """With `looks` keyframes are found by what they look like; `reranker` takes part in what is "judged"."""
         self.name = name
         self._embedder, self._looks = embedder, looks
         self._store = SqliteStore()
-        self._finder = Finder(self._store, embedder, reader=reader)
+        self._finder = Finder(self._store, embedder, reranker=reranker)
         self._recordings = Recordings()
         self._answerer = make(self._store, embedder, looks, self._recordings)
 
@@ -138,14 +138,19 @@ class Running:
             raise error_of(error, self.name) from error
 
 
-def answerer_of(settings: Settings, name: str, reader: Reader | None = None) -> tuple[str, Make]:
+def answerer_of(settings: Settings, name: str, reranker: Reranker | None = None) -> tuple[str, Make]:
     """The answerer of this name, or the one that the settings name; raises `SettingInvalid` where it is not set up."""
     name = name or settings.answerer
     if name not in ANSWERERS or (name != "extractive" and not getattr(settings, name)):
         raise SettingInvalid(f"--answerer {name}: it is not set up; WATCHWORD_{name.upper()} names its model")
 
+    async def as_it_is(jpeg: bytes, stream_id: str) -> bytes:
+        return jpeg  # nobody is shown anything
+
     def make(store: SceneStore, embedder: Embedder, looks: PictureEmbedder | None, recordings: Recordings) -> Answerer:
-        return make_answerers(settings, store, embedder, looks=looks, reader=reader, reread=rereading(recordings))[name]
+        return make_answerers(settings, store, embedder, looks=looks, reranker=reranker, reread=rereading(store, recordings, as_it_is))[
+            name
+        ]
 
     return name, make
 

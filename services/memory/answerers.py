@@ -11,9 +11,9 @@ from pipeline.qa.answer import Answerer
 from pipeline.qa.composed import ComposedAnswerer, LookAgain
 from pipeline.qa.extractive import ExtractiveAnswerer, Reread
 from pipeline.qa.model import Embedder
-from pipeline.qa.reader import Reader
-from pipeline.qa.reader import load as load_e5
-from pipeline.qa.recordings import Recordings
+from pipeline.qa.recordings import Judge, Recordings
+from pipeline.qa.reranker import Reranker
+from pipeline.qa.reranker import load as load_e5
 from pipeline.qa.rereading import Reads, Rereading
 from pipeline.qa.seeing import SeeingAnswerer
 from pipeline.qa.teller import ChatTeller
@@ -30,13 +30,13 @@ def make_answerers(
     *,
     look: LookAgain | None = None,
     looks: PictureEmbedder | None = None,
-    reader: Reader | None = None,
+    reranker: Reranker | None = None,
     reread: Reread | None = None,
 ) -> Mapping[str, Answerer]:
     """By name, the one that is asked where none is named first.
 
     Without `look` those that see are shown the memory's thumbnails alone; without `looks` pictures are found by their descriptions alone;
-    without `reader` quotes are chosen by comparing alone; without `reread` what the screen read at a time is what keyframes showed.
+    without `reranker` quotes are chosen by comparing alone; without `reread` what the screen read at a time is what keyframes showed.
 
     Raises `SettingInvalid` for what cannot be set up, and `ModelMissing` or `ModelMismatch` for a checkpoint that cannot be loaded.
     """
@@ -47,21 +47,21 @@ def make_answerers(
 
     look = look or thumbnails
     visual = Visual(store, looks) if looks is not None else None
-    quoting = ExtractiveAnswerer(store, embedder, visual=visual, reader=reader, reread=reread)
+    quoting = ExtractiveAnswerer(store, embedder, visual=visual, reranker=reranker, reread=reread)
     answerers: dict[str, Answerer] = {"extractive": quoting}
     if settings.chat:
         teller = _teller(settings.chat, settings.answer_key, "chat model")
-        answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices, reader=reader)
+        answerers["chat"] = ComposedAnswerer("chat", store, embedder, teller, voices=voices, reranker=reranker)
     if settings.vlm and "://" not in settings.vlm:
         captioner = load_captioner("transformers", directory=Path(settings.vlm), max_new_tokens=settings.caption_tokens)
         answerers["vlm"] = SeeingAnswerer("vlm", store, embedder, captioner, look, visual=visual)
     elif settings.vlm:
         teller = _teller(settings.vlm, settings.answer_key, "vision model", sees=True)
-        answerers["vlm"] = ComposedAnswerer("vlm", store, embedder, teller, voices=voices, look=look, reader=reader)
+        answerers["vlm"] = ComposedAnswerer("vlm", store, embedder, teller, voices=voices, look=look, reranker=reranker)
     return {settings.answerer: answerers[settings.answerer], **answerers}
 
 
-def rereading(recordings: Recordings) -> Rereading:
+def rereading(store: SceneStore, recordings: Recordings, judge: Judge) -> Rereading:
     """What reads pictures of recordings, with the reader that descriptions have too."""
 
     def load() -> Reads:
@@ -69,7 +69,7 @@ def rereading(recordings: Recordings) -> Rereading:
 
         return Reader(locate("ppocr-v6"))
 
-    return Rereading(recordings, load)
+    return Rereading(store, recordings, judge, load)
 
 
 def load_looks(settings: Settings, embedder: Embedder) -> PictureEmbedder | None:
@@ -83,14 +83,14 @@ def load_looks(settings: Settings, embedder: Embedder) -> PictureEmbedder | None
     return ClipLooks(Path(settings.visual))
 
 
-def load_reader(settings: Settings) -> Reader | None:
-    """What reads before a quote is told; raises `ModelMissing` where it is named and not there, and `ModelMismatch`."""
-    if settings.reader == "none":
+def load_reranker(settings: Settings) -> Reranker | None:
+    """What reranks before a quote is told; raises `ModelMissing` where it is named and not there, and `ModelMismatch`."""
+    if settings.reranker == "none":
         return None
     try:
         return load_e5()
     except ModelMissing:
-        if settings.reader == "auto":
+        if settings.reranker == "auto":
             return None
         raise
 

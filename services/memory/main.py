@@ -21,10 +21,10 @@ from pipeline.safety.audit_log import AuditLog, KeepAudit
 from pipeline.safety.calls import CalledAudit
 from pipeline.safety.frames import WithFrames
 from pipeline.safety.judge import Judge
-from pipeline.safety.model import NoPictures
+from pipeline.safety.model import OnDemand
 from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
-from services.memory.answerers import load_looks, load_reader, make_answerers, rereading
+from services.memory.answerers import load_looks, load_reranker, make_answerers, rereading
 from services.memory.servicer import QaServicer
 from services.memory.standing import StandingQueries, read_standing
 from services.memory.summaries import MemoryServicer
@@ -51,8 +51,8 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
     store = await asyncio.to_thread(open_store, settings.store)
     log = AuditLog(store.database, key=keys.chain if keys is not None else b"")
     # Pictures out of a recording were judged by nobody yet; only an answerer that looks again is shown any.
-    sees = bool(settings.vlm)
-    pictures = await asyncio.to_thread(load_pictures) if sees else NoPictures()
+    sees = bool(settings.vlm or settings.recordings)
+    pictures = await asyncio.to_thread(load_pictures) if settings.vlm else OnDemand()
     judge = Judge(pictures, book=book, scorers=await asyncio.to_thread(load_scorers, settings, pictures=sees))
 
     auditor = Auditor(book, judge.digests(), keys=keys)
@@ -72,9 +72,9 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
 
     recordings = Recordings(settings.recordings)
     looks = await asyncio.to_thread(load_looks, settings, embedder)
-    reader = await asyncio.to_thread(load_reader, settings)
-    looking, reread = Looking(store, recordings, passing), rereading(recordings)
-    made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=looking, looks=looks, reader=reader, reread=reread)
+    reranker = await asyncio.to_thread(load_reranker, settings)
+    looking, reread = Looking(store, recordings, passing), rereading(store, recordings, passing)
+    made = await asyncio.to_thread(make_answerers, settings, store, embedder, look=looking, looks=looks, reranker=reranker, reread=reread)
     answerers = {name: ScreenedAnswerer(answerer, judge, auditor=auditor, keep=keep) for name, answerer in made.items()}
     kept = read_standing(settings.standing) if settings.standing is not None else ()
     standing = StandingQueries(bus, embedder, kept, has_ended=has_ended)
@@ -87,9 +87,10 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
 
     async def close() -> None:
         judge.close()
+        await reread.close()
         for answerer in made.values():
             await aclose(answerer)
-        for model_of in (looks, reader):
+        for model_of in (looks, reranker):
             if model_of is not None:
                 await model_of.close()
         await embedder.close()

@@ -40,7 +40,7 @@ def test_every_event_has_the_promised_keys(embedded_events: list[Event]) -> None
         "statistics": {"text", "words", "words_per_minute", "flicker", "real_time_factor", "words_refused"} | latencies,
         "keyframe": {"reason", "score", "scene"},
         "scene": {
-            *("text", "detail", "objects", "actions", "on_screen_text", "people", "seen", "camera", "confidence"),
+            *("text", "detail", "objects", "actions", "on_screen_text", "people", "seen", "searched", "camera", "confidence"),
             *("keyframes", "model", "made_by", "revision", "extended_by"),
         },
         "verdict": {"text", "of", "kind", "action", "scores", "model", "unscored", "failed", "policy_version", "redactions"},

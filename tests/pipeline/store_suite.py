@@ -528,6 +528,11 @@ class StoreSuite:
             assert [each.at for each in await store.pictures("s")] == [at(20)]
             assert ((await state(store)).moments, (await state(store)).pictures) == (2, 1)
             assert await store.forget("s", Span(at(10), at(11))) == Forgotten()
+            times = [at(1), at(9.9), at(10), at(10.9), at(11), at(20)]
+            assert await store.kept_times("s", times) == [at(1), at(9.9), at(11), at(20)]
+            assert await store.kept_times("unknown", times) == []
+            await store.forget("s")
+            assert await store.kept_times("s", times) == []
 
         opened(test)
 

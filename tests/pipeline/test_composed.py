@@ -198,6 +198,9 @@ def test_a_sentence_that_goes_round_in_circles_is_broken_off():
         ("David makes the cakes.", "Who makes the cakes?", False),
         ("There is a cat.", "Is there a cat?", False),
         ("The room is 42.", "In which room is it?", False),
+        ("Bob won.", "Who won, Ann or Bob?", False),
+        ("The exit is on the left.", "Where is the exit, left or right?", False),
+        ("Ann paid.", "Which of Ann and Bob paid?", False),
     ],
 )
 def test_what_only_says_the_question_again_is_no_answer(sentence, question, expected):
@@ -353,6 +356,13 @@ def test_sentences_and_their_marks():
     pieces = ["It opens at 9", ".30 [1][", "2]. The do", "ors [3]. Last one [2, 4]"]
     told = [cited for piece in pieces for cited in sentences.add(piece)] + list(sentences.end())
     assert told == [Cited("It opens at 9.30.", (1, 2)), Cited("The doors.", (3,)), Cited("Last one", (2, 4))]
+
+
+def test_the_numbers_of_a_list_are_no_sentences():
+    sentences = Sentences()
+    written = "1. Doors open at nine [1].\n2. [2] They close at ten.\n3) 42 [3].\n4."
+    told = [*sentences.add(written), *sentences.end()]
+    assert told == [Cited("Doors open at nine.", (1,)), Cited("They close at ten.", ()), Cited("42.", (3,))]
 
 
 def test_marks_of_all_kinds():

@@ -11,11 +11,12 @@ from watchword.v1.answer_pb2 import Answer
 
 from pipeline.caption.tags import Reader
 from pipeline.memory.sqlite import SqliteStore
-from pipeline.memory.store import Kind, Moment
+from pipeline.memory.store import Kind, Moment, Span
 from pipeline.models import locate
 from pipeline.qa.extractive import ExtractiveAnswerer
-from pipeline.qa.recordings import Recordings
-from pipeline.qa.rereading import Rereading
+from pipeline.qa.question import read
+from pipeline.qa.recordings import Judge, Recordings
+from pipeline.qa.rereading import Rereading, asks_for_writing
 from pipeline.timeline import MediaTime
 from tests.fakes import ScriptedEmbedder
 from tests.pipeline.store_suite import put, spoken
@@ -49,7 +50,24 @@ def reader() -> Reader:
     return Reader(locate("ppocr-v6"))
 
 
-def asked(folder: Path | None, reader: Reader, question: str, *, stream: str = "race") -> Answer:
+async def passed(jpeg: bytes, stream_id: str) -> bytes:
+    return jpeg
+
+
+async def withheld(jpeg: bytes, stream_id: str) -> bytes:
+    return b""
+
+
+def asked(
+    folder: Path | None,
+    reader: Reader,
+    question: str,
+    *,
+    stream: str = "race",
+    judge: Judge = passed,
+    forgotten: Span | None = None,
+    span: Span | None = None,
+) -> Answer:
     """The answer about a stream of which one keyframe was read, at its start, and a sentence was heard."""
 
     async def within() -> Answer:
@@ -57,11 +75,14 @@ def asked(folder: Path | None, reader: Reader, question: str, *, stream: str = "
         at = MediaTime.of(0)
         first = Moment(stream, "scene-0", Kind.ON_SCREEN_TEXT, 0, "LAP 40 OF 90", at, MediaTime.of(SECONDS), "m")
         await put(store, first, spoken("The leader is far ahead.", 7.0, stream=stream))
-        rereading = Rereading(Recordings(folder), lambda: reader)
+        if forgotten is not None:
+            await store.forget(stream, forgotten)
+        rereading = Rereading(store, Recordings(folder), judge, lambda: reader)
         try:
             answerer = ExtractiveAnswerer(store, ScriptedEmbedder(), reread=rereading)
-            parts = [part async for part in answerer.ask(stream, question)]
+            parts = [part async for part in answerer.ask(stream, question, span)]
         finally:
+            await rereading.close()
             await store.close()
         assert isinstance(parts[-1], Answer)
         return parts[-1]
@@ -94,3 +115,35 @@ def test_only_what_is_written_is_read_and_only_what_can_answer(laps: Path, reade
 def test_without_a_recording_that_can_be_read_keyframes_say_what_was_seen(laps: Path, reader: Reader, stream: str) -> None:
     assert "LAP 40" in asked(laps, reader, "What is written on the screen at 0:03?", stream=stream).text
     assert "LAP 40" in asked(None, reader, "What is written on the screen at 0:03?", stream=stream).text
+
+
+def test_what_was_deleted_or_does_not_pass_is_not_read_again(laps: Path, reader: Reader) -> None:
+    question = "What number does the lap counter show at 7 s?"
+    assert "LAP 47" in asked(laps, reader, question).text
+    assert "LAP 47" not in asked(laps, reader, question, judge=withheld).text
+    assert "LAP 47" not in asked(laps, reader, question, forgotten=Span(MediaTime.of(6), MediaTime.of(8))).text
+    assert "LAP 47" in asked(laps, reader, question, forgotten=Span(MediaTime.of(8), MediaTime.of(9))).text
+
+
+def test_the_point_is_the_one_that_is_named_however_the_range_is_cut(laps: Path, reader: Reader) -> None:
+    question = "What number does the lap counter show at 7 s?"
+    assert "LAP 47" in asked(laps, reader, question, span=Span(MediaTime.of(6), MediaTime.of(12))).text
+    assert "LAP" not in asked(laps, reader, question, span=Span(MediaTime.of(8), MediaTime.of(12))).text
+
+
+@pytest.mark.parametrize(
+    ("question", "written"),
+    [
+        ("What does the counter show?", True),
+        ("What number does the frame counter read?", True),
+        ("What is the score?", True),
+        ("What is written on the scoreboard?", True),
+        ("What does the sign say?", True),
+        ("What is lying on the counter?", False),
+        ("How many people are at the counter?", False),
+        ("Is there a cup on the counter?", False),
+        ("Who stands behind the monitor?", False),
+    ],
+)
+def test_what_lies_on_a_counter_is_not_written_there(question: str, written: bool) -> None:
+    assert asks_for_writing(read(question)) is written

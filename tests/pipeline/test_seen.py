@@ -11,7 +11,7 @@ from watchword.v1.scene_pb2 import Keyframe, SceneBoundary, SceneCaption
 from pipeline.caption.detector import Box, Detection
 from pipeline.caption.messages import caption_of, glances_of
 from pipeline.caption.model import Description
-from pipeline.caption.seen import Glance, Sight, groups, most_people, place_of, scene_groups, settled, told
+from pipeline.caption.seen import Glance, Sight, groups, most_people, place_of, scene_groups, settled, told, unplaced
 from pipeline.caption.things import LABELS
 from pipeline.memory.inview import read, stretches
 from pipeline.safety import described
@@ -124,7 +124,7 @@ def test_things_of_one_scene_have_one_colour_or_none() -> None:
 def test_a_stretch_lasts_while_the_same_is_seen() -> None:
     one, two = [sight("bottle", 0.6, LEFT)], [sight("bottle", 0.6, LEFT), sight("bottle", 0.6, RIGHT)]
     found = [(each.text, each.start.seconds, each.end.seconds) for each in stretches(scene(two, two, one, [], two))]
-    assert found == [("two bottles (left, right)", 0, 2), ("a bottle (left)", 4, 4), ("two bottles (left, right)", 8, 8)]
+    assert found == [("two bottles (left, right)", 0, 2), ("a bottle (left)", 4, 4), ("nothing", 6, 6), ("two bottles (left, right)", 8, 8)]
 
 
 BOXES = st.builds(lambda x, y: Box(x, y, x + 0.1, y + 0.1), st.floats(0, 0.9), st.floats(0, 0.9))
@@ -145,13 +145,22 @@ def test_what_is_written_is_read_back(sights: list[Sight]) -> None:
         assert (item.colour, item.rival) == (own[0].colour, own[0].rival)
 
 
+@given(st.lists(SIGHTS, min_size=1, max_size=24), st.booleans())
+def test_places_are_taken_out_as_they_were_written(sights: list[Sight], scored: bool) -> None:
+    for group in groups(sights):
+        assert group.places == () or unplaced(group.told(scored=scored)) == group.words
+    assert unplaced("The dog has left (by the right door).") == "The dog has left (by the right door)."
+
+
 def test_what_is_no_such_line_is_passed_over() -> None:
     assert read("Two men talk (quietly); nobody listens.") == ()
 
 
 def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
     half, whole = Box(0.0, 0.25, 0.5, 1.0), Box(0.5, 0.0, 1.0, 1.0)
-    seen = scene([sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)])
+    seen = scene(
+        [sight("cup", 0.75, half, colour="blue")], [sight("frisbee", 0.5, whole, rival="sports ball"), sight("cup", 0.75, half)], []
+    )
     keyframes = [Keyframe(id=f"k{number}", media_time=glance.time.to_proto()) for number, glance in enumerate(seen)]
     description = Description("Tags: a blue cup (0.75).", objects=("a blue cup",), seen=seen)
     return caption_of(SceneBoundary(stream_id="s", scene_id="scene-0"), description, keyframes, model="tags"), seen
@@ -160,11 +169,41 @@ def captioned() -> tuple[SceneCaption, tuple[Glance, ...]]:
 def test_a_caption_carries_what_was_seen_and_in_which_keyframe() -> None:
     caption, seen = captioned()
     assert glances_of(SceneCaption.FromString(caption.SerializeToString())) == seen
+    assert list(caption.searched) == ["k0", "k1", "k2"]
     assert [(each.keyframe_id, each.label) for each in caption.seen] == [("k0", "cup"), ("k1", "frisbee"), ("k1", "cup")]
 
 
-@pytest.mark.parametrize(("words", "left"), [(["a blue cup"], 3), (["a blue ■■■"], 0), ([None], 0)])
-def test_a_thing_whose_word_is_masked_or_withheld_has_no_label_either(words: list[str | None], left: int) -> None:
+JUDGED = ["a blue cup", "a cup", "a frisbee or ball", "sports ball"]
+
+
+def test_what_was_seen_is_judged_in_the_words_in_which_it_is_told() -> None:
     caption, _ = captioned()
-    described.put_back(caption, words)
-    assert len(caption.seen) == left
+    assert described.words_of(caption) == JUDGED
+    seen = scene([sight("tv", 0.6), sight("knife", 0.6, LEFT), sight("knife", 0.6, RIGHT)])
+    keyframe = Keyframe(id="k0", media_time=seen[0].time.to_proto())
+    bare = caption_of(SceneBoundary(), Description("Tags.", seen=seen), [keyframe], model="tags")
+    told = [item.text.partition(" (")[0] for line in stretches(glances_of(bare)) for item in read(line.text)]
+    assert set(told) < set(described.words_of(bare)) == {"a screen", "tv", "two knives", "knife"}
+
+
+@pytest.mark.parametrize(
+    ("masked", "left"),
+    [
+        ("", ["cup", "frisbee", "cup"]),
+        ("a blue cup", ["frisbee"]),
+        ("a frisbee or ball", ["cup", "cup"]),
+        ("sports ball", ["cup", "cup"]),
+    ],
+)
+def test_a_thing_whose_word_is_masked_has_no_label_either(masked: str, left: list[str]) -> None:
+    caption, _ = captioned()
+    described.put_back(caption, ["■■■" if word == masked else word for word in JUDGED])
+    assert [each.label for each in caption.seen] == left
+    assert list(caption.objects) == ["■■■" if masked == "a blue cup" else "a blue cup"]
+
+
+def test_nothing_is_told_of_what_was_seen_where_a_word_is_withheld() -> None:
+    caption, _ = captioned()
+    described.put_back(caption, [*JUDGED[:-1], None])
+    assert not caption.seen
+    assert [each.text for each in stretches(glances_of(caption))] == ["nothing"]

@@ -56,6 +56,7 @@ def test_a_stretch_by_the_clock(question, rest, span):
         "Who came first?",
         "What lasts 3 days?",
         "What needs 20 minutes in the oven?",
+        "What happened 3 hours into the flight?",
     ],
 )
 def test_other_words_are_no_time(question):

