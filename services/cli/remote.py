@@ -27,6 +27,8 @@ POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
 REFUSAL_S = 1.0
 """How long to wait, after everything was sent, for the services to say that they refuse it."""
+SETTLES_S = 0.25
+"""A call that is refused has ended within this time after its first sign."""
 RETRIES = 30
 """How often in a row a broken watch is taken up again before the failure is told; a gateway may be starting again."""
 
@@ -192,6 +194,15 @@ async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, c
     return conversation
 
 
+async def _lasts(call: Any) -> bool:
+    """Whether the query is kept: a call that is refused has initial metadata too, and ends with it or a moment later."""
+    await call.initial_metadata()
+    ended = asyncio.ensure_future(call.code())
+    has_ended, _ = await asyncio.wait({ended}, timeout=SETTLES_S)
+    ended.cancel()
+    return not has_ended
+
+
 def stand(stream_id: str, query: str, *, gateway: str) -> None:
     """Tell each time that a standing query holds, until interrupted or the stream has ended; it may be a pattern with "*".
 
@@ -208,10 +219,10 @@ def stand(stream_id: str, query: str, *, gateway: str) -> None:
             while True:
                 try:
                     call = stub.Stand(qa_service_pb2.StandRequest(query=query, streams=[stream_id]))
-                    await call.initial_metadata()
-                    again = " again; what came meanwhile was not looked at" if began else ""
-                    print(f"watching {stream_id} for: {query}{again}", flush=True)
-                    began, broken = True, 0
+                    if await _lasts(call):
+                        again = " again; what came meanwhile was not looked at" if began else ""
+                        print(f"watching {stream_id} for: {query}{again}", flush=True)
+                        began, broken = True, 0
                     async for alert in call:
                         print(f"{alert.stream_id}  {alert.reason}", flush=True)
                     print(f"stream {stream_id} has ended", flush=True)

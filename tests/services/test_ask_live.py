@@ -1,0 +1,64 @@
+"""`watchword ask --live` in a process of its own: it outlasts the services that it listens to, and gives up where none was there."""
+
+import asyncio
+import os
+import sys
+
+import grpc
+import pytest
+from watchword.v1 import qa_service_pb2_grpc
+
+from pipeline.bus.memory import MemoryBus
+from services.memory.servicer import QaServicer
+from services.memory.standing import StandingQueries
+from tests.fakes import ScriptedEmbedder
+
+pytestmark = pytest.mark.connected
+
+COMMAND = [sys.executable, "-m", "services.cli.main", "ask", "cam-*", "tell me when a dog appears", "--live", "--gateway"]
+
+
+async def listening(port: int = 0) -> tuple[grpc.aio.Server, int]:
+    """A memory's face, and its port."""
+    server = grpc.aio.server()
+    qa_service_pb2_grpc.add_QaServiceServicer_to_server(QaServicer({}, StandingQueries(MemoryBus(), ScriptedEmbedder())), server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    return server, port
+
+
+async def called(port: int) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return await asyncio.create_subprocess_exec(*COMMAND, f"127.0.0.1:{port}", stdout=pipe, stderr=pipe, env=environment)
+
+
+def test_it_asks_again_when_what_it_listens_to_is_back_and_says_so_once() -> None:
+    async def within() -> None:
+        server, port = await listening()
+        process = await called(port)
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"watching cam-* for: tell me when a dog appears\n"
+            await server.stop(None)
+            server, _ = await listening(port)
+            assert b"again; what came meanwhile was not looked at" in await process.stdout.readline()
+            process.terminate()
+            assert await process.stdout.read() == b"", "it was said once"
+            await process.wait()
+        await server.stop(None)
+
+    asyncio.run(within())
+
+
+def test_it_gives_up_where_nobody_was_there() -> None:
+    async def within() -> None:
+        server, port = await listening()
+        await server.stop(None)
+        process = await called(port)
+        async with asyncio.timeout(60):
+            said, why = await process.communicate()
+        assert (process.returncode, said) == (1, b"")
+        assert b"nothing answers" in why
+
+    asyncio.run(within())
