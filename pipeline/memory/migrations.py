@@ -38,6 +38,16 @@ def migrate(db: Session, found: int, steps: Sequence[Step], shown: str) -> int:
     return len(steps)
 
 
+def running(script: str) -> Step:
+    """The step that runs the script."""
+
+    def step(db: Session) -> None:
+        for statement in statements(script):
+            db.run(statement)
+
+    return step
+
+
 def statements(script: str) -> list[str]:
     """The statements of a script in which each ends with a ";" at the end of a line that is not indented or closes a trigger."""
     found: list[str] = []

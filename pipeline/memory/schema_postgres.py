@@ -1,7 +1,6 @@
 """The layout of the scene memory in PostgreSQL, version by version."""
 
-from pipeline.memory.database import Session
-from pipeline.memory.migrations import LOOKS_OF_NOTHING, statements
+from pipeline.memory.migrations import LOOKS_OF_NOTHING, running
 from pipeline.memory.ranking import HASHED
 from pipeline.memory.store import DIMENSIONS
 
@@ -128,19 +127,4 @@ CREATE INDEX moments_by_words ON moments USING gin (indexed) WITH (gin_pending_l
 """A word is indexed as a number that tells its stream."""
 
 
-def _first(db: Session) -> None:
-    for statement in statements(FIRST):
-        db.run(statement)
-
-
-def _second(db: Session) -> None:
-    for statement in statements(SECOND):
-        db.run(statement)
-
-
-def _third(db: Session) -> None:
-    for statement in statements(LOOKS_OF_NOTHING):
-        db.run(statement)
-
-
-STEPS = (_first, _second, _third)
+STEPS = tuple(map(running, (FIRST, SECOND, LOOKS_OF_NOTHING)))

@@ -4,9 +4,8 @@ import numpy as np
 
 from pipeline.memory import codes
 from pipeline.memory.codes import CODE_BYTES
-from pipeline.memory.database import Session
 from pipeline.memory.filling import STREAM_BITS
-from pipeline.memory.migrations import LOOKS_OF_NOTHING, statements
+from pipeline.memory.migrations import LOOKS_OF_NOTHING, running
 from pipeline.memory.store import DIMENSIONS
 
 FIRST = f"""
@@ -198,19 +197,4 @@ def code_of(vector: bytes) -> bytes:
     return codes.encode(np.frombuffer(vector, "<f4")[None])[0]
 
 
-def _first(db: Session) -> None:
-    for statement in statements(FIRST):
-        db.run(statement)
-
-
-def _second(db: Session) -> None:
-    for statement in statements(SECOND):
-        db.run(statement)
-
-
-def _third(db: Session) -> None:
-    for statement in statements(LOOKS_OF_NOTHING):
-        db.run(statement)
-
-
-STEPS = (_first, _second, _third)
+STEPS = tuple(map(running, (FIRST, SECOND, LOOKS_OF_NOTHING)))

@@ -19,7 +19,7 @@ from pipeline.qa.rereading import asks_for_writing
 from pipeline.qa.retrieve import whole_sentence
 from pipeline.qa.support import SUPPORTED, TAGS
 from pipeline.qa.visual import Visual
-from pipeline.qa.when import AROUND, When, read_when, span_of
+from pipeline.qa.when import When, point_of, read_when
 from pipeline.qa.within import Beyond, beyond, within
 from pipeline.qa.words import tokens
 from pipeline.timeline import ZERO, MediaTime
@@ -161,7 +161,7 @@ class ExtractiveAnswerer:
         question = read(when.rest)
         stream_id = states[0].stream_id
         if when.point and SPEAKING.search(when.rest):
-            return await self._speaking(stream_id, meant, states[0].latest)
+            return await self._speaking(states[0], when)
         if when.point and (again := await self._read_again(states[0], question, when, meant)):
             return _Looked(again)
         for first in (True, False) if when.point else (True,):
@@ -185,26 +185,23 @@ class ExtractiveAnswerer:
         """What the screen reads at the point that is meant, where that is asked for and what is read there can be the answer."""
         if self._reread is None or not asks_for_writing(question):
             return []
-        around = span_of(when, state.latest, state.facts.started_at)
-        assert around.start is not None
-        point = around.start + AROUND
+        point = point_of(when, state.latest, state.facts.started_at)
         if point > state.latest or (meant.start is not None and point < meant.start) or (meant.end is not None and point > meant.end):
             return []
         read_there = await self._reread(state.stream_id, point)
         fits = contains(read_there.text, question) if read_there is not None else False
         return [] if read_there is None or fits is False else [(read_there, CERTAIN if fits else READ)]
 
-    async def _speaking(self, stream_id: str, around: Span, latest: MediaTime) -> _Looked:
+    async def _speaking(self, state: StreamState, when: When) -> _Looked:
         """What is said there, or that nobody speaks, from where to where."""
-        assert around.start is not None
-        middle = around.start + AROUND
+        stream_id, middle = state.stream_id, point_of(when, state.latest, state.facts.started_at)
         said = await self._store.between(stream_id, Kind.SPEECH, span=Span(middle, middle + MediaTime(1)))
         if said:
             return _Looked([(moment, CERTAIN) for moment in said])
         before = await self._store.between(stream_id, Kind.SPEECH, span=Span(end=middle), limit=1, last=True)
         after = await self._store.between(stream_id, Kind.SPEECH, span=Span(middle), limit=1)
         since = before[0].end if before else ZERO
-        until = after[0].start if after else latest
+        until = after[0].start if after else state.latest
         words = f"Nobody is heard at {middle.clock()}: nothing is said between {since.clock()} and {until.clock()}."
         return _Looked([(moment, CERTAIN) for moment in (*before, *after)], negative=words)
 

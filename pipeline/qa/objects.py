@@ -15,7 +15,7 @@ from pipeline.memory.inview import Item, described, read
 from pipeline.memory.store import EVERYTHING, MAX_LIMIT, Kind, Moment, SceneStore, Scope, Span, StreamState
 from pipeline.qa.classes import is_kind_of
 from pipeline.qa.model import Embedder
-from pipeline.qa.when import AROUND, When, span_of
+from pipeline.qa.when import When, point_of, span_of
 from pipeline.qa.words import stem, tokens, word_list
 from pipeline.timeline import ZERO, MediaTime
 
@@ -157,8 +157,7 @@ class Things:
     async def _nearest(self, state: StreamState, when: When, span: Span) -> list[Moment]:
         """The line that is nearest to the point that is meant, within the range that was asked about where that cuts `span`."""
         around = span_of(when, state.latest, state.facts.started_at)
-        assert around.start is not None
-        at = around.start + AROUND
+        at = point_of(when, state.latest, state.facts.started_at)
         start = max(ZERO, at - NEAR) if span.start == around.start else span.start
         end = at + NEAR + MediaTime(1) if span.end == around.end else span.end
         lines = await self._store.between(state.stream_id, Kind.IN_VIEW, span=Span(start, end), limit=MAX_LIMIT)

@@ -80,6 +80,13 @@ def span_of(when: When, latest: MediaTime, started_at: float | None) -> Span:
     return Span(start, end)
 
 
+def point_of(when: When, latest: MediaTime, started_at: float | None) -> MediaTime:
+    """The point that is meant, of a `When` with `point`, whatever range the question is asked within; as `span_of`."""
+    around = span_of(when, latest, started_at)
+    assert around.start is not None
+    return around.start + AROUND
+
+
 def intersection(one: Span, other: Span) -> Span | None:
     """What is in both; `None` where nothing is."""
     start = max((each for each in (one.start, other.start) if each is not None), default=None)

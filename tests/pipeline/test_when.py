@@ -138,6 +138,7 @@ def test_silence_is_told_with_what_stands_around_it():
     answer = ask("Is anybody speaking at 35 s?")
     assert answer.text == "Nobody is heard at 0:35: nothing is said between 0:20 and 0:50."
     assert [evidence.text for evidence in answer.evidence] == ["The captain waves.", "The ferry is back."]
+    assert ask("Is anybody speaking at 35 s?", Span(MediaTime.of(35), MediaTime.of(60))).text == answer.text, "whatever the range cuts off"
 
 
 def test_a_time_that_has_not_come_is_said_to_be_so():
