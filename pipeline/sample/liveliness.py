@@ -22,6 +22,7 @@ from enum import IntEnum
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
 from pipeline.sample.looks import look, shape_distance
+from pipeline.sample.resting import small_change
 from pipeline.timeline import ZERO, MediaTime
 
 
@@ -118,6 +119,10 @@ class _Sizes:
         usual = max(before[int(_HIGH * (len(before) - 1))], least) if len(before) >= _ENOUGH else least
         return max(later) > _SPIKE * usual
 
+    def only_repeats(self, most: int) -> bool:
+        """Whether hardly any packet of late was of more bytes than one that only repeats a picture."""
+        return len(self.seen) >= _ENOUGH and self.ordered[int(_HIGH * (len(self.ordered) - 1))] <= most
+
     def keep(self, since: MediaTime) -> None:
         """What is usual is what came since then, where that is enough to tell: before, something moved."""
         if sum(each[0] >= since.nanos for each in self.seen) >= _ENOUGH:
@@ -144,8 +149,13 @@ def said_something(packets: Sequence[bytes], pixels: int) -> int:
     thousand macroblocks, the same from picture to picture but for a few; anything else takes more.
     """
     least = min(map(len, packets))
-    most = min(least + _REPEATS_VARY, _REPEATS + pixels // _PIXELS_A_REPEAT)
+    most = min(least + _REPEATS_VARY, _most_of_a_repeat(pixels))
     return max((number for number, data in enumerate(packets, 1) if len(data) > most), default=0)
+
+
+def _most_of_a_repeat(pixels: int) -> int:
+    """Bytes of a packet that only repeats a picture, at most."""
+    return _REPEATS + pixels // _PIXELS_A_REPEAT
 
 
 class Liveliness:
@@ -154,6 +164,7 @@ class Liveliness:
     def __init__(self, pixels: int) -> None:
         """`pixels` is how many a picture has."""
         self.state = State.LIVELY
+        self._pixels = pixels
         self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
         self._leading, self._others = _Sizes(), _Sizes()
         self._highest: int | None = None
@@ -277,7 +288,7 @@ class Liveliness:
         if alarm is None or self._seen is None or self.state is not State.STILL:
             return
         sizes, size, before = alarm
-        if before is not None and _verdict(_distance(before, self._seen)) is State.STILL:
+        if before is not None and _verdict(_distance(before, self._seen)) is State.STILL and not self._has_small_change(before, self._seen):
             sizes.harmless = max(sizes.harmless, size)
 
     def probe(self, luma: Thumbnails) -> bool:
@@ -286,10 +297,17 @@ class Liveliness:
         if before is None or _verdict(_distance(before, luma)) is not State.STILL:
             return True
         # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
-        if shape_distance(look(before), look(luma)) > _UNLIKE:
+        if shape_distance(look(before), look(luma)) > _UNLIKE or self._has_small_change(before, luma):
             return True
         self._seen = luma
         return False
+
+    def _has_small_change(self, before: Thumbnails, luma: Thumbnails) -> bool:
+        """Whether something small, such as a line of writing, has come or gone in a picture that otherwise is only repeated.
+
+        Where anything else is sent, noise and people who sit make differences as small.
+        """
+        return self._leading.only_repeats(_most_of_a_repeat(self._pixels)) and small_change(look(before), look(luma))
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""

@@ -20,6 +20,17 @@ _RESTS = 4.0
 """Levels by which a cell at rest differs from the look before at most."""
 
 
+def small_change(before: Look, now: Look) -> bool:
+    """Whether a cell of one picture at rest differs from the other's, much and by itself."""
+    return float(_by_itself(cell_differences(before, now)).max()) >= _LEAST
+
+
+def _by_itself(differences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the cells differ beyond what most do: the light may be another."""
+    rest: NDArray[np.float32] = differences - np.float32(_TIMES_USUAL * float(np.median(differences)))
+    return rest
+
+
 class Resting:
     """Compares the looks at a picture at rest with the last keyframe."""
 
@@ -37,6 +48,6 @@ class Resting:
         if float(np.mean(beside > _DIFFERS)) > _PART:
             self._differed = None
             return False
-        beside -= np.float32(_TIMES_USUAL * float(np.median(beside)))
+        beside = _by_itself(beside)
         differed, self._differed = self._differed, beside
         return differed is not None and float(np.minimum(differed, beside).max()) >= _LEAST
