@@ -119,8 +119,8 @@ class _Sizes:
         usual = max(before[int(_HIGH * (len(before) - 1))], least) if len(before) >= _ENOUGH else least
         return max(later) > _SPIKE * usual
 
-    def only_repeats(self, most: int) -> bool:
-        """Whether hardly any packet of late was of more bytes than one that only repeats a picture."""
+    def is_quiet(self, most: float) -> bool:
+        """Whether hardly any packet of late was of more bytes."""
         return len(self.seen) >= _ENOUGH and self.ordered[int(_HIGH * (len(self.ordered) - 1))] <= most
 
     def keep(self, since: MediaTime) -> None:
@@ -149,13 +149,8 @@ def said_something(packets: Sequence[bytes], pixels: int) -> int:
     thousand macroblocks, the same from picture to picture but for a few; anything else takes more.
     """
     least = min(map(len, packets))
-    most = min(least + _REPEATS_VARY, _most_of_a_repeat(pixels))
+    most = min(least + _REPEATS_VARY, _REPEATS + pixels // _PIXELS_A_REPEAT)
     return max((number for number, data in enumerate(packets, 1) if len(data) > most), default=0)
-
-
-def _most_of_a_repeat(pixels: int) -> int:
-    """Bytes of a packet that only repeats a picture, at most."""
-    return _REPEATS + pixels // _PIXELS_A_REPEAT
 
 
 class Liveliness:
@@ -164,7 +159,6 @@ class Liveliness:
     def __init__(self, pixels: int) -> None:
         """`pixels` is how many a picture has."""
         self.state = State.LIVELY
-        self._pixels = pixels
         self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
         self._leading, self._others = _Sizes(), _Sizes()
         self._highest: int | None = None
@@ -303,11 +297,11 @@ class Liveliness:
         return False
 
     def _has_small_change(self, before: Thumbnails, luma: Thumbnails) -> bool:
-        """Whether something small, such as a line of writing, has come or gone in a picture that otherwise is only repeated.
+        """Whether something small, such as a line of writing, has come or gone in a picture of which hardly anything is sent.
 
-        Where anything else is sent, noise and people who sit make differences as small.
+        Where more is, noise and people who sit make differences as small.
         """
-        return self._leading.only_repeats(_most_of_a_repeat(self._pixels)) and small_change(look(before), look(luma))
+        return self._leading.is_quiet(_RISE * self._least) and small_change(look(before), look(luma))
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""

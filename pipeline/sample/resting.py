@@ -16,13 +16,16 @@ _LEAST = 12.0
 _TIMES_USUAL = 2.0
 _DIFFERS, _PART = 6.0, 0.25
 """A cell differs by more than the one; where more than the other part of them do, this is no small thing, or the light is another."""
+_FEW = 0.15
+"""A line or two of writing change no larger part of the cells."""
 _RESTS = 4.0
 """Levels by which a cell at rest differs from the look before at most."""
 
 
 def small_change(before: Look, now: Look) -> bool:
     """Whether a cell of one picture at rest differs from the other's, much and by itself."""
-    return float(_by_itself(cell_differences(before, now)).max()) >= _LEAST
+    differences = cell_differences(before, now)
+    return float(np.mean(differences > _DIFFERS)) <= _FEW and float(_by_itself(differences).max()) >= _LEAST
 
 
 def _by_itself(differences: NDArray[np.float32]) -> NDArray[np.float32]:
