@@ -15,8 +15,8 @@ many there are.
 - One peak is held until it is known **what comes of it**. When the picture rests and most of what was new at the peak is still there,
   as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place. Otherwise something has passed,
   and only the peak shows it. So an action takes one keyframe while it lasts and one of its result, wherever they fall.
-- What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`). It can wait a
-  while after the last keyframe but not for the budget, which lends one: soon nothing more is decoded of such a picture.
+- What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`); it can wait for the
+  budget, and a while after the last keyframe.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
@@ -70,7 +70,7 @@ _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 """How long a change is waited for to come to rest; for what comes of a peak of motion no longer than the second."""
 _REMAINS, _RESULT_NEEDS = 0.6, 0.1
 """What comes of a peak of motion is chosen in its place if that part of the peak's novelty, and so much at least, is left at rest."""
-_CAN_WAIT = MediaTime.of(0.8)
+_CAN_WAIT = MediaTime.of(1.5)
 """What is small and stays is chosen no sooner than this after the last keyframe."""
 _PASSING = MediaTime.of(0.3)
 """A change so short before a cut is not chosen."""
@@ -182,7 +182,7 @@ class SceneWatch(Generic[Payload]):
         if not (waited and self._motion.is_usually_at_rest and self._motion.rests and self._view.is_steady):
             self._resting.forget()
             return False
-        return self._resting.differs(self._reference, last, frame.look) and self._budget.at(frame.time) >= 1 - _LOAN
+        return self._resting.differs(self._reference, last, frame.look) and self._budget.at(frame.time) >= 1
 
     def _change(self, frame: Seen[Payload], last: Look, needed: float, close: bool, *, borrowed: bool) -> list[Pick[Payload]]:
         """The frame, if it is new, or nothing yet: until it is known what the change leads to, it waits."""

@@ -377,6 +377,35 @@ def test_what_passes_through_a_picture_at_rest_is_chosen_once_and_the_empty_pict
     assert more == []
 
 
+def brought(photo: Luma, *, leaves: bool) -> list[Luma]:
+    """Something is carried into a picture at rest from the left, slowly, and stays or is carried on and out again."""
+    places = [-10 + 4 * number for number in range(10)]
+    path = [*places, *places[:-1:-1], *(range(30, 72, 4))] if leaves else [*places, *[26] * (2 * RATE)]
+    return [photo] * (6 * RATE) + [with_square(photo, left, 12, side=10) for left in path] + ([photo] * (2 * RATE) if leaves else [])
+
+
+def test_of_an_action_the_picture_of_its_result_is_chosen_and_not_its_midst() -> None:
+    decisions = select(noisy(brought(textured(5), leaves=False)), options=Options(maximum_gap=MediaTime.of(60), at_once=1))
+    (result,) = chosen(decisions)[1:]
+    assert 6 * RATE + 10 <= result < 7 * RATE + 10, "where it stays, at rest, and soon"
+
+
+def test_of_what_passes_the_picture_in_its_midst_is_chosen_because_nothing_comes_of_it() -> None:
+    decisions = select(noisy(brought(textured(5), leaves=True)), options=Options(maximum_gap=MediaTime.of(60), at_once=1))
+    (passing,) = chosen(decisions, MOTION_PEAK)
+    assert 6 * RATE + 1 <= passing < 6 * RATE + 21
+    assert chosen(decisions) == [0, passing]
+
+
+def test_a_peak_of_motion_just_before_a_cut_is_chosen() -> None:
+    photo = textured(5)
+    passing = [with_square(photo, -10 + 4 * number, 12, side=10) for number in range(14)]
+    decisions = select(noisy([photo] * (6 * RATE) + passing + [textured(8)] * RATE), options=Options(at_once=1))
+    assert chosen(decisions, CUT) == [6 * RATE + 14]
+    (peak,) = chosen(decisions, MOTION_PEAK)
+    assert 6 * RATE < peak < 6 * RATE + 14
+
+
 def test_a_change_that_leads_to_a_cut_is_not_chosen() -> None:
     photo = textured(5)
     decisions = select(noisy([photo] * (4 * RATE) + [with_square(photo, 20, 6, side=20)] * 6 + [textured(8)] * RATE))
