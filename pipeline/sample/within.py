@@ -68,7 +68,7 @@ _RESTLESS_COSTS = 1.5
 """A change that goes on costs more than what peaks, settles or appears: where all changes always, fewer will do."""
 _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 """How long a change is waited for to come to rest; for what comes of a peak of motion no longer than the second."""
-_REMAINS, _RESULT_NEEDS = 0.6, 0.1
+_REMAINS, _RESULT_NEEDS = 0.7, 0.1
 """What comes of a peak of motion is chosen in its place if that part of the peak's novelty, and so much at least, is left at rest."""
 _CAN_WAIT = MediaTime.of(1.5)
 """What is small and stays is chosen no sooner than this after the last keyframe."""
@@ -107,6 +107,8 @@ class SceneWatch(Generic[Payload]):
         self._options = options
         self._budget = Budget(options, first.time, before=before)
         self._reference: Look = first.look
+        self._lasting: Look = first.look
+        """Of the last keyframe that is no peak of motion."""
         self._reference_at = first.time
         self._reference_strokes = strokes(first.luma)
         self._earlier: tuple[Look, Strokes] | None = None
@@ -208,10 +210,15 @@ class SceneWatch(Generic[Payload]):
             at_rest = waited >= _SHORTEST_WAIT and self._motion.comes_to_rest()
         else:
             at_rest = self._motion.rests
-            if close and at_rest and self._view.novelty(frame.look) >= max(_RESULT_NEEDS, _REMAINS * waiting.novelty):
+            if close and at_rest and self._remains(waiting, frame):
                 self._waiting = None
                 return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         return self.finish() if at_rest or not close or waited >= _LONGEST_WAIT else []
+
+    def _remains(self, waiting: _Waiting[Payload], frame: Seen[Payload]) -> bool:
+        """Whether most of what was new at the peak is still new now, also against the last keyframe that shows more than what passed."""
+        needed = max(_RESULT_NEEDS, _REMAINS * waiting.novelty)
+        return self._view.novelty(frame.look) >= needed and novelty(self._lasting, frame.look) >= needed
 
     def _pick(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, price: float = 1.0) -> Pick[Payload]:
         """Choose the frame, and pay for it."""
@@ -219,6 +226,8 @@ class SceneWatch(Generic[Payload]):
         self._budget.pay(frame.time, price)
         self._earlier = (self._reference, self._reference_strokes)
         self._reference, self._reference_at = frame.look, frame.time
+        if reason != scene_pb2.KEYFRAME_REASON_MOTION_PEAK:
+            self._lasting = frame.look
         self._reference_strokes = strokes(frame.luma)
         self._view.set_keyframe(frame.look)
         self._resting.forget()
