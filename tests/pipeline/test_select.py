@@ -379,8 +379,7 @@ def test_what_passes_through_a_picture_at_rest_is_chosen_once_and_the_empty_pict
 
 def brought(photo: Luma, *, leaves: bool) -> list[Luma]:
     """Something is carried into a picture at rest from the left, slowly, and stays or is carried on and out again."""
-    places = [-10 + 4 * number for number in range(10)]
-    path = [*places, *places[:-1:-1], *(range(30, 72, 4))] if leaves else [*places, *[26] * (2 * RATE)]
+    path = [*range(-10, 72, 4)] if leaves else [*range(-10, 24, 4), *[24] * (2 * RATE)]
     return [photo] * (6 * RATE) + [with_square(photo, left, 12, side=10) for left in path] + ([photo] * (2 * RATE) if leaves else [])
 
 
