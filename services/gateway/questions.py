@@ -137,7 +137,7 @@ def read_question(stream_id: str, content_type: str, body: bytes) -> AskRequest:
         raise RequestInvalid("a question is sent as Content-Type: application/json")
     try:
         given = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RequestInvalid(f"the question is no JSON: {error}") from None
     if not isinstance(given, dict):
         raise RequestInvalid('a question is a JSON object: {"question": "…"}')
