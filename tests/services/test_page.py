@@ -112,10 +112,8 @@ def test_text_is_text_and_what_is_flagged_withheld_or_corrected_is_seen(tmp_path
         assert await page.run("document.querySelector('.scene .text').textContent") == HOSTILE
         assert await page.run("document.querySelectorAll('main b, main img[src=x]').length") == 0
         assert await page.run("document.title") == f"{STREAM} · Watchword"
-        assert (
         elsewhere = there.face.address.replace("127.0.0.1", "localhost")
         assert await page.run(f"fetch('http://{elsewhere}/').catch(() => 'refused')") == "refused"
-        )
 
     in_page(tmp_path, work)
 

@@ -71,8 +71,14 @@ function unlocked(wasWrong) {
     const dialog = place("locked");
     place("unlocking").onsubmit = event => {
       event.preventDefault();
-      sessionStorage.setItem(KEY, place("key").value);
+      const key = place("key").value;
       place("key").value = "";
+      // What cannot stand in a header is nobody's key.
+      if (!/^[\x20-\x7e]+$/.test(key)) {
+        place("wrong").textContent = "That is not its key.";
+        return;
+      }
+      sessionStorage.setItem(KEY, key);
       dialog.close();
       unlocking = null;
       done();
@@ -124,7 +130,7 @@ const near = new IntersectionObserver(entries => {
     near.unobserve(target);
     load(target, target.dataset.from);
   }
-}, { rootMargin: "600px" });
+}, { rootMargin: "600px", scrollMargin: "600px" });
 
 async function load(image, path) {
   image.dataset.from = path;
@@ -197,15 +203,14 @@ class View {
       if (this.ended || signal.aborted) return;
       await wait(pause);
       pause = Math.min(pause * 1.6, LONGEST_WAIT_MS);
-      // Another stream of this name: what was seen, and its token, are none of it.
-      const infos = await list();
-      const info = infos?.find(each => each.stream === this.info.stream);
-      if (info && info.started_at !== null && this.startedAt !== null && info.started_at !== this.startedAt) {
-        open(info);
-        return;
-      }
-      this.startedAt = info?.started_at ?? this.startedAt;
+      pick((await list()) ?? []);
     }
+  }
+
+  /** Whether this is the stream that is shown, and not another one of its name, of which nothing was seen yet. */
+  isOf(info) {
+    this.startedAt ??= info.started_at;
+    return info.stream === this.info.stream && (info.started_at === null || info.started_at === this.startedAt);
   }
 
   take(name, data) {
@@ -294,13 +299,14 @@ class Stage {
   openVideo() {
     const { video } = this;
     video.onloadedmetadata = () => {
-      if (!video.videoWidth) return this.withoutVideo();
       place("nothing").hidden = true;
       video.hidden = false;
       this.joinLive();
     };
     video.onseeking = () => this.tick();
-    video.onerror = () => this.withoutVideo();
+    video.onerror = () => {
+      if (video.error.code !== MediaError.MEDIA_ERR_NETWORK) this.withoutVideo();
+    };
     video.src = `${this.of.path}/recording`;
   }
 
@@ -852,14 +858,16 @@ const wanted = () => decodeURIComponent(location.hash.slice(1));
 
 function pick(streams) {
   const chooser = place("streams");
+  if (!streams.length) return;
   const names = streams.map(each => each.stream);
   if (names.join("\n") !== [...chooser.options].map(each => each.value).join("\n"))
     chooser.replaceChildren(...names.map(name => new Option(name, name)));
   place("picker").hidden = names.length < 2;
   if (view) place("stream-name").textContent = names.length < 2 ? view.info.stream : "";
-  // The stream that is asked for; else the one that goes on, else the last.
-  const info = streams.find(each => each.stream === wanted()) ?? (view ? null : (streams.find(each => !each.ended) ?? streams.at(-1)));
-  if (info && info.stream !== view?.info.stream) open(info);
+  // The stream that is asked for; else the one that is shown, else one that goes on, else the last.
+  const info = [wanted(), view?.info.stream].map(name => streams.find(each => each.stream === name)).find(Boolean)
+    ?? (view ? null : (streams.find(each => !each.ended) ?? streams.at(-1)));
+  if (info && !view?.isOf(info)) open(info);
   if (view) chooser.value = view.info.stream;
 }
 
