@@ -209,8 +209,9 @@ class View {
 
   /** Whether this is the stream that is shown, and not another one of its name, of which nothing was seen yet. */
   isOf(info) {
+    if (info.stream !== this.info.stream) return false;
     this.startedAt ??= info.started_at;
-    return info.stream === this.info.stream && (info.started_at === null || info.started_at === this.startedAt);
+    return info.started_at === null || info.started_at === this.startedAt;
   }
 
   take(name, data) {
