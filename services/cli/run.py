@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from watchword.v1 import answer_pb2
+from watchword.v1.errors_pb2 import ErrorReason
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import RequestInvalid, SourceError, StreamUnknown, reason_name
@@ -56,71 +57,78 @@ def run(source: str, wanted: Wanted, *, stream_id: str, asked: Asked, sampling: 
     _require_usable(source, stream_id)
     for question in wanted.questions:
         check(stream_id, question, EVERYTHING)
-    problems = asyncio.run(_run(source, stream_id, settings, wanted))
-    if problems:
-        sys.exit(problems)
+    status = asyncio.run(_run(_Run(source, stream_id, settings, wanted)))
+    if status:
+        sys.exit(status)
 
 
-async def _run(source: str, stream_id: str, settings: Settings, wanted: Wanted) -> int:
+@dataclass(frozen=True)
+class _Run:
+    """One source to be understood."""
+
+    source: str
+    stream_id: str
+    settings: Settings
+    wanted: Wanted
+
+
+async def _run(run: _Run) -> int:
     """Understand the source, show it for as long as is wanted, and tell the exit status."""
-    async with contextlib.AsyncExitStack() as stack:
-        with Session(events=wanted.events, out=wanted.out) as session:
-            page = await _page(source, stream_id, settings, session, stack) if wanted.page else None
+    async with contextlib.AsyncExitStack() as held:
+        status = 0
+        with Session(events=run.wanted.events, out=run.wanted.out) as session:
+            page = await _page(run, session, held) if run.wanted.page else None
             try:
-                await _understand(source, stream_id, settings, wanted, session, stack, page)
-                status = 0
+                await _understand(run, session, held, page)
             except SourceError as error:
                 if page is None or not session.viewer.told_anything:
                     raise
                 # What could be read is shown all the same.
-                print(f"watchword: {error} [{reason_name(error.reason)}]", file=sys.stderr)
+                _tell(error.reason, str(error))
                 status = 1
-        for message in dict.fromkeys(f"{error.message} [{reason_name(error.reason)}]" for error in session.viewer.errors):
-            print(f"watchword: {message}", file=sys.stderr)
+        for reason, message in dict.fromkeys((error.reason, error.message) for error in session.viewer.errors):
+            _tell(reason, message)
         if page is not None:
             print(f"the page stays at {page.address} until Ctrl-C", flush=True)
             await page.until_stopped()
         return status or (INCOMPLETE if session.viewer.errors else 0)
 
 
-async def _page(source: str, stream_id: str, settings: Settings, session: Session, stack: contextlib.AsyncExitStack) -> "RunPage":
+def _tell(reason: ErrorReason, message: str) -> None:
+    print(f"watchword: {message} [{reason_name(reason)}]", file=sys.stderr)
+
+
+async def _page(run: _Run, session: Session, held: contextlib.AsyncExitStack) -> "RunPage":
+    """The page, served until `held` is let go of."""
     from services.cli.run_page import RunPage
 
-    page = RunPage(source, stream_id, settings)
-    await stack.enter_async_context(page.serving())
+    page = RunPage(run.source, run.stream_id, run.settings)
+    await held.enter_async_context(page.serving())
     session.terminal.say(f"Watchword: the page is at {page.address}")
     return page
 
 
-async def _understand(
-    source: str,
-    stream_id: str,
-    settings: Settings,
-    wanted: Wanted,
-    session: Session,
-    stack: contextlib.AsyncExitStack,
-    page: "RunPage | None",
-) -> None:
-    """Understand the source and ask about it; the flow is closed with `stack`."""
+async def _understand(run: _Run, session: Session, held: contextlib.AsyncExitStack, page: "RunPage | None") -> None:
+    """Understand the source and ask about it; the flow can be asked until `held` is let go of."""
     from services.embedded.flow import Flow
 
-    viewer = session.viewer
+    viewer, questions = session.viewer, run.wanted.questions
     begun = time.monotonic()
-    flow = await Flow.load(settings)
-    stack.push_async_callback(flow.close)
+    flow = await Flow.load(run.settings)
+    held.push_async_callback(flow.close)
     if page is not None:
         page.answer_by(flow)
     loaded_s = time.monotonic() - begun
-    session.terminal.say(f"Watchword: {source} as stream {stream_id}, {_pace(wanted.speed)}; models loaded in {loaded_s:.1f} s")
+    session.terminal.say(f"Watchword: {run.source} as stream {run.stream_id}, {_pace(run.wanted.speed)}; models loaded in {loaded_s:.1f} s")
     bus = page.bus if page is not None else None
     try:
-        await flow.run(source, stream_id, speed=wanted.speed, cleared=viewer.cleared, failed=viewer.error, bus=bus)
+        await flow.run(run.source, run.stream_id, speed=run.wanted.speed, cleared=viewer.cleared, failed=viewer.error, bus=bus)
     except SourceError:
         # What could be read is understood, and is asked about all the same.
         with contextlib.suppress(StreamUnknown):
-            await _ask(flow, stream_id, wanted.questions, session)
+            await _ask(flow, run.stream_id, questions, session)
         raise
-    await _ask(flow, stream_id, wanted.questions, session)
+    await _ask(flow, run.stream_id, questions, session)
 
 
 async def _ask(flow: "Flow", stream_id: str, questions: Sequence[str], session: Session) -> None:

@@ -20,12 +20,13 @@ from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.graph import BRANCHES
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment
 from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.timeline import MediaTime
+from services.cli.run_page import RunPage
 from services.gateway import hub as hub_module
 from services.gateway import live, questions, sse
 from services.gateway.http import HttpFace
@@ -453,3 +454,8 @@ def test_the_page_is_given_with_its_files_and_nothing_of_it_is_out_of_date() -> 
         assert (await there.web.get("/", headers={"Host": "evil.example"})).status_code == 400
 
     run(work)
+
+
+def test_the_page_of_a_run_is_for_its_own_machine() -> None:
+    with pytest.raises(SettingInvalid, match="for this machine alone"):
+        RunPage("talk.mp4", STREAM, Settings(http="0.0.0.0:8080"))
