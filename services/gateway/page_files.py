@@ -1,7 +1,8 @@
-"""The page: three files and a picture, served as they are."""
+"""The page: its files, served as they are."""
 
 import hashlib
 from importlib.resources import files
+from pathlib import PurePath
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,12 +23,7 @@ POLICY = "; ".join(
     ]
 )
 """What the page may load: nothing from elsewhere, no script or style that stands in it; pictures are blobs where a key is shown."""
-TYPES = {
-    "index.html": "text/html",
-    "page.css": "text/css",
-    "page.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Page:
@@ -35,7 +31,7 @@ class Page:
 
     def __init__(self) -> None:
         folder = files("services.gateway") / "page"
-        self._contents = {name: (folder / name).read_bytes() for name in TYPES}
+        self._contents = {each.name: each.read_bytes() for each in folder.iterdir() if PurePath(each.name).suffix in TYPES}
         self.routes = [Route("/", self._file, methods=["GET"]), Route("/page/{name}", self._file, methods=["GET"])]
 
     def close(self) -> None:
@@ -53,4 +49,4 @@ class Page:
         }
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        return Response(content, media_type=TYPES[name], headers=headers)
+        return Response(content, media_type=TYPES[PurePath(name).suffix], headers=headers)

@@ -19,6 +19,7 @@ from watchword.v1.qa_service_pb2 import AskRequest, AskResponse
 
 from pipeline.errors import Overloaded, RequestInvalid
 from services import events as json_events
+from services.gateway import sse
 from services.gateway.sse import HEARTBEAT_S, Event, EventStream
 from services.rpc import error_of
 
@@ -119,12 +120,13 @@ async def told(parts: AsyncGenerator[AskResponse, None], stream_id: str) -> Asyn
 async def _body(request: Request) -> bytes:
     body = b""
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > LONGEST_BYTES:
-                raise RequestInvalid(f"a question's JSON may have {LONGEST_BYTES:,} bytes")
-    except ClientDisconnect:
-        raise RequestInvalid("the client went away in the middle of its question") from None
+        async with asyncio.timeout(sse.STALLED_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > LONGEST_BYTES:
+                    raise RequestInvalid(f"a question's JSON may have {LONGEST_BYTES:,} bytes")
+    except (ClientDisconnect, TimeoutError):
+        raise RequestInvalid("the client went away, or stopped, in the middle of its question") from None
     return body
 
 
