@@ -8,7 +8,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import av
 import pytest
 from PIL import Image
 from watchword.v1.events_pb2 import ClearedEvent
@@ -19,7 +18,8 @@ from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 from pipeline.bus.memory import MemoryBus
 from pipeline.timeline import MediaTime
 from services.gateway.hub import Hub
-from tests.processes import DEMO, Process, free_address
+from tests.cli.test_bad_input import excerpt
+from tests.processes import Process, free_address
 from tests.services.browser import CHROMIUM, Page, browser
 from tests.services.test_live_http import STREAM, Place, serving
 
@@ -46,20 +46,8 @@ def in_page(tmp_path: Path, work: Callable[[Place, Page], Awaitable[None]], **op
     asyncio.run(within())
 
 
-@pytest.fixture
-def clip(tmp_path: Path) -> Path:
-    """The beginning of the sample clip, as it is encoded."""
-    path = tmp_path / "talk.mp4"
-    with av.open(str(DEMO)) as source, av.open(str(path), "w") as cut:
-        streams = {stream.index: cut.add_stream_from_template(stream) for stream in source.streams if stream.type in ("audio", "video")}
-        for packet in source.demux(*(source.streams[index] for index in streams)):
-            if packet.dts is not None and packet.pts * packet.time_base < 14:
-                packet.stream = streams[packet.stream.index]
-                cut.mux(packet)
-    return path
-
-
-def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(clip: Path, tmp_path: Path) -> None:
+def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(tmp_path: Path) -> None:
+    clip = excerpt(tmp_path / "talk.mp4", 14, "audio", "video")
     process = Process("run", str(clip), "--speed", "max", "--page", env={"WATCHWORD_HTTP": free_address()})
 
     async def work(address: str) -> None:

@@ -27,6 +27,7 @@ export class Stage {
 
   close() {
     clearInterval(this.timer);
+    this.video.onloadedmetadata = this.video.onseeking = this.video.onerror = null;
     this.video.pause();
     this.video.removeAttribute("src");
     this.video.load();
