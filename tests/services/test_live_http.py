@@ -52,6 +52,7 @@ class Source:
 
     hubs: list[Hub]
     records: list[Record] = field(default_factory=list)
+    started_at: float = 1000.5
 
     def tell(self, event: ClearedEvent, step: str = "screen-transcripts") -> None:
         self._take("cleared", event, Origin(step, Position(len(self.records), 0)))
@@ -82,7 +83,7 @@ class Source:
 
     def _take(self, topic: str, event: Any, origin: Origin) -> None:
         offset = sum(record.topic == topic for record in self.records)
-        record = Record(topic, 0, offset, STREAM, event, origin, Context(started_at=1000.5))
+        record = Record(topic, 0, offset, STREAM, event, origin, Context(started_at=self.started_at))
         self.records.append(record)
         for hub in self.hubs:
             hub.take(record)

@@ -133,6 +133,25 @@ def test_a_gateway_that_is_started_again_in_mid_stream_is_come_back_to_and_nothi
     asyncio.run(within())
 
 
+def test_another_stream_of_the_same_name_begins_on_an_empty_page(tmp_path: Path) -> None:
+    address = free_address()
+
+    async def within() -> None:
+        async with browser(tmp_path) as page:
+            async with serving(address=address) as first:
+                for number in range(3):
+                    first.source.say(number, f"Before {number}.")
+                await page.open(f"http://{address}/")
+                await until(page, "document.querySelectorAll('.line').length === 3")
+            async with serving(address=address) as second:
+                second.source.started_at = 2000.5
+                second.source.say(1, "After.")
+                await until(page, "document.querySelectorAll('.line').length === 1")
+                assert await page.run(LINES) == ["After."]
+
+    asyncio.run(within())
+
+
 def test_a_key_that_is_set_is_asked_for_and_opens_everything(tmp_path: Path) -> None:
     async def work(there: Place, page: Page) -> None:
         there.source.say(1, "Secret.")
