@@ -120,6 +120,7 @@ class View {
     state("ended", cause ? `ended: ${cause}` : "ended");
     this.stage.ended();
     this.captions.settle();
+    this.scenes.count();
   }
 
   /** Show a moment: in the recording, or as the picture that was chosen before it; and where it was said and described. */

@@ -149,7 +149,7 @@ export class Scenes {
 
   count() {
     const many = this.cards.size + this.dropped;
-    place("scenes-count").textContent = `${many} so far`;
+    place("scenes-count").textContent = this.of.ended ? `${many}` : `${many} so far`;
   }
 
   /** The last picture that was chosen at or before a time, or else the first. */
