@@ -46,6 +46,7 @@ def in_page(tmp_path: Path, work: Callable[[Place, Page], Awaitable[None]], **op
     asyncio.run(within())
 
 
+@pytest.mark.timeout(300)
 def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(tmp_path: Path) -> None:
     clip = excerpt(tmp_path / "talk.mp4", 14, "audio", "video")
     process = Process("run", str(clip), "--speed", "max", "--page", env={"WATCHWORD_HTTP": free_address()})
@@ -53,11 +54,12 @@ def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(tmp_
     async def work(address: str) -> None:
         async with browser(tmp_path / "profile") as page:
             await page.open(address)
+            assert address in await asyncio.to_thread(process.wait_for, "until Ctrl-C", 150)
             await until(page, "document.getElementById('state').dataset.kind === 'ended'")
-            # By then all is remembered, too.
-            assert address in await asyncio.to_thread(process.wait_for, "until Ctrl-C")
             assert any("conference" in line for line in await page.run(LINES))
             assert await page.run("document.querySelectorAll('#lines .partial, #lines .tentative').length") == 0
+            cues = "[...document.getElementById('video').textTracks[0].cues].map(cue => cue.getCueAsHTML().textContent)"
+            assert await page.run(cues) == await page.run(LINES), "the player has them too, for when it fills the screen"
             assert "building" in await page.run("document.querySelector('.scene .text').textContent")
             await until(page, "document.querySelector('.shot img').naturalWidth > 0")
             await until(page, "document.getElementById('video').videoWidth > 0")
@@ -97,6 +99,8 @@ def test_text_is_text_and_what_is_flagged_withheld_or_corrected_is_seen(tmp_path
         assert lines[3].startswith("What was said here is withheld")
         assert lines[4] == f"{HOSTILE} [MEDIA_UNDECODABLE]"
         assert await page.run("document.querySelector('.corrected').textContent") == "Nine"
+        cue = "document.getElementById('video').textTracks[0].cues[0].getCueAsHTML()"
+        assert await page.run(f"[{cue}.textContent, {cue}.childElementCount]") == [HOSTILE, 0]
         assert await page.run("document.querySelector('.scene .text').textContent") == HOSTILE
         assert await page.run("document.querySelectorAll('main b, main img[src=x]').length") == 0
         assert await page.run("document.title") == f"{STREAM} · Watchword"

@@ -4,6 +4,7 @@ import { ACTIONS, clock, flash, make, place } from "./elements.js";
 
 const KEPT = 500;
 
+/** The captions of one view. */
 export class Captions {
   constructor(of) {
     this.of = of;
@@ -36,6 +37,7 @@ export class Captions {
     held.element.className = ["line", isFinal ? "final" : "partial", event.translation_of ? "translation" : ""].join(" ").trim();
     held.text.lang = event.language || "";
     if (this.judged.has(event.id)) this.badge(held, this.judged.get(event.id));
+    if (isFinal && !held.translates) this.of.stage.track.add(held);
     if (isFinal && performance.now() - this.born > 2_000) place("announced").textContent = event.text;
     this.keepUp();
   }
@@ -54,6 +56,7 @@ export class Captions {
     const held = line ?? this.add(verdict.of, verdict.media_start);
     Object.assign(held, { isFinal: true, start: verdict.media_start, end: verdict.media_end, words: [] });
     held.element.className = "line withheld";
+    this.of.stage.track.remove(verdict.of);
     held.text.textContent = `What was said here is ${does}`;
     if (verdict.text) held.text.append(` (${verdict.text})`);
     this.keepUp();
@@ -97,6 +100,7 @@ export class Captions {
   remove(id) {
     this.lines.get(id)?.element.remove();
     this.lines.delete(id);
+    this.of.stage.track.remove(id);
   }
 
   /** The stream is over: what was not settled will not be. */

@@ -6,6 +6,7 @@ import { near, release } from "./pictures.js";
 const KEPT = 200, SHOTS_SHOWN = 9;
 const REASONS = { motion_peak: "motion" };
 
+/** The scenes of one view. */
 export class Scenes {
   constructor(of) {
     this.of = of;

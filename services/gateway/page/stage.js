@@ -5,6 +5,7 @@ import { load, release } from "./pictures.js";
 
 const HOLD_S = 4;  // how long a caption stays over a live picture after its last word
 
+/** The picture of one view. */
 export class Stage {
   constructor(of) {
     this.of = of;
@@ -20,6 +21,7 @@ export class Stage {
     place("nothing").hidden = false;
     place("nothing").textContent = this.plays ? "The recording is being opened." : "Nothing to see yet.";
     place("back").hidden = true;
+    this.track = new Track(this.video);
     this.caption([]);
     if (this.plays) this.openVideo();
     this.timer = setInterval(() => this.tick(), 120);
@@ -124,7 +126,7 @@ export class Stage {
     if (isVideo) {
       const time = this.video.currentTime;
       const hold = this.of.ended ? 0.4 : HOLD_S;
-      this.caption(this.of.captions.at(time, hold));
+      this.caption(this.track.isShown ? [] : this.of.captions.at(time, hold));
       if (!this.video.paused || this.sought !== time) {
         this.of.captions.mark(time);
         this.of.scenes.mark(time);
@@ -141,5 +143,34 @@ export class Stage {
     this.captioned = text;
     const spans = words.map(word => make("span", word.tentative ? "tentative" : "held", word.space + word.text));
     place("overlay").firstElementChild.replaceChildren(...spans);
+  }
+}
+
+/** The captions again as a track of the player itself: what lies over it is not seen where it fills the screen. */
+class Track {
+  constructor(video) {
+    this.track = video.textTracks[0] ?? video.addTextTrack("captions", "Captions");
+    this.track.mode = "hidden";
+    for (const cue of [...this.track.cues]) this.track.removeCue(cue);
+    this.cues = new Map();
+    document.onfullscreenchange = () => { this.track.mode = document.fullscreenElement === video ? "showing" : "hidden"; };
+  }
+
+  get isShown() {
+    return this.track.mode === "showing";
+  }
+
+  add(line) {
+    this.remove(line.id);
+    const text = line.words.map(word => word.space + word.text).join("");
+    const escaped = text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+    const cue = new VTTCue(line.start, Math.max(line.end, line.start + 0.5), escaped);
+    this.cues.set(line.id, cue);
+    this.track.addCue(cue);
+  }
+
+  remove(id) {
+    if (this.cues.has(id)) this.track.removeCue(this.cues.get(id));
+    this.cues.delete(id);
   }
 }
