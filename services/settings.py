@@ -54,7 +54,7 @@ class Settings:
     listen: str = ""
     """WATCHWORD_LISTEN: host:port of the gRPC face; empty means loopback and the service's own port."""
     http: str = ""
-    """WATCHWORD_HTTP: host:port of the gateway's HTTP face, for standing queries as server-sent events; empty means none."""
+    """WATCHWORD_HTTP: host:port of the gateway's HTTP face, with the page, events and questions; empty means none."""
     metrics_port: int = 0
     """WATCHWORD_METRICS_PORT: Prometheus metrics over HTTP on loopback; 0 means none."""
     tls: Tls | None = None
@@ -238,7 +238,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         problems += [
             f"{name}={address}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
             for name, address in (("WATCHWORD_LISTEN", settings.listen), ("WATCHWORD_HTTP", settings.http))
-            if not _is_loopback(address)
+            if not is_loopback(address)
         ]
     if not problems and settings.api_key and settings.tls is None and settings.tls_ca is None:
         problems.append(
@@ -400,7 +400,8 @@ def _folder(text: str) -> Path:
     return path
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach a host:port; an empty one is the default, which is loopback."""
     if not address:
         return True
     host = address.rpartition(":")[0].strip("[]")
