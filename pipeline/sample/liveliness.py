@@ -83,6 +83,9 @@ _REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 1
 _PIXELS_A_BYTE = 4000
 """A packet of fewer bytes than one for so many pixels says nothing: an unchanged picture costs 30 to 200 bytes at 720p."""
 
+_QUIET = 2.0
+"""How many times the size that says nothing a packet of a picture may have of which hardly anything is sent."""
+
 
 @dataclass
 class _Sizes:
@@ -301,7 +304,7 @@ class Liveliness:
 
         Where more is, noise and people who sit make differences as small.
         """
-        return self._leading.is_quiet(_RISE * self._least) and small_change(look(before), look(luma))
+        return self._leading.is_quiet(_QUIET * self._least) and small_change(look(before), look(luma))
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""
