@@ -279,8 +279,6 @@ class Liveliness:
 
     def _promises(self, time: MediaTime) -> bool:
         """Whether a packet was seen whose picture is still to come, and that holds more than is usual."""
-        if self.is_odd and self._keyframe is not None and self._keyframe[0] > time.nanos:
-            return True
         return self._leading.comes(time, self._least) or self._others.comes(time, self._least)
 
     def _note_harmless(self) -> None:

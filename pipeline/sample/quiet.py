@@ -3,8 +3,9 @@
 What stands out is told by `pipeline.sample.liveliness`, against what is usual in a stream. This is stricter: of noise, of a head that
 speaks, and of whatever fades or moves, some packets are larger. A page that fades to black, which encoders can say in the headers of
 pictures alone (weighted prediction), was measured to take 512 bytes a packet and more at 720p, of H.264 and HEVC, in half a second and
-in six. But writing that disappears from an even page takes hardly more than that nothing happens, 36 bytes for 18. So a packet must
-not be larger than the others either, and be small beside the keyframes between which nothing is said to happen.
+in six, and a line of print that disappears 1,678. But where pictures are small or nearly even, that takes hardly more than that nothing
+happens, 36 bytes for 18. So a packet must not be far larger than the others either, and be small beside the keyframes between which
+nothing is said to happen.
 """
 
 from collections.abc import Sequence
@@ -16,10 +17,10 @@ _MENDS = 0.25
 """Of a keyframe's bytes: the most of the first picture after it, which corrects what it left coarse. Slides take 0.06."""
 _MENDS_ON = 2
 """How many times more than later the next few pictures may take, which go on with that."""
-_OF_KEYFRAME = 0.04
-"""Of a keyframe's bytes: the most of a packet that says nothing. Slides of fine print take 0.001, nearly empty ones 0.035."""
-_ABOVE_USUAL, _HIGH = 2.0, 0.9
-"""How many times the size that this share of packets does not exceed is the most. Before a cut, of which it knows, x264 takes 1.7."""
+_OF_KEYFRAME = 0.01
+"""Of a keyframe's bytes: the most of a packet that says nothing. Slides take 0.001, and small or dark pictures, of which any change is cheap, more."""
+_ABOVE_USUAL, _HIGH = 3.0, 0.9
+"""How many times the size that this share of packets does not exceed is the most. Before a cut, of which it knows, x264 takes up to 2.1."""
 
 
 def say_nothing(packets: Sequence[CodedPacket], pixels: int, new: int) -> bool:

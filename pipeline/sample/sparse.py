@@ -302,8 +302,8 @@ class SparseDecoder:
             self._enter(picture)
 
     def _is_quiet(self, number: int) -> bool:
-        """Whether nothing was sent before the packet of that number but that the picture stays."""
-        if any(packet.keyframe for packet in self._kept[1:number]):
+        """Whether nothing was sent before the packet of that number, since another keyframe's, which was looked at, but that the picture stays."""
+        if [n for n, packet in enumerate(self._kept[:number]) if packet.keyframe] != [0] or self._kept[0].pts != self._shown.nanos:
             return False
         return say_nothing(self._kept[:number], self._pixels, len(self._kept[number].data))
 
