@@ -11,12 +11,12 @@ nothing is said to happen.
 from collections.abc import Sequence
 
 from pipeline.media.decoders import CodedPacket
-from pipeline.sample.liveliness import SOON, least_bytes
+from pipeline.sample.liveliness import LOOK, least_bytes
 
 _MENDS = 0.25
 """Of a keyframe's bytes: the most of the first picture after it, which corrects what it left coarse. Slides take 0.06."""
 _MENDS_ON = 2
-"""How many times more than later the next few pictures may take, which go on with that."""
+"""How many times more than later pictures may take for a second, which go on with that."""
 _OF_KEYFRAME = 0.01
 """Of a keyframe's bytes: the most of a packet that says nothing. Slides take 0.001, and small or dark pictures, of which any change is cheap, more."""
 _ABOVE_USUAL, _HIGH = 3.0, 0.9
@@ -35,7 +35,7 @@ def say_nothing(packets: Sequence[CodedPacket], pixels: int, new: int) -> bool:
         size = len(packet.data)
         leads, highest = packet.pts > highest, max(highest, packet.pts)
         if packet.keyframe:
-            mends, mends_until = _MENDS * size, packet.pts + SOON.nanos
+            mends, mends_until = _MENDS * size, packet.pts + LOOK.nanos
         elif packet.pts >= mends_until:
             usual.append(size)
         elif size > max(mends if leads else 0.0, _MENDS_ON * most):
