@@ -9,6 +9,7 @@ nothing is said to happen.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pipeline.media.decoders import CodedPacket
 from pipeline.sample.liveliness import LOOK, least_bytes
@@ -18,9 +19,11 @@ _MENDS = 0.25
 _MENDS_ON = 2
 """How many times more than later pictures may take for a second, which go on with that."""
 _OF_KEYFRAME = 0.01
-"""Of a keyframe's bytes: the most of a packet that says nothing. Slides take 0.001, and small or dark pictures, of which any change is cheap, more."""
+"""Of a keyframe's bytes: the most of a packet that says nothing. Slides take 0.001; where a change is cheap it is more."""
 _ABOVE_USUAL, _HIGH = 3.0, 0.9
 """How many times the size that this share of packets does not exceed is the most. Before a cut, of which it knows, x264 takes up to 2.1."""
+_OTHER_SIZE = 0.01
+"""By what share keyframe packets of a still picture differ at most, as a rule."""
 
 
 def say_nothing(packets: Sequence[CodedPacket], pixels: int, new: int) -> bool:
@@ -46,3 +49,14 @@ def say_nothing(packets: Sequence[CodedPacket], pixels: int, new: int) -> bool:
         return True
     usual.sort()
     return usual[-1] <= min(most, _ABOVE_USUAL * usual[int(_HIGH * (len(usual) - 1))])
+
+
+def turn(sizes: Sequence[int], then: int) -> int:
+    """After which of successive keyframe packets of these sizes, the next being of the size `then`, something has probably happened.
+
+    Where the size changes most, which a new picture's does; in the middle where all are about the same. `then` is 0 where it is no keyframe
+    packet that tells of something else: that is most likely to lie after the last of them.
+    """
+    jumps = [abs(later - sooner) for sooner, later in pairwise([*sizes, then])]
+    farthest = max(range(len(jumps)), key=jumps.__getitem__)
+    return farthest if jumps[farthest] > _OTHER_SIZE * sizes[farthest] else len(sizes) // 2

@@ -14,9 +14,7 @@ the first as it is. Where no keyframe packet has come, the packets since the las
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from enum import IntEnum
-from itertools import pairwise
+from dataclasses import replace
 
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
@@ -25,7 +23,8 @@ from pipeline.media.decoders import CodedPacket, DecoderFactory, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder
 from pipeline.sample.liveliness import SOON, Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
-from pipeline.sample.quiet import say_nothing
+from pipeline.sample.needs import Counts, Need, Outcome
+from pipeline.sample.quiet import say_nothing, turn
 from pipeline.sample.scout import Picture, Scout
 from pipeline.timeline import MediaTime
 
@@ -45,51 +44,12 @@ MOST_REPEATED = MediaTime.of(12)
 """Packets that only repeat a picture are left undecoded for so long, unless a keyframe comes: who needs them then must not wait."""
 _WORTH_A_LOOK = 40
 """Packets that cost more than to decode one keyframe twice."""
-_OTHER_SIZE = 0.01
-"""By what share keyframe packets of a still picture differ at most, as a rule."""
 _HELD_BACK = 4
 """Packets after which a codec has given a picture that it held back."""
 _AT_ONCE = 2
 """Pictures after another one that are shown at once, because a cut is decided by them."""
 _PIXELS = 1280 * 720
 """What a picture is taken to have where nobody says."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What was decided when a picture was shown."""
-
-    chosen: MediaTime | None = None
-    """The latest picture that became a keyframe, if any did."""
-    opened: MediaTime | None = None
-    """The picture with which a scene began, if one did."""
-
-
-class _Need(IntEnum):
-    """What has to be decoded because of a packet."""
-
-    NOTHING = 0
-    PACKET = 1
-    """Itself, with all that was kept."""
-    WAKE = 2
-    """The same, because the packet stands out."""
-    PICTURE = 3
-    """One picture: it is time to see whether all is still as it was."""
-    ALL = 4
-    """A whole chunk has not been noted yet."""
-
-
-@dataclass
-class Counts:
-    """What was done with the packets so far."""
-
-    packets: int = 0
-    decoded: int = 0
-    """Packets that were given to a decoder; some of them twice."""
-    probes: int = 0
-    """Keyframe packets that were decoded while the picture was still."""
-    wakes: int = 0
-    """How often a still or calm picture was found to be neither."""
 
 
 _Found = tuple[int, Picture | None]
@@ -174,13 +134,13 @@ class SparseDecoder:
         """
         packets = self.video.require(chunk, self._latest)
         self.counts.packets += len(packets)
-        self._chunk, self._packets, self._need = chunk, packets, _Need.ALL
+        self._chunk, self._packets, self._need = chunk, packets, Need.ALL
         if self._rule.state is not State.STILL or not self.video.is_settled or not self._follows(chunk):
             return False
         self.video.follow(chunk)
         for number, packet in enumerate(packets):
             self._need = self._note(packet)
-            if self._need is not _Need.NOTHING:
+            if self._need is not Need.NOTHING:
                 del packets[:number]
                 return False
         return True
@@ -188,7 +148,7 @@ class SparseDecoder:
     def go_on(self) -> None:
         """Take what is left of the chunk that was begun; raises what `VideoDecoder.decode` raises."""
         chunk, packets, need = self._chunk, self._packets, self._need
-        if need is _Need.ALL:
+        if need is Need.ALL:
             if not self._follows(chunk):
                 self._settle()
                 self._start(chunk)
@@ -200,8 +160,8 @@ class SparseDecoder:
             self._each(self.video.feed(packets, alone=True))
         else:
             for packet in packets:
-                self._meet(packet, need if need in (_Need.WAKE, _Need.PICTURE) else self._note(packet))
-                need = _Need.NOTHING
+                self._meet(packet, need if need in (Need.WAKE, Need.PICTURE) else self._note(packet))
+                need = Need.NOTHING
         self.video.raise_if_lost(chunk, [])
 
     def _follows(self, chunk: MediaChunk) -> bool:
@@ -250,34 +210,34 @@ class SparseDecoder:
         self._shown, self._chosen = shown, chosen
         self._plan()
 
-    def _note(self, packet: CodedPacket) -> "_Need":
+    def _note(self, packet: CodedPacket) -> Need:
         """Note a packet, in the order of decoding, and keep it while the picture is still; what has to be decoded because of it."""
         self._latest = max(self._latest, packet.pts)
         if self._rule.packet(packet.pts, len(packet.data), keyframe=packet.keyframe):
-            return _Need.WAKE
+            return Need.WAKE
         if self._rule.state is not State.STILL:
-            return _Need.PACKET
+            return Need.PACKET
         self._keep(packet)
         if self._entered is not None:
-            return _Need.NOTHING if self._stays(self._entered.frame.time.nanos) is None else _Need.PICTURE
+            return Need.NOTHING if self._stays(self._entered.frame.time.nanos) is None else Need.PICTURE
         if self._latest >= self._look_at or self._kept_bytes > MOST_KEPT_BYTES or (packet.keyframe and self._rule.is_odd):
-            return _Need.PICTURE
-        return _Need.NOTHING
+            return Need.PICTURE
+        return Need.NOTHING
 
-    def _meet(self, packet: CodedPacket, need: "_Need") -> None:
+    def _meet(self, packet: CodedPacket, need: Need) -> None:
         """Decode what a packet that was noted needs."""
-        if need is _Need.WAKE:
+        if need is Need.WAKE:
             self.counts.wakes += 1
             self._come_near(packet.pts - LEAD.nanos)
             self._catch_up(every_from=packet.pts - LEAD.nanos)
             self._rule.wake()
             self._decode([packet])
-        elif need is _Need.PACKET:
+        elif need is Need.PACKET:
             self._catch_up(every_from=0)
             self._decode([packet])
-        elif need is _Need.PICTURE and self._entered is not None:
+        elif need is Need.PICTURE and self._entered is not None:
             self._enter(self._entered)
-        elif need is _Need.PICTURE:
+        elif need is Need.PICTURE:
             found = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
             if self._rule.state is not State.STILL:
                 self._change(found)
@@ -302,7 +262,7 @@ class SparseDecoder:
             self._enter(picture)
 
     def _is_quiet(self, number: int) -> bool:
-        """Whether nothing was sent before the packet of that number, since another keyframe's, which was looked at, but that the picture stays."""
+        """Whether all that was sent between a keyframe packet that was looked at and that of this number is that the picture stays."""
         if [n for n, packet in enumerate(self._kept[:number]) if packet.keyframe] != [0] or self._kept[0].pts != self._shown.nanos:
             return False
         return say_nothing(self._kept[:number], self._pixels, len(self._kept[number].data))
@@ -394,7 +354,7 @@ class SparseDecoder:
         known = [n for n, packet in enumerate(self._kept) if packet.keyframe and self._shown.nanos < packet.pts <= time]
         while known and known[-1] - first >= _WORTH_A_LOOK:
             sizes = [len(self._kept[n].data) for n in known]
-            middle = _turn(sizes, then)
+            middle = turn(sizes, then)
             number = known[middle]
             picture = self._scouted(self._kept[number])
             if picture is None or self._rule.probe(picture.small.luma):
@@ -524,17 +484,6 @@ class SparseDecoder:
             if self._rule.state is not State.STILL:
                 self._catch_up(every_from=0)
         self._leave()
-
-
-def _turn(sizes: list[int], then: int) -> int:
-    """After which of successive keyframe packets of these sizes, the next being of the size `then`, something has probably happened.
-
-    Where the size changes most, which a new picture's does; in the middle where all are about the same. `then` is 0 where it is no keyframe
-    packet that tells of something else: that is most likely to lie after the last of them.
-    """
-    jumps = [abs(later - sooner) for sooner, later in pairwise([*sizes, then])]
-    farthest = max(range(len(jumps)), key=jumps.__getitem__)
-    return farthest if jumps[farthest] > _OTHER_SIZE * sizes[farthest] else len(sizes) // 2
 
 
 def _apart(packets: list[CodedPacket]) -> float:

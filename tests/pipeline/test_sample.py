@@ -327,6 +327,10 @@ REPLAYED = {
         Spec(seconds=60, frame_rate=10, cuts=(285, 450), gop=70, b_frames=3, audio=None, still=True),
         Options(longest_scene=MediaTime.of(12)),
     ),
+    "slides that change with a keyframe packet": (
+        Spec(seconds=28, frame_rate=10, cuts=(80, 200), gop=20, audio=None, still=True, width=640, height=368),
+        Options(longest_scene=MediaTime.of(25), maximum_gap=MediaTime.of(10)),
+    ),
     "something moves in one shot of three": (
         Spec(seconds=60, frame_rate=10, cuts=(205, 290), gop=30, audio=None, moves=(1,)),
         Options(longest_scene=MediaTime.of(15)),

@@ -16,9 +16,10 @@ from pipeline.media.decode import DecodedFrame, VideoDecoder
 from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import State
+from pipeline.sample.needs import Outcome
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.scout import Picture
-from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, SparseDecoder
+from pipeline.sample.sparse import MOST_KEPT_BYTES, SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
