@@ -328,7 +328,7 @@ REPLAYED = {
         Options(longest_scene=MediaTime.of(12)),
     ),
     "slides that change with a keyframe packet": (
-        Spec(seconds=28, frame_rate=10, cuts=(80, 200), gop=20, audio=None, still=True, width=640, height=368),
+        Spec(seconds=44, frame_rate=10, cuts=(80, 200, 320), gop=20, audio=None, still=True, width=640, height=368),
         Options(longest_scene=MediaTime.of(25), maximum_gap=MediaTime.of(10)),
     ),
     "something moves in one shot of three": (
