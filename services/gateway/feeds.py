@@ -17,7 +17,7 @@ from watchword.v1.qa_service_pb2 import StandRequest, StandResponse
 from pipeline import telemetry
 from pipeline.errors import ClientSlow, Overloaded, ServiceUnavailable, WatchwordError, reason_name
 from services.alerts import as_json
-from services.rpc import error_of
+from services.rpc import error_of, is_accepted
 
 FEEDS = 32
 """How many queries are kept at a time; of those that nobody listens to the one that was left first goes."""
@@ -161,8 +161,7 @@ class Feeds:
                 return
             call = self._stand(feed.request)
             try:
-                await call.initial_metadata()
-                if call.done() and await call.code() is not grpc.StatusCode.OK:
+                if not await is_accepted(call):
                     await call.read()
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self._address) from error
