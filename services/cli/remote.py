@@ -15,9 +15,10 @@ from watchword.v1.errors_pb2 import ErrorEvent
 
 from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
-from pipeline.errors import SettingInvalid, StreamEnded
+from pipeline.errors import SettingInvalid, StreamEnded, reason_name
 from services.cli import logs
 from services.cli.session import Session
+from services.cli.status import INCOMPLETE
 from services.cli.viewer import Viewer
 from services.rpc import channel, error_of, is_accepted
 from services.serve import known
@@ -95,6 +96,10 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
         if report is not None:
             length, tracks = report.media_end.clock(), " and ".join(report.tracks)
             print(f"published {source} as stream {stream_id}: {length} of {tracks}, {report.chunks} chunks, {report.bytes / 1e6:.1f} MB")
+            for missing in report.missing:
+                print(f"watchword: {missing} [{reason_name(missing.reason)}]", file=sys.stderr)
+            if report.missing:
+                sys.exit(INCOMPLETE)
 
     asyncio.run(work())
 
