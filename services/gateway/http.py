@@ -30,7 +30,8 @@ from pipeline.qa.standing import COOL_DOWN, THRESHOLD, stand
 from pipeline.timeline import MediaTime
 from services.gateway.feeds import ENDED, Event, Feeds, Listener
 from services.rpc import CODES, bearer
-from services.settings import Settings, number
+from services.setting_values import number
+from services.settings import Settings
 
 log = structlog.get_logger(__name__)
 

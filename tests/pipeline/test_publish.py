@@ -15,7 +15,7 @@ from watchword.v1.media_pb2 import AudioParameters, Packet, VideoParameters
 
 from pipeline.bus import Context, Origin, Position
 from pipeline.bus.codec import END_POSITION
-from pipeline.clock import ManualClock, SystemClock
+from pipeline.clock import SystemClock
 from pipeline.errors import (
     BrokerUnavailable,
     MessageTooLarge,
@@ -32,6 +32,7 @@ from pipeline.media.stamps import MAX_LEAP_S, MAX_SILENCE_S, MAX_SKIP_S, Demuxed
 from pipeline.media.tracks import Kind, Track
 from pipeline.timeline import MediaTime
 from tests import synthetic
+from tests.clock import ManualClock
 from tests.synthetic import Spec, Tape, chunks, clip, published
 
 pytestmark = pytest.mark.unit
