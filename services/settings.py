@@ -66,7 +66,7 @@ class Settings:
     listen: str = ""
     """WATCHWORD_LISTEN: host:port of the gRPC face; empty means loopback and the service's own port."""
     http: str = ""
-    """WATCHWORD_HTTP: host:port of the gateway's HTTP face, for standing queries as server-sent events; empty means none."""
+    """WATCHWORD_HTTP: host:port of the gateway's HTTP face, with the page, events and questions; empty means none."""
     metrics_port: int = 0
     """WATCHWORD_METRICS_PORT: Prometheus metrics over HTTP on loopback; 0 means none."""
     tls: Tls | None = None
