@@ -67,7 +67,7 @@ async def serve(service: str, settings: Settings, bus: Bus, *, alone: bool = Fal
         parts: Parts = await import_module(f"services.{service}.main").build(settings, bus)
         if parts.close is not None:
             stack.push_async_callback(parts.close)
-        stop = _asked_to_stop()
+        stop = asked_to_stop()
         checker = health.aio.HealthServicer()
         server, address = await start_server(parts.faces, settings.address(service), settings, checker)
         stack.push_async_callback(server.stop, DRAIN_S)
@@ -84,7 +84,7 @@ async def serve(service: str, settings: Settings, bus: Bus, *, alone: bool = Fal
                 task.cancel()
 
 
-def _asked_to_stop() -> asyncio.Event:
+def asked_to_stop() -> asyncio.Event:
     """Set when the process gets SIGTERM or SIGINT; not before the models are loaded, which nothing needs to be saved from."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

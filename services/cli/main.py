@@ -8,6 +8,7 @@ import typer
 
 from pipeline.errors import SettingInvalid, WatchwordError, reason_name
 from services import speech
+from services.cli.status import FAILED, WRONG_USE
 from services.speech import Asked
 
 app = typer.Typer(
@@ -70,13 +71,18 @@ def run(
     ask: Annotated[list[str] | None, typer.Option(help="A question to answer in the end; may be given several times.")] = None,
     events: EVENTS = None,
     stream: Annotated[str, typer.Option(help="The stream's id; the source's name unless given.")] = "",
+    page: Annotated[
+        bool, typer.Option("--page", help="Also show it as a page at http://127.0.0.1:8080/, or at WATCHWORD_HTTP, until Ctrl-C.")
+    ] = False,
 ) -> None:
-    """Understand a source in this one process: captions, scenes, verdicts and answers in the terminal."""
+    """Understand a source in this one process: captions, scenes, verdicts and answers in the terminal, or on a page."""
+    from services.cli.run import Wanted
     from services.cli.run import run as run_command
 
     asked = _asked(language, translate, term)
     sampling = {"keyframes_per_minute": keyframes_per_minute, "keyframe_gap": keyframe_gap}
-    run_command(source, speed=_speed(speed), out=out, questions=ask or [], events=events, stream_id=stream, asked=asked, sampling=sampling)
+    wanted = Wanted(speed=_speed(speed), out=out, questions=tuple(ask or ()), events=events, page=page)
+    run_command(source, wanted, stream_id=stream, asked=asked, sampling=sampling)
 
 
 @app.command()
@@ -354,7 +360,7 @@ def main() -> None:
         app()
     except WatchwordError as error:
         print(f"watchword: {error} [{reason_name(error.reason)}]", file=sys.stderr)
-        sys.exit(2 if isinstance(error, SettingInvalid) else 1)
+        sys.exit(WRONG_USE if isinstance(error, SettingInvalid) else FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
 

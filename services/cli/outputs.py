@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from watchword.v1 import scene_pb2
 
 from pipeline.timeline import MediaTime
-from services.cli import events as json_events
+from services import events as json_events
 from services.cli.viewer import Viewer
 
 if TYPE_CHECKING:

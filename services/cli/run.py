@@ -7,11 +7,12 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from watchword.v1 import answer_pb2
+from watchword.v1.errors_pb2 import ErrorReason
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import RequestInvalid, SourceError, StreamUnknown, reason_name
@@ -19,27 +20,28 @@ from pipeline.memory.store import EVERYTHING
 from pipeline.qa.answer import check
 from services.cli import logs
 from services.cli.session import Session
+from services.cli.status import INCOMPLETE
 from services.settings import Settings, read
 from services.speech import Asked
 
 if TYPE_CHECKING:
+    from services.cli.run_page import RunPage
     from services.embedded.flow import Flow
 
-INCOMPLETE = 3
-"""The exit status where a source was understood, but something of it could not be used or was not there."""
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a user wants of a run."""
+
+    speed: float | None = 1.0
+    """How many times its own speed a recording is played at; `None` is as fast as it goes."""
+    out: Path | None = None
+    questions: tuple[str, ...] = ()
+    events: Path | None = None
+    page: bool = False
 
 
-def run(
-    source: str,
-    *,
-    speed: float | None,
-    out: Path | None,
-    questions: Sequence[str],
-    events: Path | None,
-    stream_id: str,
-    asked: Asked,
-    sampling: Mapping[str, float | None],
-) -> None:
+def run(source: str, wanted: Wanted, *, stream_id: str, asked: Asked, sampling: Mapping[str, float | None]) -> None:
     """Understand a source; raises what went wrong, after the files of what could be understood are written.
 
     `sampling` holds settings of the sampler by name; `None` leaves what the environment says.
@@ -51,34 +53,80 @@ def run(
     options = asked.over(settings.options(stream_id))
     settings = replace(settings, language=options.language, translate=options.translate, glossary=options.glossary, streams=())
     _require_usable(source, stream_id)
-    for question in questions:
+    for question in wanted.questions:
         check(stream_id, question, EVERYTHING)
-    with Session(events=events, out=out) as session:
-        asyncio.run(_run(source, stream_id, speed, settings, session, questions))
-    if session.viewer.errors:
-        for message in dict.fromkeys(f"{error.message} [{reason_name(error.reason)}]" for error in session.viewer.errors):
-            print(f"watchword: {message}", file=sys.stderr)
-        sys.exit(INCOMPLETE)
+    status = asyncio.run(_run(_Run(source, stream_id, settings, wanted)))
+    if status:
+        sys.exit(status)
 
 
-async def _run(source: str, stream_id: str, speed: float | None, settings: Settings, session: Session, questions: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class _Run:
+    """One source to be understood."""
+
+    source: str
+    stream_id: str
+    settings: Settings
+    wanted: Wanted
+
+
+async def _run(run: _Run) -> int:
+    """Understand the source, show it for as long as is wanted, and tell the exit status."""
+    async with contextlib.AsyncExitStack() as held:
+        status = 0
+        with Session(events=run.wanted.events, out=run.wanted.out) as session:
+            page = await _page(run, session, held) if run.wanted.page else None
+            try:
+                await _understand(run, session, held, page)
+            except SourceError as error:
+                if page is None or not session.viewer.told_anything:
+                    raise
+                # What could be read is shown all the same.
+                _tell(error.reason, str(error))
+                status = 1
+        for reason, message in dict.fromkeys((error.reason, error.message) for error in session.viewer.errors):
+            _tell(reason, message)
+        if page is not None:
+            print(f"the page stays at {page.address} until Ctrl-C", flush=True)
+            await page.until_stopped()
+        return status or (INCOMPLETE if session.viewer.errors else 0)
+
+
+def _tell(reason: ErrorReason, message: str) -> None:
+    print(f"watchword: {message} [{reason_name(reason)}]", file=sys.stderr)
+
+
+async def _page(run: _Run, session: Session, held: contextlib.AsyncExitStack) -> "RunPage":
+    """The page, served until `held` is let go of."""
+    from services.cli.run_page import RunPage
+
+    page = RunPage(run.source, run.stream_id, run.settings)
+    await held.enter_async_context(page.serving())
+    session.terminal.say(f"Watchword: the page is at {page.address}")
+    return page
+
+
+async def _understand(run: _Run, session: Session, held: contextlib.AsyncExitStack, page: "RunPage | None") -> None:
+    """Understand the source and ask about it; the flow can be asked until `held` is let go of."""
     from services.embedded.flow import Flow
 
-    terminal, viewer = session.terminal, session.viewer
+    viewer, questions = session.viewer, run.wanted.questions
     begun = time.monotonic()
-    flow = await Flow.load(settings)
+    flow = await Flow.load(run.settings)
+    held.push_async_callback(flow.close)
+    if page is not None:
+        page.answer_by(flow)
+    loaded_s = time.monotonic() - begun
+    session.terminal.say(f"Watchword: {run.source} as stream {run.stream_id}, {_pace(run.wanted.speed)}; models loaded in {loaded_s:.1f} s")
+    bus = page.bus if page is not None else None
     try:
-        terminal.say(f"Watchword: {source} as stream {stream_id}, {_pace(speed)}; models loaded in {time.monotonic() - begun:.1f} s")
-        try:
-            await flow.run(source, stream_id, speed=speed, cleared=viewer.cleared, failed=viewer.error)
-        except SourceError:
-            # What could be read is understood, and is asked about all the same.
-            with contextlib.suppress(StreamUnknown):
-                await _ask(flow, stream_id, questions, session)
-            raise
-        await _ask(flow, stream_id, questions, session)
-    finally:
-        await flow.close()
+        await flow.run(run.source, run.stream_id, speed=run.wanted.speed, cleared=viewer.cleared, failed=viewer.error, bus=bus)
+    except SourceError:
+        # What could be read is understood, and is asked about all the same.
+        with contextlib.suppress(StreamUnknown):
+            await _ask(flow, run.stream_id, questions, session)
+        raise
+    await _ask(flow, run.stream_id, questions, session)
 
 
 async def _ask(flow: "Flow", stream_id: str, questions: Sequence[str], session: Session) -> None:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.errors import SettingInvalid
-from services.cli.events import EventsFile
+from services.cli.events_file import EventsFile
 from services.cli.outputs import ContactSheets, write_words
 from services.cli.terminal import Terminal
 from services.cli.viewer import Sink, Viewer

@@ -13,8 +13,8 @@ from watchword.v1 import answer_pb2
 
 from pipeline.timeline import MediaTime
 from services.cli.counting import counted
-from services.cli.events import Event
 from services.cli.viewer import Viewer
+from services.events import Event
 
 INDENT = 14
 """Columns before the words, where times and labels stand."""

@@ -6,8 +6,8 @@ from typing import Protocol
 
 from watchword.v1 import answer_pb2, errors_pb2, events_pb2, scene_pb2, transcript_pb2
 
-from services.cli import events as json_events
-from services.cli.events import Event
+from services import events as json_events
+from services.events import Event
 
 
 class Sink(Protocol):

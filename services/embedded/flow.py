@@ -19,6 +19,7 @@ from pipeline.qa.recordings import Recordings
 from pipeline.runtime import run
 from pipeline.stage import Dated, Stage, StageFactory
 from services.memory.main import MemoryParts
+from services.memory.servicer import Asking
 from services.serve import Parts
 from services.settings import Settings
 
@@ -32,6 +33,7 @@ class Flow:
 
     parts: dict[str, Parts]
     answerer: Answerer
+    asking: Asking
     recordings: Recordings
 
     @classmethod
@@ -44,7 +46,7 @@ class Flow:
         parts = dict(zip(EMBEDDED, built, strict=True))
         memory = parts["memory"]
         assert isinstance(memory, MemoryParts)
-        return cls(parts, memory.answerer, memory.recordings)
+        return cls(parts, memory.answerer, memory.asking, memory.recordings)
 
     async def close(self) -> None:
         """Let go of the models and the store."""
@@ -60,12 +62,14 @@ class Flow:
         speed: float | None,
         cleared: Callable[[events_pb2.ClearedEvent, float | None], None],
         failed: Callable[[errors_pb2.ErrorEvent], None],
+        bus: MemoryBus | None = None,
     ) -> PublishReport:
         """Publish a source and tell what is cleared, until everything about it has been said and is remembered.
 
+        `bus` is a new one that others may follow, too.
         Raises what publishing raises, after what could be read was understood, and what a step raises for good.
         """
-        bus = MemoryBus()
+        bus = bus or MemoryBus()
         if (path := Path(source)).is_file():
             self.recordings.add(stream_id, path)
         indexed, audited = asyncio.Event(), asyncio.Event()

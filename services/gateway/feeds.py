@@ -9,15 +9,16 @@ import contextlib
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import grpc
 from watchword.v1.qa_service_pb2 import StandRequest, StandResponse
 
 from pipeline import telemetry
-from pipeline.errors import ClientSlow, Overloaded, ServiceUnavailable, WatchwordError, reason_name
+from pipeline.errors import ClientSlow, Overloaded, ServiceUnavailable
 from services.alerts import as_json
-from services.rpc import error_of
+from services.gateway.sse import ENDED, Event, failed
+from services.rpc import error_of, is_accepted
 
 FEEDS = 32
 """How many queries are kept at a time; of those that nobody listens to the one that was left first goes."""
@@ -28,17 +29,6 @@ WAITING = 64
 """How many events wait for a listener; whoever takes none is let go."""
 LINGER_S = 300.0
 """How long a query is kept that nobody listens to."""
-ENDED = "end"
-"""The id of the event that a query's streams have ended."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """What is sent: its id, what it is ("alert", "gap", "error" or "end"), and its content."""
-
-    id: str
-    name: str
-    data: dict[str, Any]
 
 
 class Stand(Protocol):
@@ -64,7 +54,7 @@ class Listener:
             return
         if self.waiting.qsize() >= WAITING and event.name == "alert":
             telemetry.WATCHERS_DROPPED.inc()
-            event = _told(ClientSlow(f"{WAITING} alerts wait to be taken: come back with the id of the last one"))
+            event = failed(ClientSlow(f"{WAITING} alerts wait to be taken: come back with the id of the last one"))
         self.waiting.put_nowait(event)
         self.is_over = event.name in ("error", "end")
 
@@ -152,7 +142,7 @@ class Feeds:
             feed.left.cancel()
         if feed.call is not None:
             feed.call.cancel()
-        feed.tell(_told(ServiceUnavailable("this gateway is stopped: come back with the id of the last event")))
+        feed.tell(failed(ServiceUnavailable("this gateway is stopped: come back with the id of the last event")))
 
     async def _begin(self, feed: _Feed) -> None:
         """Ask the memory, unless somebody else has by now."""
@@ -161,8 +151,7 @@ class Feeds:
                 return
             call = self._stand(feed.request)
             try:
-                await call.initial_metadata()
-                if call.done() and await call.code() is not grpc.StatusCode.OK:
+                if not await is_accepted(call):
                     await call.read()
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self._address) from error
@@ -175,13 +164,9 @@ class Feeds:
             feed.has_ended = True
             feed.tell(_END)
         except grpc.aio.AioRpcError as error:
-            feed.tell(_told(error_of(error, self._address)))
+            feed.tell(failed(error_of(error, self._address)))
         finally:
             call.cancel()
 
 
 _END = Event(ENDED, "end", {"message": "every stream of the query has ended"})
-
-
-def _told(error: WatchwordError) -> Event:
-    return Event("", "error", {"reason": reason_name(error.reason), "message": str(error)})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from watchword.v1 import errors_pb2, events_pb2, live_service_pb2, media_pb2
+from watchword.v1 import errors_pb2, events_pb2, live_service_pb2, media_pb2, scene_pb2
 
 from pipeline import telemetry
 from pipeline.bus import Bus, Position, Record
@@ -141,6 +141,8 @@ class _Stream:
     complete: bool = False
     started_at: float | None = None
     media_end: MediaTime = ZERO
+    keyframes: dict[str, scene_pb2.Keyframe] = field(default_factory=dict)
+    """Those of the history, by their ids."""
     viewers: set[Viewer] = field(default_factory=set)
 
 
@@ -178,6 +180,11 @@ class Hub:
         if stream is not None and viewer in stream.viewers:
             stream.viewers.remove(viewer)
             telemetry.WATCHERS.dec()
+
+    def keyframe(self, stream_id: str, keyframe_id: str) -> scene_pb2.Keyframe | None:
+        """A keyframe that is kept; `None` for one that never was, is not kept any more, or was taken back."""
+        stream = self._streams.get(stream_id)
+        return stream.keyframes.get(keyframe_id) if stream is not None else None
 
     def is_complete(self, stream_id: str) -> bool:
         """Whether every branch of the stream has ended."""
@@ -260,18 +267,22 @@ class Hub:
             stream.bytes -= stream.history.pop().size
         if response.event.HasField("withheld"):
             self._take_back(stream, response.event.withheld.id)
+        if response.event.HasField("keyframe"):
+            stream.keyframes[response.event.keyframe.id] = response.event.keyframe
         stream.history.append(update)
         stream.bytes += update.size
         while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
             oldest = stream.history.popleft()
             stream.bytes -= oldest.size
+            stream.keyframes.pop(oldest.response.event.keyframe.id, None)
             stream.forgotten = stream.forgotten.after(oldest.topic, oldest.offset)
         for viewer in stream.viewers:
             viewer.offer(update)
 
-    def _take_back(self, stream: _Stream, segment_id: str) -> None:
-        """Forget the partials of a segment that was withheld: who comes late is not shown what is taken back."""
-        kept = [update for update in stream.history if update.partial_of != segment_id]
+    def _take_back(self, stream: _Stream, item_id: str) -> None:
+        """Forget what was shown of an item that is withheld, such as partials: who comes late is not shown what is taken back."""
+        stream.keyframes.pop(item_id, None)
+        kept = [update for update in stream.history if item_id not in (update.partial_of, update.response.event.keyframe.id)]
         if len(kept) < len(stream.history):
             stream.history = deque(kept)
             stream.bytes = sum(update.size for update in kept)

@@ -1,14 +1,19 @@
 """What the gateway is made of."""
 
+from typing import TYPE_CHECKING
+
+import grpc
 from watchword.v1 import live_service_pb2_grpc, qa_service_pb2_grpc
 
 from pipeline.bus import Bus
-from services.gateway.feeds import Feeds
 from services.gateway.hub import Hub
 from services.gateway.servicer import LiveServicer, QaServicer
 from services.rpc import channel
 from services.serve import Parts, face_of
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from services.gateway.http import HttpFace
 
 
 async def build(settings: Settings, bus: Bus) -> Parts:
@@ -21,8 +26,19 @@ async def build(settings: Settings, bus: Bus) -> Parts:
     ]
     background = [hub.run]
     if settings.http:
-        from services.gateway.http import HttpFace
-
-        feeds = Feeds(qa_service_pb2_grpc.QaServiceStub(memory).Stand, settings.memory)
-        background.append(HttpFace(feeds, settings).run)
+        background.append(_http(hub, memory, settings).run)
     return Parts(faces, background=background, close=memory.close)
+
+
+def _http(hub: Hub, memory: grpc.aio.Channel, settings: Settings) -> "HttpFace":
+    """The page and all that it stands on, and standing queries."""
+    from services.gateway.feeds import Feeds
+    from services.gateway.http import HttpFace
+    from services.gateway.live import Streams
+    from services.gateway.page_files import Page
+    from services.gateway.questions import Questions, over
+    from services.gateway.standing import Standing
+
+    stub = qa_service_pb2_grpc.QaServiceStub(memory)
+    standing = Standing(Feeds(stub.Stand, settings.memory))
+    return HttpFace([Page(), Streams(hub), Questions(over(stub, settings.memory)), standing], settings)

@@ -25,7 +25,7 @@ from pipeline.safety.model import OnDemand
 from pipeline.safety.model import load as load_pictures
 from pipeline.stage import Stage
 from services.memory.answerers import load_looks, load_reranker, make_answerers, rereading
-from services.memory.servicer import QaServicer
+from services.memory.servicer import Asking, QaServicer
 from services.memory.standing import StandingQueries, read_standing
 from services.memory.summaries import MemoryServicer
 from services.screening import audit_keys, book_of, load_scorers
@@ -39,6 +39,8 @@ class MemoryParts(Parts):
 
     answerer: Answerer = field(kw_only=True)
     """The one that is asked where none is named."""
+    asking: Asking = field(kw_only=True)
+    """All of them, for conversations."""
     recordings: Recordings = field(kw_only=True)
     """Where streams' files lie; whoever reads a stream from a file says so here."""
 
@@ -107,5 +109,6 @@ async def build(settings: Settings, bus: Bus) -> MemoryParts:
         background=[standing.run, Summariser(store).run, Retention(store, settings.retention).run],
         close=close,
         answerer=answerer,
+        asking=Asking(answerers),
         recordings=recordings,
     )

@@ -1,6 +1,6 @@
 """Questions about streams, answered from the scene memory, and standing queries over what comes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 from google.protobuf.message import Message
@@ -15,7 +15,36 @@ from pipeline.qa.standing import COOL_DOWN, THRESHOLD, Standing, stand
 from pipeline.timeline import MediaTime
 from services.alerts import to_proto
 from services.memory.standing import Ended, StandingQueries
-from services.rpc import ServicerContext, abort
+from services.rpc import ServicerContext, abort, accept
+
+
+class Asking:
+    """Questions to the answerers that are set up, each with what was asked before it in its conversation."""
+
+    def __init__(self, answerers: Mapping[str, Answerer]) -> None:
+        """The first answerer is asked where a question names none."""
+        self._answerers = answerers
+        self._conversations = Conversations()
+
+    async def ask(self, request: qa_service_pb2.AskRequest) -> AsyncGenerator[qa_service_pb2.AskResponse, None]:
+        """What was found, the answer's words and claims as they come, then the whole of it; raises as `Answerer.ask` does."""
+        answerer = self._answerer(request.answerer)
+        stream_id, *beside = _streams(request)
+        history = self._conversations.turns(request.conversation_id, [stream_id, *beside])
+        parts = answerer.ask(stream_id, request.question, _span(request), beside=beside, history=history)
+        async with aclosing(parts):  # type: ignore[type-var]
+            async for part in parts:
+                if isinstance(part, Answer):
+                    turn = Turn(part.question, part.text)
+                    part.conversation_id = self._conversations.add(request.conversation_id, [stream_id, *beside], turn)
+                yield _response(part)
+
+    def _answerer(self, name: str) -> Answerer:
+        if not name:
+            return next(iter(self._answerers.values()))
+        if name not in self._answerers:
+            raise RequestInvalid(f"the answerer {name[:50]!r} is not set up here: {', '.join(self._answerers)} can be asked")
+        return self._answerers[name]
 
 
 class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
@@ -23,23 +52,15 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
 
     def __init__(self, answerers: Mapping[str, Answerer], standing: StandingQueries | None = None) -> None:
         """The first answerer is asked where a question names none."""
-        self._answerers = answerers
+        self._asking = Asking(answerers)
         self._standing = standing
-        self._conversations = Conversations()
 
     async def Ask(self, request: qa_service_pb2.AskRequest, context: ServicerContext) -> AsyncIterator[qa_service_pb2.AskResponse]:
         """What was found, the answer's words and claims as they come, then the whole of it."""
         try:
-            answerer = self._answerer(request.answerer)
-            stream_id, *beside = _streams(request)
-            history = self._conversations.turns(request.conversation_id, [stream_id, *beside])
-            parts = answerer.ask(stream_id, request.question, _span(request), beside=beside, history=history)
-            async with aclosing(parts):  # type: ignore[type-var]
+            async with aclosing(self._asking.ask(request)) as parts:
                 async for part in parts:
-                    if isinstance(part, Answer):
-                        turn = Turn(part.question, part.text)
-                        part.conversation_id = self._conversations.add(request.conversation_id, [stream_id, *beside], turn)
-                    yield _response(part)
+                    yield part
         except WatchwordError as error:
             await abort(context, error)
 
@@ -49,20 +70,13 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             if self._standing is None:
                 raise ServiceUnavailable("standing queries are kept by the memory service over a bus; there is none here")
             async with self._standing.listening(_read_standing(request)) as alerts:
-                await context.send_initial_metadata(())
+                await accept(context)
                 while not isinstance(alert := await alerts.get(), Ended):
                     if isinstance(alert, Overloaded):
                         raise alert
                     yield to_proto(alert)
         except WatchwordError as error:
             await abort(context, error)
-
-    def _answerer(self, name: str) -> Answerer:
-        if not name:
-            return next(iter(self._answerers.values()))
-        if name not in self._answerers:
-            raise RequestInvalid(f"the answerer {name[:50]!r} is not set up here: {', '.join(self._answerers)} can be asked")
-        return self._answerers[name]
 
 
 def _response(part: Part) -> qa_service_pb2.AskResponse:

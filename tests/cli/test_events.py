@@ -10,10 +10,10 @@ from watchword.v1.safety_pb2 import ACTION_ALLOW, Verdict
 from watchword.v1.transcript_pb2 import TranscriptSegment, TranscriptStatistics, Word, WordLatency
 
 from pipeline.timeline import MediaTime
-from services.cli.events import of_cleared
 from services.cli.outputs import write_words
 from services.cli.terminal import Terminal
 from services.cli.viewer import Viewer
+from services.events import of_cleared
 
 pytestmark = pytest.mark.unit
 

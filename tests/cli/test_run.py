@@ -44,7 +44,7 @@ def test_every_event_has_the_promised_keys(embedded_events: list[Event]) -> None
             *("keyframes", "model", "made_by", "revision", "extended_by"),
         },
         "verdict": {"text", "of", "kind", "action", "scores", "model", "unscored", "failed", "policy_version", "redactions"},
-        "answer": {"text", "question", "supported", "evidence", "model"},
+        "answer": {"text", "question", "supported", "evidence", "model", "claims", "confidence", "partial_cause", "conversation"},
     }
     assert {event["type"] for event in embedded_events} == set(own)
     for event in embedded_events:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from pipeline.bus.memory import MemoryBus
 from pipeline.errors import SettingInvalid
 from pipeline.graph import BRANCHES
 from pipeline.timeline import MediaTime
-from services.gateway import feeds, http
-from services.gateway.feeds import ENDED, KEPT, WAITING, Event, Feeds, Listener
+from services.gateway import feeds, sse
+from services.gateway.feeds import KEPT, WAITING, Feeds, Listener
 from services.gateway.http import HttpFace
+from services.gateway.sse import ENDED, Event, EventStream
+from services.gateway.standing import Standing, heard
 from services.memory.servicer import QaServicer
 from services.memory.standing import StandingQueries
 from services.settings import Settings, read
@@ -45,6 +47,7 @@ class Place:
     bus: MemoryBus
     web: httpx2.AsyncClient
     face: HttpFace
+    feeds: Feeds
     said: int = 0
 
     async def say(self, text: str) -> None:
@@ -102,12 +105,12 @@ async def place(**settings: Any) -> AsyncIterator[Place]:
     await memory.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         kept = Feeds(qa_service_pb2_grpc.QaServiceStub(channel).Stand, "the memory")
-        face = HttpFace(kept, Settings(http="127.0.0.1:0", **settings), heartbeat_s=0.05)
+        face = HttpFace([Standing(kept, heartbeat_s=0.05)], Settings(http="127.0.0.1:0", **settings))
         serving = asyncio.create_task(face.run())
         tls = settings.get("tls")
         trusting = ssl.create_default_context(cafile=tls.certificate) if tls else True
         async with httpx2.AsyncClient(base_url=f"http{'s' if tls else ''}://{face.address}", timeout=20, verify=trusting) as web:
-            yield Place(bus, web, face)
+            yield Place(bus, web, face, kept)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
     await memory.stop(None)
@@ -215,9 +218,9 @@ def test_without_a_key_no_page_of_another_name_gets_in() -> None:
 def test_a_memory_that_is_away_is_told_and_so_is_a_port_that_is_taken() -> None:
     async def work(there: Place) -> None:
         with pytest.raises(SettingInvalid, match="WATCHWORD_HTTP"):
-            HttpFace(there.face._feeds, Settings(http=there.face.address))
+            HttpFace([], Settings(http=there.face.address))
         async with grpc.aio.insecure_channel("127.0.0.1:1") as nobody:
-            there.face._feeds._stand = qa_service_pb2_grpc.QaServiceStub(nobody).Stand
+            there.feeds._stand = qa_service_pb2_grpc.QaServiceStub(nobody).Stand
             refused = await there.web.get("/v1/standing", params=FIRE)
             assert (refused.status_code, refused.json()["reason"]) == (503, "SERVICE_UNAVAILABLE")
 
@@ -225,12 +228,11 @@ def test_a_memory_that_is_away_is_told_and_so_is_a_port_that_is_taken() -> None:
 
 
 def test_who_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "STALLED_S", 0.05)
+    monkeypatch.setattr(sse, "STALLED_S", 0.05)
 
     async def work(there: Place) -> None:
-        kept = there.face._feeds
-        listening = kept.listening(StandRequest(query="'fire'"))
-        listener: Listener = await listening.__aenter__()
+        held = AsyncExitStack()
+        listener: Listener = await held.enter_async_context(there.feeds.listening(StandRequest(query="'fire'")))
         for number in range(WAITING + 5):
             listener.offer(Event(str(number), "alert", {}))
         assert listener.waiting.qsize() == WAITING + 1, "and the last one says why"
@@ -239,15 +241,15 @@ def test_who_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.Event().wait()
 
         async with asyncio.timeout(10):
-            await http._EventStream(listening, listener, 9.0)({}, asyncio.Event().wait, lambda message: stuck(message))
-        assert not any(feed.listeners for feed in kept._feeds.values())
+            await EventStream(heard(listener), held, 9.0)({}, asyncio.Event().wait, lambda message: stuck(message))
+        assert not any(feed.listeners for feed in there.feeds._feeds.values())
 
     run(work)
 
 
 def test_queries_are_bounded_and_one_that_nobody_listens_to_goes_first() -> None:
     async def work(there: Place) -> None:
-        kept = there.face._feeds
+        kept = there.feeds
         held = [kept.listening(StandRequest(query="'fire'", streams=[str(number)])) for number in range(feeds.FEEDS)]
         for each in held:
             await each.__aenter__()

@@ -36,8 +36,8 @@ from pipeline.safety.judge import Judge
 from pipeline.safety.policy_file import read
 from pipeline.safety.stage import ScreenCaptions, ScreenKeyframes, ScreenTranscripts
 from pipeline.timeline import MediaTime
-from services.cli.events import of_answer, of_cleared
 from services.embedded.flow import telling
+from services.events import of_answer, of_cleared
 from services.gateway.hub import Hub
 from services.safety.servicer import SafetyServicer
 from tests.fakes import ScriptedCaptioner, ScriptedClassifier, ScriptedEmbedder

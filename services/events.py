@@ -1,9 +1,6 @@
-"""Everything that happens on a stream as JSON objects, one a line; the format is promised in docs/events.md."""
+"""Everything that happens on a stream as JSON objects; the format is promised in docs/events.md."""
 
-import json
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from google.protobuf.duration_pb2 import Duration
 from watchword.v1 import answer_pb2, errors_pb2, events_pb2, safety_pb2, scene_pb2, transcript_pb2
@@ -75,38 +72,32 @@ def of_answer(answer: answer_pb2.Answer, emitted_s: float) -> list[Event]:
         "text": answer.text,
         "question": answer.question,
         "supported": answer.supported,
-        "evidence": [
-            {
-                "kind": answer_pb2.EvidenceKind.Name(evidence.kind).removeprefix("EVIDENCE_KIND_").lower().replace("_", "-"),
-                "id": evidence.source_id,
-                "media_start": _seconds(evidence.media_start),
-                "media_end": _seconds(evidence.media_end),
-                "text": evidence.text,
-                "score": _short(evidence.score),
-            }
-            for evidence in answer.evidence
-        ],
+        "evidence": [evidence(each, answer.stream_id) for each in answer.evidence],
         "model": answer.model,
+        "claims": [claim(each, answer.stream_id) for each in answer.claims],
+        "confidence": _short(answer.confidence),
+        "partial_cause": answer.partial_cause,
+        "conversation": answer.conversation_id,
     }
     return [event, _verdict(answer, "answer", first, last, emitted_s)] if answer.HasField("verdict") else [event]
 
 
-class EventsFile:
-    """Writes events as lines, each complete before the next begins."""
+def evidence(found: answer_pb2.Evidence, stream_id: str) -> Event:
+    """One thing that an answer rests on; it is of `stream_id` unless it names another stream."""
+    return {
+        "kind": answer_pb2.EvidenceKind.Name(found.kind).removeprefix("EVIDENCE_KIND_").lower().replace("_", "-"),
+        "id": found.source_id,
+        "stream": found.stream_id or stream_id,
+        "media_start": _seconds(found.media_start),
+        "media_end": _seconds(found.media_end),
+        "text": found.text,
+        "score": _short(found.score),
+    }
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("w", encoding="utf-8")
 
-    def write(self, events: Iterable[Event]) -> None:
-        """Append events and make them readable at once."""
-        for event in events:
-            self._file.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Nothing more comes."""
-        self._file.close()
+def claim(told: answer_pb2.Claim, stream_id: str) -> Event:
+    """A sentence of an answer, with what supports it."""
+    return {"text": told.text, "citations": [evidence(each, stream_id) for each in told.citations]}
 
 
 def _base(kind: str, item: Any, start: Duration, end: Duration, emitted_s: float) -> Event:
