@@ -17,6 +17,7 @@ The clips are made with numpy and FFmpeg's encoders in `--folder`, once.
 import argparse
 import asyncio
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -152,7 +153,16 @@ def pictures(clip: Clip, count: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def make(clip: Clip, seconds: int, path: Path) -> None:
-    """Encode the clip at 25 pictures a second."""
+    """Encode the clip at 25 pictures a second; it stands at `path` once it is whole."""
+    unfinished = path.with_stem(f"{path.stem}.{os.getpid()}.part")
+    try:
+        _encode(clip, seconds, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _encode(clip: Clip, seconds: int, path: Path) -> None:
     with ordinary_priority(), av.open(str(path), "w") as container:
         track: Any = container.add_stream(clip.codec, rate=25)
         track.width, track.height, track.pix_fmt = clip.width, clip.height, "yuv420p"

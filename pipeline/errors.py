@@ -8,7 +8,8 @@
     │   └── TrackMissing         has no such track
     ├── MediaError             packets on the way
     │   ├── CodecUnsupported     no decoder knows the codec
-    │   └── MediaUndecodable     damaged bytes
+    │   ├── MediaUndecodable     damaged bytes
+    │   └── MediaMissing         a part that never came
     ├── MessageError           records on the bus
     │   ├── RecordInvalid        not a message of its topic
     │   ├── MessageInvalid       breaks a rule of its type
@@ -94,6 +95,12 @@ class MediaUndecodable(MediaError):
     """Bytes that should be media cannot be decoded."""
 
     reason = ErrorReason.ERROR_REASON_MEDIA_UNDECODABLE
+
+
+class MediaMissing(MediaError):
+    """A part of the source never came."""
+
+    reason = ErrorReason.ERROR_REASON_MEDIA_MISSING
 
 
 class MessageError(WatchwordError):

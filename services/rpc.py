@@ -37,6 +37,9 @@ DOMAIN = "watchword"
 DETAILS_KEY = "grpc-status-details-bin"
 """Where a rich status travels, by the gRPC convention."""
 
+ACCEPTED = ("watchword-accepted", "true")
+"""What a call that lasts is answered with as soon as it is taken: a call that is refused, or never arrives, has initial metadata too."""
+
 MESSAGE_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + 100_000),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES + 100_000),
@@ -102,6 +105,16 @@ async def abort(context: ServicerContext, error: WatchwordError) -> NoReturn:
     """End the call with the error's status."""
     status = rpc_status.to_status(status_of(error))
     await context.abort(status.code, status.details or "", status.trailing_metadata or ())
+
+
+async def accept(context: ServicerContext) -> None:
+    """Tell the caller, before there is anything else to say, that the call is taken."""
+    await context.send_initial_metadata((ACCEPTED,))
+
+
+async def is_accepted(call: "grpc.aio.UnaryStreamCall[Any, Any]") -> bool:
+    """Whether the call is taken, as soon as that is known; what keeps it from being taken is raised where the call is read."""
+    return ACCEPTED in tuple(await call.initial_metadata())
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

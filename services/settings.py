@@ -1,28 +1,40 @@
 """Every setting, read once from the environment; all wrong values are reported together."""
 
-import ipaddress
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.caption.model import ADAPTERS, PRECISIONS
-from pipeline.caption.vlm.thinning import read_thinning
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
 from pipeline.media.decoders.choose import WANTED, Wanted
 from pipeline.memory import retention
 from pipeline.memory.address import checked
 from pipeline.memory.retention import Rule
-from pipeline.safety.judges import MODELS
 from pipeline.sample import options as sampling
 from pipeline.sample.options import DEFAULTS
-from pipeline.served import address
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import AUTO, Options
 from services import speech
 from services.captioner.styles import StyleRule, read_styles
+from services.setting_values import (
+    adapters,
+    captioner_model,
+    existing_file,
+    existing_folder,
+    host_and_port,
+    hosts_and_ports,
+    is_loopback,
+    number,
+    one_of,
+    prefix,
+    safety_models,
+    served,
+    speech_model,
+    thinning,
+    visual,
+    whole,
+)
 from services.speech import StreamRule
 
 PORTS = {service: 50051 + number for number, service in enumerate(reversed(SERVICES))}
@@ -162,156 +174,119 @@ class Settings:
         return speech.options_of(stream_id, Options(language=self.language, translate=self.translate, glossary=self.glossary), self.streams)
 
 
+_READ: Mapping[str, Callable[[str], object]] = {
+    "kafka": hosts_and_ports,
+    "topic_prefix": prefix,
+    "partitions": lambda text: whole(text, 1, 10_000),
+    "listen": host_and_port,
+    "http": host_and_port,
+    "metrics_port": lambda text: whole(text, 0, 65_535),
+    "api_key": str,
+    "memory": host_and_port,
+    "tls_ca": existing_file,
+    "store": checked,
+    "retention": retention.read,
+    "answerer": lambda text: one_of(text, ANSWERERS),
+    "chat": served,
+    "vlm": lambda text: served(text) if "://" in text else text,
+    "recordings": existing_folder,
+    "visual": visual,
+    "reranker": lambda text: one_of(text, ("auto", "e5-small", "none")),
+    "answer_key": str,
+    "voices": existing_file,
+    "standing": existing_file,
+    "log": lambda text: one_of(text, ("debug", "info", "warning", "error")),
+    "model": speech_model,
+    "model_key": str,
+    "language": speech.language,
+    "translate": lambda text: one_of(text, ("true", "false")) == "true",
+    "glossary": speech.read_glossary,
+    "streams": lambda text: speech.read_rules(Path(text)),
+    "policies": existing_file,
+    "safety_models": safety_models,
+    "audit_key": existing_file,
+    "decoder": lambda text: one_of(text, WANTED),
+    "decoder_apart": lambda text: one_of(text, ("true", "false")) == "true",
+    "second_look": lambda text: one_of(text, ("true", "false")) == "true",
+    "keyframes_per_minute": lambda text: number(text, *KEYFRAMES_PER_MINUTE),
+    "keyframe_gap": lambda text: number(text, *KEYFRAME_GAP),
+    "captioner": lambda text: one_of(text, ADAPTERS),
+    "captioner_model": captioner_model,
+    "captioner_key": str,
+    "adapters": adapters,
+    "refiner": lambda text: one_of(text, ADAPTERS[1:]),
+    "refiner_model": captioner_model,
+    "refiner_key": str,
+    "refiner_per_minute": lambda text: whole(text, 1, 60),
+    "caption_styles": lambda text: read_styles(Path(text)),
+    "caption_tokens": lambda text: whole(text, 1, 1024),
+    "caption_precision": lambda text: one_of(text, PRECISIONS),
+    "caption_picture_tokens": lambda text: whole(text, 16, 65_536),
+    "caption_thin": thinning,
+    "caption_extend": lambda text: whole(text, 0, 20),
+    "caption_context": lambda text: whole(text, 0, 8),
+}
+"""How the text of each setting is read."""
+_SECRET = frozenset({"store", "answer_key"})
+"""Settings whose text is not told."""
+
+
 def read(environ: Mapping[str, str]) -> Settings:
     """The settings in an environment, where an empty value is none; raises `SettingInvalid`, which names every wrong value."""
     problems: list[str] = []
     values: dict[str, object] = {}
-
-    def take(name: str, parse: Callable[[str], object], *, secret: bool = False) -> None:
+    for name, parse in _READ.items():
         key = f"WATCHWORD_{name.upper()}"
         if environ.get(key):
             try:
                 values[name] = parse(environ[key])
             except ValueError as error:
-                problems.append(f"{key}: {error}" if secret else f"{key}={environ[key]!r}: {error}")
-
-    take("kafka", _addresses)
-    take("topic_prefix", _prefix)
-    take("partitions", lambda text: _whole(text, 1, 10_000))
-    take("listen", _address)
-    take("http", _address)
-    take("metrics_port", lambda text: _whole(text, 0, 65_535))
-    take("api_key", str)
-    take("memory", _address)
-    take("tls_ca", _file)
-    take("store", checked, secret=True)
-    take("retention", retention.read)
-    take("answerer", lambda text: _one_of(text, ANSWERERS))
-    take("chat", _served)
-    take("vlm", lambda text: _served(text) if "://" in text else text)
-    take("recordings", _folder)
-    take("visual", _visual)
-    take("reranker", lambda text: _one_of(text, ("auto", "e5-small", "none")))
-    take("answer_key", str, secret=True)
-    take("voices", _file)
-    take("standing", _file)
-    take("log", lambda text: _one_of(text, ("debug", "info", "warning", "error")))
-    take("model", _model)
-    take("model_key", str)
-    take("language", speech.language)
-    take("translate", lambda text: _one_of(text, ("true", "false")) == "true")
-    take("glossary", speech.read_glossary)
-    take("streams", lambda text: speech.read_rules(Path(text)))
-    take("policies", _file)
-    take("safety_models", _safety_models)
-    take("audit_key", _file)
-    take("decoder", lambda text: _one_of(text, WANTED))
-    take("decoder_apart", lambda text: _one_of(text, ("true", "false")) == "true")
-    take("second_look", lambda text: _one_of(text, ("true", "false")) == "true")
-    take("keyframes_per_minute", lambda text: number(text, *KEYFRAMES_PER_MINUTE))
-    take("keyframe_gap", lambda text: number(text, *KEYFRAME_GAP))
-    take("captioner", lambda text: _one_of(text, ADAPTERS))
-    take("captioner_model", _captioner_model)
-    take("captioner_key", str)
-    take("adapters", _adapters)
-    take("refiner", lambda text: _one_of(text, ADAPTERS[1:]))
-    take("refiner_model", _captioner_model)
-    take("refiner_key", str)
-    take("refiner_per_minute", lambda text: _whole(text, 1, 60))
-    take("caption_styles", lambda text: read_styles(Path(text)))
-    take("caption_tokens", lambda text: _whole(text, 1, 1024))
-    take("caption_precision", lambda text: _one_of(text, PRECISIONS))
-    take("caption_picture_tokens", lambda text: _whole(text, 16, 65_536))
-    take("caption_thin", _thinning)
-    take("caption_extend", lambda text: _whole(text, 0, 20))
-    take("caption_context", lambda text: _whole(text, 0, 8))
-    certificate, key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
-    if certificate and key:
+                problems.append(f"{key}: {error}" if name in _SECRET else f"{key}={environ[key]!r}: {error}")
+    certificate, private_key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
+    if certificate and private_key:
         try:
-            values["tls"] = Tls(_file(certificate), _file(key))
+            values["tls"] = Tls(existing_file(certificate), existing_file(private_key))
         except ValueError as error:
             problems.append(f"WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: {error}")
-    elif certificate or key:
+    elif certificate or private_key:
         problems.append("WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY: both are needed, or neither")
     settings = Settings(**values) if not problems else Settings()  # type: ignore[arg-type]
-    if not problems and (settings.tls is None or not settings.api_key):
-        problems += [
-            f"{name}={address}: beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
-            for name, address in (("WATCHWORD_LISTEN", settings.listen), ("WATCHWORD_HTTP", settings.http))
-            if not is_loopback(address)
-        ]
-    if not problems and settings.api_key and settings.tls is None and settings.tls_ca is None:
-        problems.append(
-            "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"
-        )
-    if not problems and settings.answerer != "extractive" and not getattr(settings, settings.answerer):
-        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, which names its model")
-    if not problems:
-        problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
-        problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
-        problems += _adapter_problems(settings)
+    problems = problems or _contradictions(settings)
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
 
 
-def _whole(text: str, least: int, most: int) -> int:
-    number = int(text) if re.fullmatch("-?[0-9]{1,9}", text) else None
-    if number is None or not least <= number <= most:
-        raise ValueError(f"a whole number from {least} to {most} is needed")
-    return number
+def _contradictions(settings: Settings) -> list[str]:
+    """What is wrong with settings that are right one by one."""
+    problems = _exposures(settings)
+    if settings.answerer != "extractive" and not getattr(settings, settings.answerer):
+        problems.append(f"WATCHWORD_ANSWERER={settings.answerer} needs WATCHWORD_{settings.answerer.upper()}, which names its model")
+    problems += _captioner_problems("CAPTIONER", settings.captioner, settings.captioner_model)
+    problems += _captioner_problems("REFINER", settings.refiner, settings.refiner_model)
+    return problems + _adapter_problems(settings)
 
 
-def number(text: str, least: float, most: float) -> float:
-    """The number that a text says; raises `ValueError` unless it is between these."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not least <= found <= most:
-        raise ValueError(f"a number from {least:g} to {most:g} is needed")
-    return found
-
-
-def _prefix(text: str) -> str:
-    if not re.fullmatch("[A-Za-z0-9._-]{1,100}", text):
-        raise ValueError("1 to 100 letters, digits, '.', '_' and '-' are needed")
-    return text
-
-
-def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if not host:
-        raise ValueError("host:port is needed")
-    _whole(port, 0, 65_535)
-    return text
+def _exposures(settings: Settings) -> list[str]:
+    """Faces that others could reach, or a key that others could read, without what protects them."""
+    needed = "beyond loopback needs WATCHWORD_TLS_CERTIFICATE, WATCHWORD_TLS_KEY and WATCHWORD_API_KEY"
+    faces = (("WATCHWORD_LISTEN", settings.listen), ("WATCHWORD_HTTP", settings.http))
+    problems = []
+    if settings.tls is None or not settings.api_key:
+        problems = [f"{name}={address}: {needed}" for name, address in faces if not is_loopback(address)]
+    if not problems and settings.api_key and settings.tls is None and settings.tls_ca is None:
+        problems.append(
+            "WATCHWORD_API_KEY is sent over TLS only: it needs WATCHWORD_TLS_CERTIFICATE and WATCHWORD_TLS_KEY, or WATCHWORD_TLS_CA"
+        )
+    return problems
 
 
 def require_address(text: str) -> str:
     """The text, which is a service's host:port; raises `SettingInvalid` where it is none."""
     try:
-        return _address(text)
+        return host_and_port(text)
     except ValueError as error:
         raise SettingInvalid(f"{text!r} is no address of a service: {error}") from None
-
-
-def _addresses(text: str) -> str:
-    for part in text.split(","):
-        _address(part)
-    return text
-
-
-def _model(text: str) -> str:
-    if "/" in text and "://" not in text and not Path(text).is_dir():
-        raise ValueError(f"{text} is no directory; a name of the catalog has no '/'")
-    return text
-
-
-def _served(text: str) -> str:
-    url, name = address(text)
-    if not url.startswith(("http://", "https://")) or not name:
-        raise ValueError("URL#NAME of a model behind a server is needed")
-    return text
 
 
 def _captioner_problems(name: str, adapter: str, model: str) -> list[str]:
@@ -333,81 +308,3 @@ def _adapter_problems(settings: Settings) -> list[str]:
         for match, name in wanted
         if name not in known and settings.captioner != "served"
     ]
-
-
-def _adapters(text: str) -> tuple[tuple[str, Path], ...]:
-    found = []
-    for part in text.split(","):
-        name, _, where = part.strip().partition("=")
-        if not re.fullmatch("[A-Za-z0-9._-]{1,100}", name) or not where:
-            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY; a name has letters, digits, '.', '_' and '-'")
-        if not Path(where).is_dir():
-            raise ValueError(f"{where} is no directory")
-        found.append((name, Path(where)))
-    if len({name for name, _ in found}) < len(found):
-        raise ValueError("each name can be there once")
-    return tuple(found)
-
-
-def _thinning(text: str) -> str:
-    read_thinning(text)
-    return text
-
-
-def _captioner_model(text: str) -> str:
-    if "://" in text and not address(text)[1]:
-        raise ValueError("a server's model is named as URL#NAME")
-    return text
-
-
-def _safety_models(text: str) -> tuple[tuple[str, str], ...]:
-    found = []
-    for part in text.split(","):
-        name, _, where = part.strip().partition("=")
-        if name not in MODELS or not where:
-            raise ValueError(f"{part.strip()!r} is no NAME=DIRECTORY or NAME=URL#MODEL with one of {', '.join(MODELS)} as its name")
-        if "://" not in where and not Path(where).is_dir():
-            raise ValueError(f"{where} is no directory")
-        found.append((name, where))
-    if len({name for name, _ in found}) < len(found):
-        raise ValueError("each name can be there once")
-    return tuple(found)
-
-
-def _one_of(text: str, choices: tuple[str, ...]) -> str:
-    if text not in choices:
-        raise ValueError(f"one of {', '.join(choices)} is needed")
-    return text
-
-
-def _file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise ValueError(f"{text} is no file")
-    return path
-
-
-def _visual(text: str) -> str:
-    if text not in ("labels", "none") and not Path(text).is_dir():
-        raise ValueError('"labels", "none" or the directory of a checkpoint is needed')
-    return text
-
-
-def _folder(text: str) -> Path:
-    path = Path(text)
-    if not path.is_dir():
-        raise ValueError(f"{text} is no folder")
-    return path
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach a host:port; an empty one is the default, which is loopback."""
-    if not address:
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -11,6 +11,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -217,6 +218,30 @@ def _murmur(time: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.12 * sound * syllables * phrases)
 
 
+def playlist(path: Path, folder: Path, change: Callable[[int, bytes], bytes] = lambda _, data: data) -> Path:
+    """The clip as an HLS playlist in the folder, with segments of 2 s called 0.ts, 1.ts and so on.
+
+    `change` is given the number of each packet in its track, and its bytes, and says what is there instead.
+    """
+    import av
+
+    options = {"hls_time": "2", "hls_playlist_type": "vod", "hls_segment_filename": str(folder / "%d.ts")}
+    with av.open(str(path)) as source, av.open(str(folder / "list.m3u8"), "w", format="hls", options=options) as container:
+        tracks = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
+        counts = dict.fromkeys(tracks, 0)
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            number = counts[packet.stream_index]
+            counts[packet.stream_index] += 1
+            changed = av.Packet(change(number, bytes(packet)))
+            changed.pts, changed.dts, changed.duration, changed.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+            changed.is_keyframe = packet.is_keyframe
+            changed.stream = tracks[packet.stream_index]
+            container.mux(changed)
+    return folder / "list.m3u8"
+
+
 def truncated(path: Path, share: float) -> Path:
     """A new file with the first `share` (0 to 1) of the file's bytes."""
     body = path.read_bytes()
@@ -259,8 +284,8 @@ class Sent:
 
     @property
     def kind(self) -> str:
-        """What the event says: "chunk", "gap" or "end"."""
-        return str(self.value.WhichOneof("event"))
+        """What the event says: "chunk", "gap" or "end"; "error" of a failure."""
+        return "error" if self.topic == "errors" else str(self.value.WhichOneof("event"))
 
 
 class Tape:
@@ -281,7 +306,7 @@ class Tape:
         return [record.value.chunk for record in self.sent if record.topic == topic and record.kind == "chunk"]
 
     def of(self, kind: str) -> list[Sent]:
-        """The records that say "chunk", "gap" or "end"."""
+        """The records that say "chunk", "gap", "end" or "error"."""
         return [record for record in self.sent if record.kind == kind]
 
 

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
 
 import kernels
+from pipeline import telemetry
 from pipeline.graph import BRANCHES, RETENTION_S, SERVICES, STEPS, TOPICS, WhenFull, writers
 from services import settings
 from services.settings import PORTS
@@ -205,6 +208,16 @@ def _compose() -> Any:
 
 def _values() -> Any:
     return yaml.safe_load((ROOT / "charts/watchword/values.yaml").read_text())
+
+
+def test_the_document_about_metrics_has_each_with_its_labels() -> None:
+    rows = re.findall(r"^\| `(watchword_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE)
+    told = {(name, kind, tuple(re.findall(r"`(\w+)`", labels)), text) for name, kind, labels, text in rows}
+    metrics = [each for each in vars(telemetry).values() if isinstance(each, MetricWrapperBase)]
+    assert told == {
+        (each._name + ("_total" if isinstance(each, Counter) else ""), type(each).__name__.lower(), each._labelnames, each._documentation)
+        for each in metrics
+    }
 
 
 def test_the_chart_keeps_records_as_long_as_the_graph_says() -> None:

@@ -10,13 +10,23 @@ from typing import TypeVar
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
+from watchword.v1.errors_pb2 import ErrorEvent
 from watchword.v1.events_pb2 import AudioEvent, VideoEvent
 from watchword.v1.media_pb2 import AudioParameters, Gap, MediaChunk, Rational, StreamEnd
 
+from pipeline import telemetry
 from pipeline.bus import Bus, Context, Origin, Position
 from pipeline.bus.codec import PUBLISHER, STREAM_ID
 from pipeline.clock import Clock, SystemClock
-from pipeline.errors import BrokerUnavailable, RequestInvalid, SourceInvalid, SourceUnavailable, WatchwordError
+from pipeline.errors import (
+    BrokerUnavailable,
+    MediaMissing,
+    RequestInvalid,
+    SourceInvalid,
+    SourceUnavailable,
+    WatchwordError,
+    reason_name,
+)
 from pipeline.media.address import shown
 from pipeline.media.runs import Run, Runs
 from pipeline.media.source import Source, open_source
@@ -28,6 +38,8 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _EVENTS = {"audio": AudioEvent, "video": VideoEvent}
+HOLES_KEPT = 100
+"""How many holes of a source a report lists."""
 _LAST_WORD_TIMEOUT_S = 5.0
 """How long the end of a stream that is being cancelled may take to be sent."""
 
@@ -69,6 +81,8 @@ class PublishReport:
     tracks: tuple[Kind, ...] = ()
     gaps: int = 0
     """How many times a live source was away."""
+    missing: list[MediaMissing] = field(default_factory=list)
+    """The first of the stretches of which nothing came, `HOLES_KEPT` at most; all are told on the topic `errors`."""
 
 
 async def publish(
@@ -201,6 +215,7 @@ class _Publisher:
                     seconds = float(run.complete + self._offset) / self.speed
                     await self.clock.sleep_until(self._media_zero_at + seconds)
                 await self._send(run)
+                await self._say_missing(source)
         except SourceUnavailable as lost:
             if source.live and self._context is not None:
                 return lost
@@ -237,6 +252,27 @@ class _Publisher:
         for kind in KINDS:
             await self.bus.publish(kind, self.stream_id, _EVENTS[kind](gap=gap), origin=origin, context=self._context)
         self.report.gaps += 1
+
+    async def _say_missing(self, source: Source) -> None:
+        """Report where the source was found to hold nothing, as far as packets were read."""
+        assert self._context is not None
+        for hole in source.missing():
+            start = MediaTime.of(hole.start + self._offset)
+            missing = hole.told(f"stream {self.stream_id}: {shown(self.source)}", self._offset)
+            event = ErrorEvent(
+                stream_id=self.stream_id,
+                id=f"error-{PUBLISHER}-{self._epoch}-{start.millis}",
+                step=PUBLISHER,
+                reason=missing.reason,
+                message=str(missing),
+                media_time=start.to_proto(),
+            )
+            event.occurred_at.FromNanoseconds(int(self.clock.now() * 1_000_000_000))
+            telemetry.ERRORS.labels(PUBLISHER, reason_name(missing.reason)).inc()
+            origin = Origin(PUBLISHER, Position(self._epoch, start.millis))
+            await self.bus.publish("errors", self.stream_id, event, origin=origin, context=self._context)
+            if len(self.report.missing) < HOLES_KEPT:
+                self.report.missing.append(missing)
 
     async def _reconnect(self, lost: SourceUnavailable) -> Source:
         """Connect again, after longer and longer waits; raises what the last attempt raised."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.errors import CodecUnsupported, SourceError, SourceInvalid, SourceTruncated, SourceUnavailable, TrackMissing, WatchwordError
 from pipeline.media import tracks
 from pipeline.media.address import address, is_live, open_error, shown, words
-from pipeline.media.stamps import Demuxed, Shifts, Stamped
+from pipeline.media.holes import Hole, Holes
+from pipeline.media.stamps import MAX_LEAP_S, MAX_SILENCE_S, MAX_SKIP_S, Demuxed, Shifts, Stamped
 from pipeline.media.tracks import Kind, Track
 
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class Source(Protocol):
     @property
     def problem(self) -> WatchwordError | None:
         """What is wrong with a part of the source, although the rest can be used: a track of an unknown codec."""
+        ...
+
+    def missing(self) -> list[Hole]:
+        """Where the source was found to hold nothing since this was asked last; the packets that follow such a hole have been given."""
         ...
 
     def packets(self) -> Iterator[tuple[Kind, Stamped]]:
@@ -113,7 +118,8 @@ class AvSource:
             self._streams[kind] = stream
         if not self._streams:
             raise self.problem or TrackMissing(f"{self._name} has neither a sound track nor moving pictures; nothing can be published")
-        self._shifts = Shifts(glued=bool(container.format.flags & _TS_DISCONT))
+        self._shifts = Shifts(_longest_leap_s(container))
+        self._holes = Holes(self._streams)
         self._stamps = {kind: tracks.stamps(kind, stream, self._shifts) for kind, stream in self._streams.items()}
         self.tracks: dict[Kind, Track] = {
             kind: Track(kind, tracks.parameters(kind, stream), self._stamps[kind].unit) for kind, stream in self._streams.items()
@@ -137,7 +143,9 @@ class AvSource:
                     continue
                 kind = kinds[packet.stream_index]
                 demuxed = Demuxed(bytes(packet), packet.is_keyframe or kind == "audio", packet.pts, packet.dts, packet.duration or 0)
-                yield kind, self._stamps[kind].stamp(demuxed)
+                stamped = self._stamps[kind].stamp(demuxed)
+                self._holes.see(kind, *self._span(kind, stamped))
+                yield kind, stamped
                 latest = time.monotonic()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._read_error(error) from None
@@ -145,9 +153,19 @@ class AvSource:
             self._require_farewell(time.monotonic() - latest)
         self._require_whole()
 
+    def missing(self) -> list[Hole]:
+        """See `Source.missing`."""
+        return self._holes.take()
+
     def close(self) -> None:
         """Let go of the source."""
         self._container.close()
+
+    def _span(self, kind: Kind, stamped: Stamped) -> tuple[Fraction, Fraction]:
+        """From when to when the packet is decoded, in seconds on the source's clock."""
+        packet, unit = stamped.packet, self._stamps[kind].unit
+        start = (packet.dts if packet.HasField("dts") else packet.pts) * unit + stamped.shift
+        return start, start + packet.duration * unit
 
     def _read_error(self, error: Exception) -> SourceError:
         import av
@@ -180,6 +198,13 @@ class AvSource:
                 f"{self._name} stops after {end:.1f} s, although its header states {stated / 1_000_000:.1f} s; "
                 "what was there has been published, the rest is missing from the file"
             )
+
+
+def _longest_leap_s(container: "InputContainer") -> float:
+    """By how many seconds a packet of the container can be ahead before it is taken for one of another clock."""
+    if container.format.name == "hls":
+        return MAX_SKIP_S
+    return MAX_LEAP_S if container.format.flags & _TS_DISCONT else MAX_SILENCE_S
 
 
 def _chosen(container: "InputContainer") -> tuple[tuple[Kind, Any], ...]:

@@ -9,8 +9,10 @@ from watchword.v1.media_pb2 import Packet
 from pipeline.media.grid import SampleGrid
 
 MAX_LEAP_S = 10
-"""Seconds by which packets of a container that may be cut and glued (MPEG-TS, HLS) can be ahead before it is taken for
-another clock; FFmpeg's own threshold."""
+"""Seconds by which packets of a container that may be cut and glued (MPEG-TS) can be ahead before it is taken for another clock;
+FFmpeg's own threshold."""
+MAX_SKIP_S = 60
+"""The same for HLS, where a segment that its server has lost, or several that a slow reader came too late for, are passed over."""
 MAX_STEP_BACK_S = 1
 """Seconds by which decoding times can go back before it is taken for another clock, in any container."""
 MAX_SILENCE_S = 30 * 3600
@@ -43,8 +45,8 @@ class Stamped:
 class Shifts:
     """The jumps of a source's clock so far; shared by its tracks, so that they stay in step."""
 
-    glued: bool
-    """Whether the container may be made of pieces with clocks of their own."""
+    longest_leap_s: float
+    """Seconds by which a track's packets can be ahead before they are taken to be on another clock."""
     seconds: list[Fraction] = field(default_factory=lambda: [Fraction(0)])
     """What to add to raw times, one entry for each clock."""
     reached: Fraction | None = None
@@ -53,7 +55,7 @@ class Shifts:
     def plausible(self, raw: Fraction, clock: int, expected: Fraction | None) -> bool:
         """Whether a packet at `raw` seconds of a clock may come now; `expected` is the end of the track's packet before."""
         time = raw + self.seconds[clock]
-        most = MAX_LEAP_S if self.glued else MAX_SILENCE_S
+        most = self.longest_leap_s
         if expected is not None:
             return -MAX_STEP_BACK_S <= time - expected <= most
         return self.reached is None or abs(time - self.reached) <= most

@@ -83,6 +83,8 @@ class VideoDecoder:
         self._await_keyframe = True
         self._from = ZERO
         self._last = MediaTime(-1)
+        self._decoded_to = -1
+        """The latest decoding time of a packet that could come, in nanoseconds."""
         self._doubted_from: MediaTime | None = None
         self._rescued: list[DecodedFrame] = []
         self._order = _Order()
@@ -113,16 +115,17 @@ class VideoDecoder:
     def require(self, chunk: MediaChunk, latest: int = 0) -> list[CodedPacket]:
         """The chunk's packets; raises `MessageInvalid` or `TimeReversed` unless they can come now.
 
-        `latest` is the time of a picture that was not shown, in nanoseconds.
+        `latest` is the time of a picture that was not shown, in nanoseconds: those that are decoded after it may be shown before it.
         """
         codecs.require(chunk, "video")
         packets = chunks.read(chunk, self._stream_id)
-        last = MediaTime(max(self._last.nanos, latest))
+        last = MediaTime(max(self._last.nanos, min(latest, self._decoded_to)))
         if max([packet.pts + packet.duration for packet in packets]) < last.nanos - MAX_REVERSAL.nanos:
             raise TimeReversed(
                 f"stream {self._stream_id}: a chunk at {chunks.media_start(chunk).seconds:.3f} s came after a frame at "
                 f"{last.seconds:.3f} s was shown; media time must not go backwards (chunk {chunk.epoch}/{chunk.sequence})"
             )
+        self._decoded_to = max(self._decoded_to, *(packet.dts for packet in packets))
         return packets
 
     def follows(self, chunk: MediaChunk) -> bool:

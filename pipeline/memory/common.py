@@ -30,16 +30,24 @@ class CommonWords:
         self._few = few
         self._known: tuple[int, dict[str, int]] = (0, {})
 
+    def is_few(self, db: Session) -> bool:
+        """Whether there are so few moments that all of them can be looked at."""
+        return _moments(db) <= self._few
+
     def without(self, db: Session, words: Sequence[str]) -> list[str]:
         """The words, each once, but for the common ones; where all are common, the rarest of them."""
         once = list(dict.fromkeys(words))
-        moments = int(db.rows("SELECT coalesce(sum(moments), 0) FROM streams")[0][0])
+        moments = _moments(db)
         if moments <= self._few or len(once) < 2:
             return once
         if not self._known[0] < 2 * moments < 4 * self._known[0]:
             self._known = (moments, _sampled(db))
         common = self._known[1]
         return [word for word in once if folded(word) not in common] or [min(once, key=lambda word: common[folded(word)])]
+
+
+def _moments(db: Session) -> int:
+    return int(db.rows("SELECT coalesce(sum(moments), 0) FROM streams")[0][0])
 
 
 def _sampled(db: Session) -> dict[str, int]:

@@ -69,6 +69,13 @@ class Database(Protocol):
         """
         ...
 
+    def nearest(self, db: Session, code: bytes, most: int) -> list[int] | None:
+        """The ids whose codes are nearest, at most so many, in no order; some may belong to no moment.
+
+        `None` where looking at every moment's code by `hamming` is as fast, or as fast as it gets.
+        """
+        ...
+
     def indexed(self, text: str) -> str:
         """The value of a moment's `:indexed`."""
         ...

@@ -19,6 +19,8 @@ WINDOWS_OF_HOUR = 12
 MAX_WINDOWS = 288
 """Of one entry; a scene longer than a day is summarised in its first day only."""
 FURTHEST = 2**63 - 1
+WHOLE = (0, FURTHEST)
+"""The range of all ids, up to which it does not reach."""
 _EVERYTHING = (-FURTHEST, FURTHEST)
 
 SEE = """

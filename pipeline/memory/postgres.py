@@ -115,6 +115,10 @@ class PostgresDatabase:
         """See `Database`."""
         return rank(db, words, where, values, limit)
 
+    def nearest(self, db: Session, code: bytes, most: int) -> list[int] | None:
+        """See `Database`: the codes are looked at by the server."""
+        return None
+
     def indexed(self, text: str) -> str:
         """See `Database`."""
         return folded(text)

@@ -3,7 +3,9 @@
 import numpy as np
 
 from pipeline.memory import codes
+from pipeline.memory.code_pages import CODE_PAGES, fill
 from pipeline.memory.codes import CODE_BYTES
+from pipeline.memory.database import Session
 from pipeline.memory.filling import STREAM_BITS
 from pipeline.memory.migrations import LOOKS_OF_NOTHING, running
 from pipeline.memory.store import DIMENSIONS
@@ -197,4 +199,10 @@ def code_of(vector: bytes) -> bytes:
     return codes.encode(np.frombuffer(vector, "<f4")[None])[0]
 
 
-STEPS = tuple(map(running, (FIRST, SECOND, LOOKS_OF_NOTHING)))
+def _with_pages(db: Session) -> None:
+    running(CODE_PAGES)(db)
+    fill(db)
+
+
+STEPS = (*map(running, (FIRST, SECOND, LOOKS_OF_NOTHING)), _with_pages)
+"""The fourth has the codes side by side as well."""

@@ -4,13 +4,13 @@ A search by meaning looks at the 48-byte code of every moment in scope, and at t
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pipeline.memory import codes
 from pipeline.memory.database import Database, Row, Session, Values
-from pipeline.memory.filling import FURTHEST, STREAM_BITS
+from pipeline.memory.filling import FURTHEST, STREAM_BITS, WHOLE
 from pipeline.memory.store import DIMENSIONS, EVERYTHING, EVIDENCE, Found, Hits, Kind, Level, Moment, Scope, Span, Vectors, Word
 from pipeline.timeline import MediaTime
 
@@ -126,7 +126,7 @@ def moment(row: Row) -> Moment:
 def _ranges(db: Session, scope: Scope) -> list[tuple[int, int]]:
     """The ranges of ids that the scope's streams have."""
     if not scope.streams:
-        return [(0, FURTHEST)]
+        return [WHOLE]
     found = [db.rows("SELECT no FROM streams WHERE stream = :stream", {"stream": each}) for each in dict.fromkeys(scope.streams)]
     return [(rows[0][0] << STREAM_BITS, (rows[0][0] + 1) << STREAM_BITS) for rows in found if rows]
 
@@ -147,12 +147,17 @@ def _by_words(db: Session, database: Database, scope: Scope, ranges: Sequence[tu
 
 
 def _by_code(db: Session, database: Database, scope: Scope, ranges: Sequence[tuple[int, int]], vector: Vectors, limit: int) -> list[int]:
-    code = database.code(codes.encode(vector[None])[0])
+    most = max(FEWEST_RESCORED, RESCORED * limit)
+    plain = codes.encode(vector[None])[0]
+    code = database.code(plain)
+    if not scope.streams and scope.span == EVERYTHING and (ids := database.nearest(db, plain, most)) is not None:
+        known = db.rows(f"SELECT m.id FROM moments m WHERE m.id IN {_listed(ids)} AND {_where(scope)}")
+        if len(known) >= most // 2:
+            return [row[0] for row in known]
     query = f"""
         SELECT m.id, {database.hamming} AS apart, m.start_ns FROM moments m
         WHERE m.id >= :low AND m.id < :high AND {_where(scope)} ORDER BY apart, m.start_ns, m.id LIMIT :limit
     """
-    most = max(FEWEST_RESCORED, RESCORED * limit)
     rows: list[Row] = []
     for low, high in ranges:
         rows += db.rows(query, {"code": code, "low": low, "high": high, "limit": most, **bounds(scope.span)})
@@ -166,10 +171,12 @@ def _best(numbers: Sequence[int], cosines: dict[int, float], most: int) -> list[
 def _by_number(db: Session, numbers: set[int]) -> dict[int, Moment]:
     if not numbers:
         return {}
-    rows = db.rows(
-        f"SELECT m.id, {COLUMNS} FROM moments m JOIN streams s ON s.no = m.stream WHERE m.id IN ({', '.join(map(str, sorted(numbers)))})"
-    )
+    rows = db.rows(f"SELECT m.id, {COLUMNS} FROM moments m JOIN streams s ON s.no = m.stream WHERE m.id IN {_listed(sorted(numbers))}")
     return {row[0]: moment(row[1:]) for row in rows}
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return f"({', '.join(map(str, numbers))})"
 
 
 def _order(each: Moment) -> tuple[int, str, str, int]:

@@ -15,12 +15,14 @@ import numpy as np
 import structlog
 
 from pipeline.errors import SettingInvalid, StoreUnavailable
-from pipeline.memory import codes
+from pipeline.memory import code_pages, codes
 from pipeline.memory.common import CommonWords
 from pipeline.memory.database import Row, Session, Values
 from pipeline.memory.engine import sqlite3
+from pipeline.memory.filling import WHOLE
 from pipeline.memory.migrations import migrate
 from pipeline.memory.patience import PATIENCE_S, patiently
+from pipeline.memory.rarest_first import ranked
 from pipeline.memory.schema_sqlite import STEPS, code_of
 from pipeline.memory.sql import SqlStore
 from pipeline.memory.store import DIMENSIONS, Vectors
@@ -42,6 +44,9 @@ SELECT m.id, bm25(words) AS score, m.start_ns FROM words JOIN moments m ON m.id 
 WHERE words MATCH :words AND words.rowid >= :low AND words.rowid < :high AND {where}
 ORDER BY score, m.start_ns, m.kind, m.part LIMIT :limit
 """
+OF_THESE = "SELECT m.id, m.start_ns, m.kind, m.part FROM moments m WHERE m.id IN ({ids}) AND {where}"
+AMONG = 8
+"""For each moment to be found in the whole memory so many are ranked, before it is asked what else must hold of them."""
 MOST_COUNTED = 1000
 """Words that so many moments in scope have are all the same."""
 IN_SCOPE = f"""
@@ -131,10 +136,20 @@ class SqliteDatabase:
         """See `Database`."""
         asked = list(dict.fromkeys(json.loads(words)))
         telling = self._common.without(db, asked)
+        if (values["low"], values["high"]) == WHOLE and not self._common.is_few(db):
+            best = ranked(db, [f'"{word}"' for word in telling], AMONG * limit)
+            rows = db.rows(OF_THESE.format(where=where, ids=", ".join(map(str, best))), values)
+            rows = sorted((best[number], *rest, number) for number, *rest in rows)
+            if len(rows) >= limit:
+                return [(number, score, start) for score, start, _, _, number in rows[:limit]]
         matched = " OR ".join(f'"{word}"' for word in telling)
         rows = db.rows(BY_WORDS.format(where=where), {**values, "words": matched, "limit": limit})
         left_out = [f'"{word}"' for word in asked if word not in telling]
         return rows + _having(db, left_out, where, values, limit, rows) if len(rows) < limit else rows
+
+    def nearest(self, db: Session, code: bytes, most: int) -> list[int] | None:
+        """See `Database`."""
+        return None if self._common.is_few(db) else code_pages.nearest(db, code, most)
 
     def indexed(self, text: str) -> str:
         """See `Database`: FTS5 takes the text itself."""

@@ -44,13 +44,8 @@ class ScreenedAnswerer:
         await self._audit(Item(stream_id, "", Subject.QUESTION, question, asked.text), asked.verdict)
         if not passes(asked.verdict):
             yield QUESTION_WITHHELD
-            yield Answer(
-                stream_id=stream_id,
-                id=identity(stream_id, question, span, beside),
-                text=QUESTION_WITHHELD,
-                verdict=asked.verdict,
-                model=self.model,
-            )
+            answer_id = identity(stream_id, question, span, beside)
+            yield Answer(stream_id=stream_id, id=answer_id, text=QUESTION_WITHHELD, verdict=asked.verdict, model=self.model)
             return
         held, told, whole, raw = HeldBack(self._judge, stream_id, question=asked.text), "", None, ""
         claims = _Claims(self._judge, stream_id)
@@ -72,18 +67,9 @@ class ScreenedAnswerer:
         if whole is None:
             return
         ending = await held.end()
-        answer = Answer()
-        answer.CopyFrom(whole)
-        rest = ending.rest if passes(ending.verdict) else f" {WITHHELD}" if told else WITHHELD
-        answer.text = told + rest
         withheld = not passes(ending.verdict)
-        if withheld:
-            answer.supported = False
-        kept = [] if withheld else claims.passing(whole.evidence)
-        del answer.evidence[:], answer.claims[:]
-        answer.evidence.extend(kept)
-        answer.question = asked.text
-        answer.verdict.CopyFrom(ending.verdict)
+        rest = ending.rest if not withheld else f" {WITHHELD}" if told else WITHHELD
+        answer = _ended(whole, asked.text, told + rest, ending.verdict, [] if withheld else claims.passing(whole.evidence))
         start, end = _span_of(whole)
         await self._audit(Item(stream_id, whole.id, Subject.ANSWER, raw, answer.text, start, end), ending.verdict)
         if rest:
@@ -132,6 +118,18 @@ class _Claims:
                 passing.text = judged.text if judged is not None else ""
                 kept.append(passing)
         return kept
+
+
+def _ended(whole: Answer, question: str, text: str, verdict: Verdict, evidence: Iterable[Evidence]) -> Answer:
+    """The answer as it may be told; what was withheld supports nothing, and claims are added as they are told."""
+    answer = Answer()
+    answer.CopyFrom(whole)
+    del answer.evidence[:], answer.claims[:]
+    answer.evidence.extend(evidence)
+    answer.question, answer.text = question, text
+    answer.supported = whole.supported and passes(verdict)
+    answer.verdict.CopyFrom(verdict)
+    return answer
 
 
 def _span_of(answer: Answer) -> tuple[Duration | None, Duration | None]:

@@ -64,7 +64,7 @@ _NEW = 0.4
 """A packet of more than this share of the latest keyframe's bytes holds much of a new picture, where it is above twice the usual."""
 _ALL_NEW = 0.75
 """The same for the first packet after a keyframe: of noise it was measured to have half of the keyframe's bytes."""
-_RISE, _RISING = 2.0, 4
+RISE, _RISING = 2.0, 4
 """How many times the usual a packet is that ends the state, and how many times three of four are."""
 _RISE_OF_MOTION = 1.4
 """The same for one that holds much of a new picture, where something moves anyway and to look closer costs little."""
@@ -101,7 +101,7 @@ class _Sizes:
 
     def stands_out(self, size: int, least: float, new: float, *, still: bool) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
-        nothing = max(_RISE * least, _LIKE_HARMLESS * self.harmless)
+        nothing = max(RISE * least, _LIKE_HARMLESS * self.harmless)
         if size <= nothing and (not self.latest or max(self.latest) <= nothing):
             return False
         latest = sorted([*self.latest, size][-_RISING:])
@@ -111,7 +111,7 @@ class _Sizes:
         if len(self.seen) < _ENOUGH:
             return size > (_SPIKE * least if still else max(new, _SPIKE * least))
         usual = max(float(self.ordered[int(_HIGH * (len(self.ordered) - 1))]), least)
-        return size > _SPIKE * usual or size > max(new, (_RISE if still else _RISE_OF_MOTION) * usual) or together > _RISE * usual
+        return size > _SPIKE * usual or size > max(new, (RISE if still else _RISE_OF_MOTION) * usual) or together > RISE * usual
 
     def comes(self, time: MediaTime, least: float) -> bool:
         """Whether a packet whose picture comes after `time` is far above those up to then."""
@@ -144,6 +144,11 @@ class _Sizes:
             del self.ordered[bisect_left(self.ordered, old)]
 
 
+def least_bytes(pixels: int) -> float:
+    """How many bytes a packet says nothing with at most."""
+    return max(pixels / _PIXELS_A_BYTE, 64.0)
+
+
 def said_something(packets: Sequence[bytes], pixels: int) -> int:
     """How many of these packets of H.264, in the order of decoding, come up to the last that does more than repeat a picture.
 
@@ -162,7 +167,7 @@ class Liveliness:
     def __init__(self, pixels: int) -> None:
         """`pixels` is how many a picture has."""
         self.state = State.LIVELY
-        self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
+        self._least = least_bytes(pixels)
         self._leading, self._others = _Sizes(), _Sizes()
         self._highest: int | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
@@ -199,7 +204,7 @@ class Liveliness:
             return False
         if mends:
             # The first picture after a keyframe corrects what that left coarse, also where nothing moves.
-            if self.state is State.LIVELY or size <= max(_ALL_NEW / _NEW * self._new, _RISE * self._least):
+            if self.state is State.LIVELY or size <= max(_ALL_NEW / _NEW * self._new, RISE * self._least):
                 return False
             self.wake()
             return True
@@ -226,6 +231,11 @@ class Liveliness:
         """Something happens: everything is decoded, and looked at from the next picture on."""
         self.state = State.LIVELY
         self._first, self._farthest, self._very_still = None, State.STILL, True
+
+    def rest(self, luma: Thumbnails) -> None:
+        """The picture is known to stay as it is, although nobody looked for long."""
+        self.state, self._seen = State.STILL, luma
+        self._first, self._alarm = None, None
 
     def be_strict(self) -> None:
         """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""

@@ -22,13 +22,15 @@ from pipeline.media import chunks
 from pipeline.media.decode import DecodedFrame
 from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost, Surface
 from pipeline.media.decoders.cpu import open_cpu
+from pipeline.media.losses import Losses
 from pipeline.sample.liveliness import REACH
+from pipeline.sample.needs import Counts, Outcome
 from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Picture as Jpeg
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.scout import Picture
 from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
-from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
+from pipeline.sample.sparse import SparseDecoder
 from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 
@@ -78,6 +80,7 @@ class Sample:
             may_hide=lambda small: self._selector.may_hide(small.luma, small.chroma),
             is_start=lambda time: time in self._starts,
         )
+        self._losses = Losses(stream_id, "video")
         self._pictured: tuple[weakref.ref[Surface], Jpeg] | None = None
         """The latest keyframe's picture, as long as somebody keeps it, and its JPEG."""
         self._lock = threading.Lock()
@@ -115,13 +118,24 @@ class Sample:
         assert isinstance(item, events_pb2.VideoEvent)
         rest = self._take_gap if item.WhichOneof("event") == "gap" else self._take_at_once(item.chunk)
         if rest is not None:
+            lost = self._lost
             for event in await asyncio.to_thread(rest):
                 yield event
+            if item.HasField("chunk"):
+                for loss in self._losses.note(self._lost - lost, chunks.media_end(item.chunk)):
+                    yield loss
 
     async def flush(self) -> AsyncIterator[Message]:
         """The stream has ended: the last keyframes, and the end of the last scene."""
         for event in await asyncio.to_thread(self._finish):
             yield event
+        for loss in self._losses.rest():
+            yield loss
+
+    @property
+    def _lost(self) -> int:
+        """Packets so far that could not be decoded, and times that some were missing."""
+        return self._decoder.video.damaged + self._decoder.video.missing
 
     def close(self) -> None:
         """Release the decoder; waits for a chunk that is being decoded, or breaks that off where the decoder can be."""

@@ -28,6 +28,7 @@ from pipeline import telemetry
 from pipeline.errors import WatchwordError, reason_name
 from pipeline.media import chunks
 from pipeline.media.decode import AudioBlock, AudioDecoder
+from pipeline.media.losses import Losses
 from pipeline.timeline import MediaTime
 from pipeline.transcribe import closing, messages, segmentation, stability
 from pipeline.transcribe.audio import Portion, Run, media_time, sample_at
@@ -87,6 +88,7 @@ class Transcribe:
         self._rules = rules
         self._trust = trust
         self._decoder = AudioDecoder(stream_id)
+        self._losses = Losses(stream_id, "audio")
         self._conditioner = Conditioner()
         self._origins = Origins()
         self._run = Run()
@@ -115,8 +117,12 @@ class Transcribe:
     async def process(self, item: Message) -> AsyncIterator[Message]:
         """Take an `AudioEvent`; raises what `AudioDecoder.decode` raises."""
         assert isinstance(item, events_pb2.AudioEvent)
+        damaged = self.damaged
         async for event in messages.in_order(self._process(item)):
             yield event
+        if item.HasField("chunk"):
+            for loss in self._losses.note(self.damaged - damaged, chunks.media_end(item.chunk)):
+                yield loss
 
     async def flush(self) -> AsyncIterator[Message]:
         """End what is open, and say the last statistics."""
@@ -124,6 +130,8 @@ class Transcribe:
             yield event
         if self._latest is not None:
             yield self._tell_statistics(self._latest)
+        for loss in self._losses.rest():
+            yield loss
 
     def close(self) -> None:
         """Release the decoder."""

@@ -13,8 +13,8 @@ from pipeline.errors import SettingInvalid
 from pipeline.evaluation import report
 from pipeline.evaluation.questions import QuestionSet, load
 from services.cli import logs
-from services.cli.run import INCOMPLETE
 from services.cli.session import require_folder
+from services.cli.status import INCOMPLETE
 from services.evaluation.cleared import Shelf
 from services.evaluation.run import Outcome
 from services.settings import Settings, read, require_address

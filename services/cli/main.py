@@ -8,6 +8,7 @@ import typer
 
 from pipeline.errors import SettingInvalid, WatchwordError, reason_name
 from services import speech
+from services.cli.status import FAILED, WRONG_USE
 from services.speech import Asked
 
 app = typer.Typer(
@@ -359,7 +360,7 @@ def main() -> None:
         app()
     except WatchwordError as error:
         print(f"watchword: {error} [{reason_name(error.reason)}]", file=sys.stderr)
-        sys.exit(2 if isinstance(error, SettingInvalid) else 1)
+        sys.exit(WRONG_USE if isinstance(error, SettingInvalid) else FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -15,10 +15,12 @@ from watchword.v1.errors_pb2 import ErrorEvent
 
 from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
-from pipeline.errors import SettingInvalid, StreamEnded
+from pipeline.errors import SettingInvalid, StreamEnded, reason_name
 from services.cli import logs
 from services.cli.session import Session
-from services.rpc import channel, error_of
+from services.cli.status import INCOMPLETE
+from services.cli.viewer import Viewer
+from services.rpc import channel, error_of, is_accepted
 from services.serve import known
 from services.serve import serve as serve_service
 from services.settings import PORTS, Settings, read, require_address
@@ -27,10 +29,10 @@ POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
 REFUSAL_S = 1.0
 """How long to wait, after everything was sent, for the services to say that they refuse it."""
-SETTLES_S = 0.25
-"""A call that is refused has ended within this time after its first sign."""
 RETRIES = 30
 """How often in a row a broken watch is taken up again before the failure is told; a gateway may be starting again."""
+BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+"""How a watch ends that can be taken up again: the connection went, or this viewer was too slow."""
 
 
 T = TypeVar("T")
@@ -94,6 +96,10 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
         if report is not None:
             length, tracks = report.media_end.clock(), " and ".join(report.tracks)
             print(f"published {source} as stream {stream_id}: {length} of {tracks}, {report.chunks} chunks, {report.bytes / 1e6:.1f} MB")
+            for missing in report.missing:
+                print(f"watchword: {missing} [{reason_name(missing.reason)}]", file=sys.stderr)
+            if report.missing:
+                sys.exit(INCOMPLETE)
 
     asyncio.run(work())
 
@@ -119,33 +125,41 @@ def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None
 
 
 async def _watch(stream_id: str, gateway: str, settings: Settings, session: Session, wait: bool) -> None:
-    terminal, viewer = session.terminal, session.viewer
-    token, broken, waiting = "", 0, False
+    token, answered, broken = "", False, 0
     async with channel(gateway, settings) as link:
         live = live_service_pb2_grpc.LiveServiceStub(link)
         while True:
             try:
-                async for update in live.Watch(live_service_pb2.WatchRequest(stream_id=stream_id, resume_token=token)):
-                    token, broken = update.resume_token or token, 0
-                    started_at = update.started_at.ToNanoseconds() / 1e9 if update.HasField("started_at") else None
-                    match update.WhichOneof("update"):
-                        case "event":
-                            viewer.cleared(update.event, started_at)
-                        case "error":
-                            viewer.error(update.error)
-                        case "end":
-                            return
+                call = live.Watch(live_service_pb2.WatchRequest(stream_id=stream_id, resume_token=token))
+                if await is_accepted(call):
+                    answered, broken = True, 0
+                async for update in call:
+                    token = update.resume_token or token
+                    _show(update, session.viewer)
                 return
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.NOT_FOUND and wait:
-                    if not waiting:
-                        terminal.say(f"waiting for stream {stream_id} …")
-                    waiting = True
-                elif token and broken < RETRIES and error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+                is_unknown = error.code() is grpc.StatusCode.NOT_FOUND
+                if is_unknown and wait:
+                    if not answered:
+                        session.terminal.say(f"waiting for stream {stream_id} …")
+                    answered, broken = True, 0
+                elif answered and broken < RETRIES and (is_unknown or error.code() in BROKEN):
+                    # A gateway that has been started again does not know a stream until it has read of it.
                     broken += 1
                 else:
                     raise
                 await asyncio.sleep(POLL_S)
+
+
+def _show(update: live_service_pb2.WatchResponse, viewer: Viewer) -> None:
+    started_at = update.started_at.ToNanoseconds() / 1e9 if update.HasField("started_at") else None
+    match update.WhichOneof("update"):
+        case "event":
+            viewer.cleared(update.event, started_at)
+        case "error":
+            viewer.error(update.error)
+        case _:
+            pass
 
 
 @dataclass(frozen=True)
@@ -194,15 +208,6 @@ async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, c
     return conversation
 
 
-async def _lasts(call: Any) -> bool:
-    """Whether the query is kept: a call that is refused has initial metadata too, and ends with it or a moment later."""
-    await call.initial_metadata()
-    ended = asyncio.ensure_future(call.code())
-    has_ended, _ = await asyncio.wait({ended}, timeout=SETTLES_S)
-    ended.cancel()
-    return not has_ended
-
-
 def stand(stream_id: str, query: str, *, gateway: str) -> None:
     """Tell each time that a standing query holds, until interrupted or the stream has ended; it may be a pattern with "*".
 
@@ -219,7 +224,7 @@ def stand(stream_id: str, query: str, *, gateway: str) -> None:
             while True:
                 try:
                     call = stub.Stand(qa_service_pb2.StandRequest(query=query, streams=[stream_id]))
-                    if await _lasts(call):
+                    if await is_accepted(call):
                         again = " again; what came meanwhile was not looked at" if began else ""
                         print(f"watching {stream_id} for: {query}{again}", flush=True)
                         began, broken = True, 0

@@ -20,15 +20,13 @@ from pipeline.memory.store import EVERYTHING
 from pipeline.qa.answer import check
 from services.cli import logs
 from services.cli.session import Session
+from services.cli.status import INCOMPLETE
 from services.settings import Settings, read
 from services.speech import Asked
 
 if TYPE_CHECKING:
     from services.cli.run_page import RunPage
     from services.embedded.flow import Flow
-
-INCOMPLETE = 3
-"""The exit status where a source was understood, but something of it could not be used or was not there."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ from services.gateway.live import Streams
 from services.gateway.page_files import Page
 from services.gateway.questions import Questions
 from services.serve import asked_to_stop
-from services.settings import Settings, is_loopback
+from services.setting_values import is_loopback
+from services.settings import Settings
 
 if TYPE_CHECKING:
     from services.embedded.flow import Flow

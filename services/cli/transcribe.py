@@ -31,14 +31,13 @@ from pipeline.transcribe.options import Options
 from services.cli import logs
 from services.cli.documents import FORMATS, Heard, documents, printed
 from services.cli.progress import Progress, Reached
-from services.cli.run import INCOMPLETE, id_of
+from services.cli.run import id_of
 from services.cli.session import require_folder
-from services.incoming.sound import Sound, chunks, length
+from services.cli.status import FAILED, INCOMPLETE
+from services.incoming.sound import Sound, chunks, length, missing
 from services.settings import Settings, read
 from services.speech import Asked
 from services.transcriber.stages import Stages
-
-FAILED = 1
 
 
 @dataclass
@@ -189,6 +188,7 @@ async def _take_in(file: _File, stage: Stage, reached: Reached) -> None:
                         _keep(said, file.heard)
                 except (MediaError, MessageError) as error:
                     file.heard.problems.append(error)
+                file.heard.problems += missing(sound, file.heard.source)
                 file.heard.media_end = max(chunk_rules.media_end(chunk), file.heard.media_end)
                 reached(file.heard.media_end)
         except SourceError as error:

@@ -18,7 +18,7 @@ from pipeline import telemetry
 from pipeline.errors import ClientSlow, Overloaded, ServiceUnavailable
 from services.alerts import as_json
 from services.gateway.sse import ENDED, Event, failed
-from services.rpc import error_of
+from services.rpc import error_of, is_accepted
 
 FEEDS = 32
 """How many queries are kept at a time; of those that nobody listens to the one that was left first goes."""
@@ -151,8 +151,7 @@ class Feeds:
                 return
             call = self._stand(feed.request)
             try:
-                await call.initial_metadata()
-                if call.done() and await call.code() is not grpc.StatusCode.OK:
+                if not await is_accepted(call):
                     await call.read()
             except grpc.aio.AioRpcError as error:
                 raise error_of(error, self._address) from error

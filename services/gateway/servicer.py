@@ -14,7 +14,7 @@ from pipeline.errors import RequestInvalid, StreamEnded, WatchwordError
 from pipeline.media.chunks import media_end, validate
 from pipeline.timeline import ZERO
 from services.gateway.hub import Hub, Viewer
-from services.rpc import ServicerContext, abort, after_config, error_of, reason_of
+from services.rpc import ServicerContext, abort, accept, after_config, error_of, is_accepted, reason_of
 
 AFTER_ALL_CHUNKS = 2**62
 """A sequence number beyond any chunk's: where a gap stands in the epoch that it ends."""
@@ -44,6 +44,7 @@ class LiveServicer(live_service_pb2_grpc.LiveServiceServicer):
         except WatchwordError as error:
             await abort(context, error)
         try:
+            await accept(context)
             async for response in viewer.updates():
                 await _write(context, response, viewer)
         except WatchwordError as error:
@@ -153,8 +154,8 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
         """The memory's alerts as they come; its failures with their status."""
         call = self._memory.Stand(request, timeout=context.time_remaining())
         try:
-            await call.initial_metadata()
-            await context.send_initial_metadata(())
+            if await is_accepted(call):
+                await accept(context)
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:

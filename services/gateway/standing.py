@@ -18,7 +18,7 @@ from pipeline.qa.standing import COOL_DOWN, THRESHOLD, stand
 from pipeline.timeline import MediaTime
 from services.gateway.feeds import Feeds, Listener
 from services.gateway.sse import ENDED, HEARTBEAT_S, Event, EventStream
-from services.settings import number
+from services.setting_values import number
 
 
 class Standing:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from watchword.v1.media_pb2 import AudioParameters, MediaChunk, Rational
 
-from pipeline.errors import TrackMissing
+from pipeline.errors import MediaMissing, TrackMissing
+from pipeline.media.holes import Hole
 from pipeline.media.runs import Runs
 from pipeline.media.source import Source
 from pipeline.media.stamps import Stamped
@@ -35,6 +36,10 @@ class Sound:
         """As `Source.zero`."""
         return self._source.zero
 
+    def missing(self) -> list[Hole]:
+        """As `Source.missing`, where the whole source holds nothing."""
+        return self._source.missing()
+
     def packets(self) -> Iterator[tuple[Kind, Stamped]]:
         """As `Source.packets`."""
         return ((kind, stamped) for kind, stamped in self._source.packets() if kind == self._kind)
@@ -60,6 +65,11 @@ def chunks(sound: Source, stream_id: str) -> Iterator[MediaChunk]:
             media_offset=MediaTime.of(run.shift - zero).to_proto(),
             packets=run.packets,
         )
+
+
+def missing(sound: Sound, name: str) -> list[MediaMissing]:
+    """Where the source of this name was found to hold nothing since this was asked last."""
+    return [hole.told(name, -(sound.zero or Fraction(0))) for hole in sound.missing()]
 
 
 def length(source: str) -> MediaTime | None:

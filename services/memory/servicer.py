@@ -15,7 +15,7 @@ from pipeline.qa.standing import COOL_DOWN, THRESHOLD, Standing, stand
 from pipeline.timeline import MediaTime
 from services.alerts import to_proto
 from services.memory.standing import Ended, StandingQueries
-from services.rpc import ServicerContext, abort
+from services.rpc import ServicerContext, abort, accept
 
 
 class Asking:
@@ -70,7 +70,7 @@ class QaServicer(qa_service_pb2_grpc.QaServiceServicer):
             if self._standing is None:
                 raise ServiceUnavailable("standing queries are kept by the memory service over a bus; there is none here")
             async with self._standing.listening(_read_standing(request)) as alerts:
-                await context.send_initial_metadata(())
+                await accept(context)
                 while not isinstance(alert := await alerts.get(), Ended):
                     if isinstance(alert, Overloaded):
                         raise alert

@@ -258,6 +258,29 @@ def test_a_source_without_one_track_is_understood_as_far_as_it_goes(kind: Kind, 
     assert error["text"] in done.stdout, "a person who reads along is told too"
 
 
+def test_what_a_source_lost_on_its_way_is_told(tmp_path: Path) -> None:
+    """A segment that the server has lost, a packet of sound and one of the pictures that are damaged: understood as far as it goes."""
+
+    def damaged(number: int, data: bytes) -> bytes:
+        return data[:5] + b"\xff" * (len(data) - 5) if number == 20 else data
+
+    source = synthetic.playlist(excerpt(tmp_path / "whole.mp4", 9, "audio", "video"), tmp_path, change=damaged)
+    (tmp_path / "1.ts").unlink()
+    done, events = understood(source, tmp_path / "events.jsonl")
+    assert done.returncode == INCOMPLETE
+    told = {error["step"]: error for error in of_type(events, "error")}
+    assert {step: error["reason"] for step, error in told.items()} == {
+        "publish": "MEDIA_MISSING",
+        "transcribe": "MEDIA_UNDECODABLE",
+        "sample": "MEDIA_UNDECODABLE",
+    }
+    assert "list.m3u8 holds nothing from" in told["publish"]["text"]
+    assert "1 packet of its sound up to 0:00 could not be decoded" in told["transcribe"]["text"]
+    assert "1 packet of its pictures up to 0:01 could not be decoded" in told["sample"]["text"]
+    assert sorted(done.stderr.splitlines()) == sorted(f"watchword: {error['text']} [{error['reason']}]" for error in told.values())
+    assert words(events).startswith("Welcome to")
+
+
 def test_a_command_that_is_not_known_is_told_without_a_traceback() -> None:
     done = watchword("wach", "x")
     assert done.returncode == WRONG_USE

@@ -237,7 +237,6 @@ TALKS: dict[str, Voices] = {
     "no-sentences": {"en": spoken((0.5, " ".join(f"word{n}" for n in range(40))))},
     "pauses": {"en": talk(0.5, 3, "a") + talk(5, 7, "b") + talk(16, 2, "c")},
 }
-BILINGUAL: Voices = {"de": talk(0.5, 8, "a"), "fr": talk(10, 20, "b")}
 
 
 def plain(final: TranscriptSegment) -> TranscriptSegment:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from watchword.v1.events_pb2 import ClearedEvent
 from watchword.v1.media_pb2 import StreamEnd
@@ -18,13 +19,13 @@ from pipeline.bus import Origin, Position
 from pipeline.bus.memory import MemoryBus
 from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.graph import BRANCHES, STEPS
-from pipeline.memory import sqlite
+from pipeline.memory import codes, rarest_first, sqlite
 from pipeline.memory.common import CommonWords
 from pipeline.memory.engine import sqlite3
 from pipeline.memory.schema_sqlite import FIRST
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.stage import Index
-from pipeline.memory.store import Kind, Scope
+from pipeline.memory.store import DIMENSIONS, EVIDENCE, Entry, Kind, Scope, Span, Vectors
 from pipeline.memory.summarise import Summariser
 from pipeline.runtime import run
 from pipeline.safety.audit_log import GENESIS, AuditLog
@@ -61,6 +62,17 @@ class TestSqliteStoreWithoutExtension(StoreSuite):
     @pytest.fixture
     def opened(self) -> Opened:
         return running(lambda: SqliteStore(extension=False, **OPTIONS))
+
+
+class TestSqliteStoreAsOneTooLargeToLookAtWhole(StoreSuite):
+    @pytest.fixture
+    def opened(self) -> Opened:
+        def make() -> SqliteStore:
+            store = SqliteStore(**OPTIONS)
+            store.file._common = CommonWords(few=0)
+            return store
+
+        return running(make)
 
 
 def test_a_file_remembers_beyond_the_process_and_either_way_of_cosines_reads_it(tmp_path):
@@ -409,3 +421,79 @@ def test_a_word_that_is_common_in_another_stream_is_still_found_in_this_one(monk
         await store.close()
 
     asyncio.run(test())
+
+
+def test_a_search_in_all_of_many_moments_finds_what_looking_at_each_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rarest_first, "CHEAP", 5)
+    random = np.random.default_rng(3)
+    rare, middling, common = ["heron", "osprey"], ["harbour", "tower", "ferry"], ["lake", "over", "looks"]
+
+    def text(number: int) -> str:
+        words = [word for word in common if random.random() < 0.2] + [word for word in middling if random.random() < 0.08]
+        return " ".join([*words, *(word for word in rare if random.random() < 0.02), f"n{number}"])
+
+    moments = [spoken(text(number), 3.0 * number, stream=f"s{number % 3}") for number in range(1500)]
+    vectors = random.normal(size=(len(moments), DIMENSIONS)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    questions = [
+        ["heron", "lake"],
+        ["ferry", "over"],
+        ["tower", "harbour", "looks"],
+        ["osprey", "ferry", "lake"],
+        ["lake", "over"],
+        ["nothing"],
+    ]
+
+    async def found(store: SqliteStore, words: list[str], vector: Vectors) -> tuple[list[str], list[str]]:
+        hits = await store.search(Scope((), EVIDENCE, Span()), words, vector, limit=12)
+        return [each.moment.text for each in hits.by_words], [each.moment.text for each in hits.by_vector]
+
+    async def both(store: SqliteStore) -> None:
+        for number, words in enumerate(questions):
+            vector = vectors[37 * number] + random.normal(size=DIMENSIONS).astype(np.float32) / 40
+            monkeypatch.setattr(store.file, "_common", CommonWords())
+            by_words, nearest = await found(store, words, vector)
+            monkeypatch.setattr(store.file, "_common", CommonWords(few=0))
+            worded, near = await found(store, words, vector)
+            assert worded == by_words, words
+            # Random vectors are all equally far away, and so are the last of those that are looked at closely.
+            assert near[0] == nearest[0]
+            assert len({*near} & {*nearest}) >= 8
+
+    async def test() -> None:
+        store = SqliteStore(max_moments=10_000)
+        for place in range(0, len(moments), 250):
+            await store.put_all(
+                [
+                    Entry(each.stream_id, each.source_id, (each,), vectors[place + n : place + n + 1])
+                    for n, each in enumerate(moments[place : place + 250])
+                ]
+            )
+        await both(store)
+        gone = codes.encode(vectors[1:2])[0]
+        await store.forget("s1")
+        pages = await store.file.read("looking for codes", lambda db: db.rows("SELECT codes FROM code_pages"))
+        assert pages
+        assert not any(gone in page for (page,) in pages), "nothing is left of what was forgotten"
+        await both(store)
+        await store.close()
+
+    asyncio.run(test())
+
+
+def test_a_memory_of_the_third_layout_gets_its_codes_side_by_side(tmp_path: Path) -> None:
+    async def fill() -> None:
+        store = SqliteStore(tmp_path / "m.db")
+        await store.put_all([await entry(spoken(f"sentence {number}", 3.0 * number, stream=f"s{number % 2}")) for number in range(150)])
+        await store.forget("s0", Span(at(100), at(200)))
+        await store.close()
+
+    asyncio.run(fill())
+    db = sqlite3.connect(tmp_path / "m.db")
+    written = db.execute("SELECT page, codes FROM code_pages ORDER BY page").fetchall()
+    db.executescript("DROP TRIGGER code_added; DROP TRIGGER code_removed; DROP TABLE code_pages; PRAGMA user_version = 3;")
+    db.close()
+    asyncio.run(SqliteStore(tmp_path / "m.db").close())
+    db = sqlite3.connect(tmp_path / "m.db")
+    assert db.execute("SELECT page, codes FROM code_pages ORDER BY page").fetchall() == written
+    db.close()

@@ -5,6 +5,8 @@ import itertools
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -13,13 +15,24 @@ from watchword.v1.media_pb2 import AudioParameters, Packet, VideoParameters
 
 from pipeline.bus import Context, Origin, Position
 from pipeline.bus.codec import END_POSITION
-from pipeline.clock import ManualClock, SystemClock
-from pipeline.errors import BrokerUnavailable, MessageTooLarge, RequestInvalid, SourceTruncated, SourceUnavailable, WatchwordError
+from pipeline.clock import SystemClock
+from pipeline.errors import (
+    BrokerUnavailable,
+    MessageTooLarge,
+    RequestInvalid,
+    SourceTruncated,
+    SourceUnavailable,
+    WatchwordError,
+    reason_name,
+)
 from pipeline.media.chunks import MAX_BYTES, media_end, media_start, validate
+from pipeline.media.holes import Hole
 from pipeline.media.publish import PublishReport, Retry, Started, publish
-from pipeline.media.stamps import Demuxed, Shifts, Stamped, TrackStamps
+from pipeline.media.stamps import MAX_LEAP_S, MAX_SILENCE_S, MAX_SKIP_S, Demuxed, Shifts, Stamped, TrackStamps
 from pipeline.media.tracks import Kind, Track
 from pipeline.timeline import MediaTime
+from tests import synthetic
+from tests.clock import ManualClock
 from tests.synthetic import Spec, Tape, chunks, clip, published
 
 pytestmark = pytest.mark.unit
@@ -231,11 +244,17 @@ class Scripted:
         self.live = live
         self.zero = zero
         self.closed = threading.Event()
+        self.holes: list[Hole] = []
         self._script = script
         self.tracks: Mapping[Kind, Track] = {
             "audio": Track("audio", AudioParameters(codec="aac", sample_rate=48_000, channels=1), Fraction(1, 1000)),
             "video": Track("video", VideoParameters(codec="h264"), Fraction(1, 1000)),
         }
+
+    def missing(self) -> list[Hole]:
+        """What the script's latest hole was, once."""
+        holes, self.holes = self.holes, []
+        return holes
 
     def packets(self) -> Iterator[tuple[Kind, Stamped]]:
         for step in self._script:
@@ -386,11 +405,38 @@ def test_a_dead_broker_is_told_as_it_is() -> None:
         run(publish(str(clip(Spec())), Dead(), stream_id="s", speed=None))  # type: ignore[arg-type]
 
 
+def test_what_a_source_does_not_hold_is_told_where_it_is_missing() -> None:
+    source = Scripted([], zero=Fraction(10))
+    lose = partial(source.holes.append, Hole(Fraction(12), Fraction(14)))
+    source._script = [audio(10_000), audio(11_980), lose, audio(14_000), audio(14_020)]
+    tape = Tape()
+    report = run(publish("x", tape, stream_id="s", speed=None, opener=sources(source)))  # type: ignore[arg-type]
+    (error,) = [record.value for record in tape.of("error")]
+    assert (error.step, error.stream_id, reason_name(error.reason)) == ("publish", "s", "MEDIA_MISSING")
+    assert MediaTime.from_proto(error.media_time) == MediaTime.of(2)
+    assert "nothing from 0:02 to 0:04 (2.0 s)" in error.message
+    assert [str(missing) for missing in report.missing] == [error.message]
+
+
+def test_a_segment_that_a_playlist_names_and_nobody_has_is_missing(tmp_path: Path) -> None:
+    playlist = synthetic.playlist(clip(Spec(seconds=6, gop=50)), tmp_path)
+    assert published(playlist)[0].of("error") == []
+    (tmp_path / "1.ts").unlink()
+    (error,) = [record.value for record in published(playlist, "torn")[0].of("error")]
+    assert "list.m3u8 holds nothing from 0:01 to 0:03 (2.0 s)" in error.message
+
+
+def test_where_a_playlist_leaves_out_long_segments_the_rest_keeps_its_time() -> None:
+    stamps = TrackStamps(Fraction(1), Shifts(MAX_SKIP_S))
+    assert [stamps.stamp(Demuxed(b"x", True, second, second, 1)).shift for second in (0, 1, 42)] == [0, 0, 0]
+    assert stamps.stamp(Demuxed(b"x", True, 5000, 5000, 1)).shift == 43 - 5000, "another clock"
+
+
 # Stamps
 
 
 def test_clocks_that_jump_are_joined_and_the_tracks_stay_in_step() -> None:
-    shifts = Shifts(glued=True)
+    shifts = Shifts(MAX_LEAP_S)
     sound, pictures = (TrackStamps(Fraction(1, 1000), shifts) for _ in range(2))
 
     def at(stamps: TrackStamps, millis: int) -> int:
@@ -403,12 +449,12 @@ def test_clocks_that_jump_are_joined_and_the_tracks_stay_in_step() -> None:
 
 
 def test_a_pause_of_a_container_with_one_clock_is_a_pause() -> None:
-    stamps = TrackStamps(Fraction(1, 1000), Shifts(glued=False))
+    stamps = TrackStamps(Fraction(1, 1000), Shifts(MAX_SILENCE_S))
     assert [stamps.stamp(Demuxed(b"x", True, millis, None, 40)).shift for millis in (0, 40, 3_600_000)] == [0, 0, 0]
 
 
 def test_missing_stamps_are_counted() -> None:
-    stamps = TrackStamps(Fraction(1, 1000), Shifts(glued=False), frame_seconds=Fraction(1, 25))
+    stamps = TrackStamps(Fraction(1, 1000), Shifts(MAX_SILENCE_S), frame_seconds=Fraction(1, 25))
     assert [stamps.stamp(Demuxed(b"x", True, None, None, 0)).packet.pts for _ in range(3)] == [0, 40, 80]
     assert stamps.stamp(Demuxed(b"x", True, None, 500, 0)).packet.pts == 500
 

@@ -1,6 +1,7 @@
 """The transcribe stage over real packets: with a scripted model, and with the packaged one."""
 
 import asyncio
+import contextlib
 import json
 import re
 import warnings
@@ -15,6 +16,7 @@ import pytest
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 from prometheus_client import REGISTRY
+from watchword.v1.errors_pb2 import ErrorEvent
 from watchword.v1.events_pb2 import AudioEvent, TranscriptEvent
 from watchword.v1.media_pb2 import AudioParameters, Gap, MediaChunk, Packet, Rational
 from watchword.v1.transcript_pb2 import TranscriptSegment
@@ -288,14 +290,24 @@ def test_a_little_lost_audio_costs_no_word_but_its_own() -> None:
     )
 
 
-def test_damaged_packets_are_counted() -> None:
+def test_damaged_packets_are_counted_and_told() -> None:
     chunks = packets(sound(TWO, 4))
     for packet in (chunks[2].packets[1], *chunks[9].packets):
         packet.data = b"garbage"
     transcribe = stage(TWO)
     before = REGISTRY.get_sample_value("watchword_packets_damaged_total") or 0
-    run(transcribe, events(chunks))
+    told: list[str] = []
+
+    async def take_in() -> None:
+        for item in events(chunks):
+            with contextlib.suppress(MediaUndecodable):
+                told.extend([said.message async for said in transcribe.process(item) if isinstance(said, ErrorEvent)])
+
+    asyncio.run(take_in())
+    transcribe.close()
     assert transcribe.damaged == 1 + len(chunks[9].packets)
+    assert len(told) == 1, "a chunk of which nothing can be decoded is refused, which is told by itself"
+    assert "1 packet of its sound up to 0:00 could not be decoded" in told[0]
     assert REGISTRY.get_sample_value("watchword_packets_damaged_total") == before + transcribe.damaged
 
 
