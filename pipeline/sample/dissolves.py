@@ -1,14 +1,8 @@
 """Dissolves and fades: where one picture has turned gradually into quite another.
 
-While one picture dissolves into another, every picture in between is a mixture of the two. So a recent frame A, the frame
-B now and the frames between them are a dissolve that has just ended when the share of B rises from zero to one in several
-steps and three things hold together: each frame in between lies close to the line from A to B in the space of pictures; A and
-B have little in common; and in between there is less contrast than in either, as in any mixture of two unrelated pictures.
-Pans, zooms and things that move lead through pictures that are no such mixtures and keep their contrast; a dissolve between
-moving shots is no exact mixture of two frames, but keeps the other two signs. Hence the sum of the three decides, measured on
-pictures of 16x9 pixels in which a little motion does not show. (The production model of A. Hampapur, R. Jain and T. Weymouth,
-"Digital video segmentation", ACM Multimedia 1994, section 4, used as a test; the dip in contrast is that of A. M. Alattar,
-"Detecting and compressing dissolve regions in video sequences", ISCAS 1993.)
+A recent frame A, the frame B now and the frames between them are a dissolve that has just ended when the share of B in them rises
+from zero to one in several steps, and no more, and when what is measured of them (`pipeline.sample.mixing`) speaks for mixtures of
+the two. Shares and distances are those of pictures of 16x9 pixels, in which a little motion does not show.
 
 A fade goes through pictures without contrast. It ends where the contrast has stopped to rise, or where there has been none
 for a while, unless the picture after it is the one from before.
@@ -17,12 +11,14 @@ Like a cut, the end of a dissolve is judged by the frames of the last `REACH` al
 """
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.sample.looks import PERIOD, Look
+from pipeline.sample.mixing import Signs, evidence
 from pipeline.timeline import MediaTime
 
 SPANS = tuple(MediaTime.of(span) for span in (0.6, 1, 1.5, 2, 2.6))
@@ -37,26 +33,24 @@ _COLOUR = 1.5
 _DIFFERENT = 0.03
 """Least distance of A and B: root mean square, as a share of white."""
 _MIXED = (0.1, 0.9)
+_FEWEST = 5
 _IN_STEPS = 2
 """So many frames at least have a share of B between these."""
-_AT_ONCE = 0.5
-_BACK = -0.15
+_AT_ONCE = 0.6
+_BACK = -0.3
 """How much the share of B may rise or fall between two looks."""
-_STOPPED = 0.35
-_SLOWED = 0.8
+_STOPPED = 0.4
+_SLOWED = 0.9
 """A dissolve has ended when the share of B rose in the last look and in the one before less than these parts of what it rose
 in its middle."""
 _DONE = 0.85
-_NOT_YET = 0.93
+_NOT_YET = 0.95
 _BEFORE = MediaTime.of(0.35)
 """The share of B is the one or more in the last frame, and was less than the other so long ago."""
-_NO_DIP = 0.8
-_DIP_COUNTS = 0.5
-_UNRELATED = 0.3
-_LIKENESS_COUNTS = 0.3
-_DOUBT = 0.24
-"""Distance from the line (share of its length), contrast above 0.8 of that of A and B by half, and correlation of A and B
-above 0.3 by 0.3, together. Dissolves between shots that move were measured at 0.2, pans, zooms and titles at 0.26 and more."""
+_FAR = 0.6
+"""Distance from the line, as a share of its length, from which no picture is a mixture."""
+_FLAT = 1e-5
+"""Added to the squares of slopes, two levels of noise, so that an even picture has some."""
 _BLANK = 0.015
 """Contrast, as a share of white, of which a picture shows nothing."""
 _BLANK_FOR = MediaTime.of(1)
@@ -88,6 +82,8 @@ class DissolveFinder:
         """The scalar products of the pictures: all that is asked about lines between them follows from these."""
         self._nanos: list[int] = [0] * _ROOM
         self._contrasts: list[float] = [0.0] * _ROOM
+        self._looks: list[Look | None] = [None] * _ROOM
+        self._edges: list[float] = [0.0] * _ROOM
         self._first = self._end = 0
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
@@ -113,13 +109,15 @@ class DissolveFinder:
             kept, count = slice(self._first, self._end), self._end - self._first
             self._pictures[:count] = self._pictures[kept].copy()
             self._products[:count, :count] = self._products[kept, kept].copy()
-            self._nanos[:count], self._contrasts[:count] = self._nanos[kept], self._contrasts[kept]
+            for each in (self._nanos, self._contrasts, self._looks, self._edges):
+                each[:count] = each[kept]
             self._first, self._end = 0, count
         at, self._end = self._end, self._end + 1
         self._pictures[at] = picture
         self._nanos[at] = nanos
         luma = picture[:_LUMA]
         self._contrasts[at] = math.sqrt(max(float(luma @ luma) / _LUMA - (float(np.add.reduce(luma)) / _LUMA) ** 2, 0.0))
+        self._looks[at], self._edges[at] = look, _slopes(look.luma)
         oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
         while self._nanos[self._first] < oldest:
             self._first += 1
@@ -128,12 +126,14 @@ class DissolveFinder:
         self._products[self._first : self._end, at] = products
 
     def _has_ended(self) -> bool:
-        if self._end - self._first < 5:
+        if self._end - self._first < _FEWEST:
             return False
-        # After a picture of nothing only the end of the fade is looked for: on its way it is a mixture, too.
-        if min(self._contrasts[self._first : self._end]) < _BLANK:
-            return self._has_faded()
-        return self._has_dissolved()
+        return self._has_faded() if self._was_blank else any(evidence(signs) > 0 for signs in self.signs())
+
+    @property
+    def _was_blank(self) -> bool:
+        """Whether nothing was seen a while ago: then only the end of the fade is looked for, on whose way all are mixtures, too."""
+        return min(self._contrasts[self._first : self._end]) < _BLANK
 
     def _has_faded(self) -> bool:
         """Whether a fade has ended just now, in a picture or in none."""
@@ -155,8 +155,10 @@ class DissolveFinder:
             return now >= _GREW * min(since[-_ROSE:])
         return self._likeness(self._first + before) < _SAME
 
-    def _has_dissolved(self) -> bool:
-        """Whether a dissolve has ended just now."""
+    def signs(self) -> Iterator[Signs]:
+        """What speaks for a dissolve that has ended with the latest look, for each earlier one with which it may have begun."""
+        if self._end - self._first < _FEWEST or self._was_blank:
+            return
         now = self._end - 1
         nanos = self._nanos[now]
         early = now
@@ -166,46 +168,66 @@ class DissolveFinder:
         for span in SPANS:
             begin = nanos - span.nanos
             if self._nanos[self._first] > begin:
-                return False
+                return
             before = start
             while self._nanos[start] > begin:
                 start -= 1
-            if start != before and start + 4 <= now and start < early and self._is_dissolve(start, early):
-                return True
-        return False
+            if start != before and start + 4 <= now and start < early:
+                found = self._signs(start, early, span)
+                if found is not None:
+                    yield found
 
-    def _is_dissolve(self, start: int, early: int) -> bool:
-        """Whether what was seen since `start` is a dissolve that has ended now and had not at `early`."""
+    def _signs(self, start: int, early: int, span: MediaTime) -> Signs | None:
+        """What speaks for a dissolve since `start`, unless the share of B says at once that there was none."""
         now = self._end - 1
         to_now, to_first = self._products[now], self._products[start]
         square, cross = float(to_first[start]), float(to_first[now])
         length = float(to_now[now]) - 2 * cross + square
         assert self._pictures is not None
         if length < self._pictures.shape[1] * _DIFFERENT * _DIFFERENT:
-            return False
+            return None
         if to_now[now - 1] - to_first[now - 1] - cross + square < _DONE * length:
-            return False
-        if to_now[early] - to_first[early] - cross + square > _NOT_YET * length:
-            return False
+            return None
+        lately = float(to_now[early] - to_first[early] - cross + square) / length
+        if lately > _NOT_YET:
+            return None
         of_first = to_first[start + 1 : now]
         shares = ((to_now[start + 1 : now] - of_first - (cross - square)) / length).tolist()
         rises = [after - before for before, after in pairwise([0.0, *shares, 1.0])]
-        if max(rises) > _AT_ONCE or min(rises) < _BACK:
-            return False
+        steepest, back = max(rises), min(rises)
+        if steepest > _AT_ONCE or back < _BACK:
+            return None
         mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
         if len(mixed) < _IN_STEPS:
-            return False
+            return None
         usual = sum([rises[index] for index in mixed]) / len(mixed)
-        if rises[-1] > _STOPPED * usual or rises[-2] > _SLOWED * usual:
-            return False
-        away = ((self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length).tolist()
-        doubt = sum([math.sqrt(max(away[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
-        if doubt >= _DOUBT:
-            return False
-        middle = self._contrasts[start + 1 + min(range(len(shares)), key=lambda index: abs(shares[index] - 0.5))]
-        alone = math.sqrt((self._contrasts[start] ** 2 + self._contrasts[now] ** 2) / 2)
-        doubt += _DIP_COUNTS * max(0.0, middle / alone - _NO_DIP)
-        return doubt + _LIKENESS_COUNTS * max(0.0, self._likeness(start) - _UNRELATED) < _DOUBT
+        if usual <= 0 or rises[-1] > _STOPPED * usual or rises[-2] > _SLOWED * usual:
+            return None
+        distances = ((self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length).tolist()
+        away = sum([math.sqrt(max(distances[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
+        if away > _FAR:
+            return None
+        faded, expected = 0.0, 0.0
+        of_a, of_b = self._edges[start], self._edges[now]
+        for index in mixed:
+            share = shares[index]
+            faded += (1 - share) * of_a + share * of_b - self._edges[start + 1 + index]
+            expected += share * (1 - share)
+        first, latest = self._looks[start], self._looks[now]
+        assert first is not None and latest is not None
+        faded /= expected * _slopes(latest.luma - first.luma)
+        return Signs(
+            away,
+            max(1 - faded, 0.0),
+            max(faded - 1, 0.0),
+            float(first.shape @ latest.shape),
+            steepest,
+            back,
+            rises[-1] / usual,
+            lately,
+            len(mixed) / len(shares),
+            span.seconds,
+        )
 
     def _likeness(self, before: int) -> float:
         """Correlation of the luma of a look and of the latest, -1 to 1; 0 where one of them is of one brightness."""
@@ -224,6 +246,13 @@ def _coarse(look: Look) -> _Pixels:
     chroma = look.chroma.reshape(2, 9, 2, 32)
     colour = np.add(chroma[:, :, 0], chroma[:, :, 1], dtype=np.float32) @ _CHROMA_MEANS
     return np.concatenate([luma.ravel(), colour.ravel()])
+
+
+def _slopes(luma: _Pixels) -> float:
+    """Mean square of the slopes, across and along, as a share of white; more than zero."""
+    rows = luma.reshape(36, 64)
+    across, along = rows[:, 1:] - rows[:, :-1], rows[1:] - rows[:-1]
+    return (float(np.vdot(across, across)) / across.size + float(np.vdot(along, along)) / along.size) / 255**2 + _FLAT
 
 
 def _means(across: int, scale: float) -> _Pixels:

@@ -1,0 +1,47 @@
+"""How surely the pictures between two others are mixtures of them: what is measured, and what each measure weighs.
+
+While one picture dissolves into another, each picture in between is a mixture of the two. Three things follow. It lies close to the
+line between them in the space of pictures (the production model of A. Hampapur, R. Jain and T. Weymouth, "Digital video
+segmentation", ACM Multimedia 1994, section 4). Its edges fade: where two unrelated pictures are mixed by a share s, the squares of
+the slopes are s² of the one's and (1 - s)² of the other's, half of the usual in the middle, while a camera or a thing that moves takes
+its edges with it (after the dip in contrast of A. M. Alattar, "Detecting and compressing dissolve regions in video sequences",
+ISCAS 1993). And the share rises evenly from zero to one. The first holds only where nothing moves, the second wherever two shots
+are mixed. None decides alone: a logistic regression over all of them does, fitted by `bench.sampling.fitting` to dissolves between
+shots that rest and that move, and to pans, zooms, motion, fades and flashes that are none.
+"""
+
+from typing import NamedTuple
+
+
+class Signs(NamedTuple):
+    """What is measured of a stretch of looks from A to B."""
+
+    away: float
+    """Mean distance of the mixed pictures from the line from A to B, as a share of its length."""
+    kept: float
+    """How much is missing of the loss of edges that a mixture has: 0 where it is there, 1 where no edge has faded."""
+    blurred: float
+    """How much more edges were lost than that, as in a fast pan."""
+    likeness: float
+    """Correlation of the shapes of A and B, -1 to 1."""
+    steepest: float
+    """The most that the share of B rose from one look to the next."""
+    back: float
+    """The least, below zero where it fell."""
+    last: float
+    """What it rose in the last look, as a share of what it usually rose while both were mixed."""
+    lately: float
+    """The share of B a moment before the last look."""
+    filled: float
+    """Part of the looks in which both were mixed."""
+    seconds: float
+    """How long the stretch is, about."""
+
+
+WEIGHTS = Signs(away=-9.50, kept=-7.43, blurred=-6.02, likeness=-2.85, steepest=-24.10, back=-16.62, last=-5.13, lately=-10.64, filled=8.98, seconds=-2.47)
+BIAS = 13.96
+
+
+def evidence(signs: Signs) -> float:
+    """Logarithm of the odds that a dissolve has just ended; what is above zero is told."""
+    return BIAS + sum(weight * sign for weight, sign in zip(WEIGHTS, signs, strict=True))
