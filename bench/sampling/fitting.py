@@ -8,19 +8,18 @@ Prints the constants for the module, and what is found with them in either half.
 """
 
 import argparse
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.sampling import training, truth
-from bench.sampling.metrics import NEAR_GRADUAL_S, Borders, borders
+from bench.sampling.metrics import NEAR_GRADUAL_S, Borders, Count, borders
 from bench.sampling.training import Watched
 from bench.sampling.truth import Clip
-from pipeline.sample.dissolves import REPEATS, DissolveFinder
+from pipeline.sample.dissolves import DissolveFinder
 from pipeline.sample.looks import look
 from pipeline.sample.mixing import Signs
 from pipeline.timeline import MediaTime
@@ -97,36 +96,20 @@ def logistic(values: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArra
     return weights
 
 
-def told(found: Iterable[Stretch], bias: float, weights: NDArray[np.float64]) -> list[float]:
-    """When dissolves are told to have ended in one clip."""
-    times: list[float] = []
-    last = -np.inf
-    for each in found:
-        if bias + float(weights @ np.array(each.signs)) <= 0 or each.seconds == last:
-            continue
-        if each.seconds - last > REPEATS.seconds:
-            times.append(each.seconds)
-        last = each.seconds
-    return times
+def told(watched: Watched, speaks: Callable[[Signs], float]) -> list[float]:
+    """When the rule says that a dissolve or a fade has ended."""
+    finder = DissolveFinder(speaks)
+    looks = ((MediaTime(nanos), look(*pair), cut) for nanos, pair, cut in watched.looks)
+    return [time.seconds for time, seen, cut in looks if finder.push(time, seen, cut=cut)]
 
 
-def balance(clips: Sequence[Watched], found: Sequence[Stretch], bias: float, weights: NDArray[np.float64]) -> tuple[float, Borders]:
-    """How much to add to the bias so that most is found for what is told wrongly."""
-    each: list[list[Stretch]] = [[] for _ in clips]
-    for stretch in found:
-        each[stretch.clip].append(stretch)
-    best = (-1.0, 0.0, Borders())
-    for more in np.arange(-3, 3.1, 0.25):
-        total = Borders()
-        for clip, those in zip(clips, each, strict=True):
-            gradual = tuple(span for index, span in enumerate(clip.gradual) if any(stretch.dissolve == index for stretch in those))
-            total += borders(
-                Clip(path=Path(clip.name), group="", seconds=0, rate=10, cuts=(), gradual=gradual, ignored=tuple(set(clip.gradual) - set(gradual))),
-                told(those, bias + more, weights),
-            )
-        if (total.gradual.f1 or 0) > best[0]:
-            best = (total.gradual.f1 or 0, float(more), total)
-    return best[1], best[2]
+def tried(clips: Sequence[Watched], bias: float, weights: NDArray[np.float64]) -> Count:
+    """What is found, missed and told wrongly."""
+    total = Borders()
+    for watched in clips:
+        clip = Clip(path=Path(watched.name), group="", seconds=0, rate=10, cuts=(), gradual=watched.gradual)
+        total += borders(clip, told(watched, lambda signs: bias + float(weights @ np.array(signs))))
+    return total.gradual
 
 
 def sources(media: Path, photos: Sequence[Path]) -> tuple[list[Watched], list[Watched]]:
@@ -154,12 +137,10 @@ def main() -> None:
         (fit_to, try_on)[index % 2].extend(training.drawn(seed))
     found, others = ([stretch for number, clip in enumerate(clips) for stretch in stretches(number, clip)] for clips in (fit_to, try_on))
     bias, weights = fitted(found)
-    more, total = balance(fit_to, found, bias, weights)
-    print(json.dumps({name: round(weight, 2) for name, weight in zip(Signs._fields, weights.tolist(), strict=True)}), round(bias + more, 2))
-    print("fitted to:", total.gradual)
-    _, total = balance(try_on, others, bias, weights)
-    print("others:", total.gradual)
-
+    best = max(np.arange(-1, 3.1), key=lambda more: tried(fit_to, bias + more, weights).f1 or 0)
+    print("others:", tried(try_on, bias + best, weights))
+    bias, weights = fitted([*found, *(replace(each, clip=each.clip + len(fit_to)) for each in others)])
+    print(Signs(*np.round(weights, 2).tolist()), "bias", round(bias + best, 2))
 
 if __name__ == "__main__":
     main()

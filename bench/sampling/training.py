@@ -109,10 +109,11 @@ def composed(seed: int, videos: Sequence[list[Pair]], photos: Sequence[Image.Ima
     looks: list[Pair] = []
     cuts, spans = set(), []
     left: list[Pair] = []
+    source = -1
     while len(looks) < _LOOKS:
         mix = int(rng.integers(4, 21)) if left and rng.random() < 0.85 else 0
         count = mix + int(rng.integers(15, 40))
-        take = _take(count + 20, videos, photos, rng)
+        source, take = _take(count + 20, videos, photos, rng, but=source)
         if mix:
             spans.append(Span(len(looks) / 10, (len(looks) + mix) / 10))
             looks += _mixed(left[:mix], take[:mix], smooth=rng.random() < 0.2)
@@ -124,17 +125,21 @@ def composed(seed: int, videos: Sequence[list[Pair]], photos: Sequence[Image.Ima
     return _watched(f"composed-{seed}", [(luma + grain[at % 5], chroma) for at, (luma, chroma) in enumerate(looks)], cuts, spans)
 
 
-def _take(count: int, videos: Sequence[list[Pair]], photos: Sequence[Image.Image], rng: np.random.Generator) -> list[Pair]:
-    """So many looks of a video that is long enough, backwards or mirrored at times, or of a photograph."""
-    long = [video for video in videos if len(video) >= count]
+def _take(
+    count: int, videos: Sequence[list[Pair]], photos: Sequence[Image.Image], rng: np.random.Generator, *, but: int
+) -> tuple[int, list[Pair]]:
+    """So many looks of a video that is long enough, backwards or mirrored at times, or of a photograph; which, and not that one again."""
+    long = [number for number, video in enumerate(videos) if len(video) >= count and number != but]
     if not long or rng.random() < 0.45:
-        return moving(photos[int(rng.integers(len(photos)))], count, rng)
-    video = long[int(rng.integers(len(long)))]
-    begin = int(rng.integers(len(video) - count + 1))
-    taken = video[begin : begin + count]
+        others = [number for number in range(len(photos)) if len(videos) + number != but]
+        number = others[int(rng.integers(len(others)))]
+        return len(videos) + number, moving(photos[number], count, rng)
+    number = long[int(rng.integers(len(long)))]
+    begin = int(rng.integers(len(videos[number]) - count + 1))
+    taken = videos[number][begin : begin + count]
     if rng.random() < 0.5:
         taken = taken[::-1]
-    return [(luma[:, ::-1], chroma[:, :, ::-1]) for luma, chroma in taken] if rng.random() < 0.5 else taken
+    return number, [(luma[:, ::-1], chroma[:, :, ::-1]) for luma, chroma in taken] if rng.random() < 0.5 else taken
 
 
 def _mixed(before: Sequence[Pair], after: Sequence[Pair], *, smooth: bool) -> list[Pair]:

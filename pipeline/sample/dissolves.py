@@ -11,13 +11,13 @@ Like a cut, the end of a dissolve is judged by the frames of the last `REACH` al
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.looks import PERIOD, Look
+from pipeline.sample.looks import PERIOD, Look, evenness
 from pipeline.sample.mixing import Signs, evidence
 from pipeline.timeline import MediaTime
 
@@ -25,7 +25,7 @@ SPANS = tuple(MediaTime.of(span) for span in (0.6, 1, 1.5, 2, 2.6))
 """How far back A lies; of a longer dissolve the last part is enough."""
 REPEATS = MediaTime.of(0.6)
 """For so long the same end of a dissolve can be seen again."""
-REACH = SPANS[-1] + REPEATS + MediaTime.of(0.4)
+REACH = SPANS[-1] + REPEATS + MediaTime.of(1)
 """How far back the frames lie on which a decision depends."""
 
 _COLOUR = 1.5
@@ -37,13 +37,15 @@ _FEWEST = 5
 _IN_STEPS = 2
 """So many frames at least have a share of B between these."""
 _AT_ONCE = 0.6
-_BACK = -0.3
+_BACK = -0.15
 """How much the share of B may rise or fall between two looks."""
-_STOPPED = 0.4
-_SLOWED = 0.9
-"""A dissolve has ended when the share of B rose in the last look and in the one before less than these parts of what it rose
-in its middle."""
-_DONE = 0.85
+_FAST, _FASTER = 1.2, 1.6
+"""The most that the share of B rose in the last look and in the one before, as a share of what it rose in its middle."""
+_STOPPED, _SLOWED = 0.4, 0.9
+"""A dissolve has ended when these were less than that."""
+_SURE, _OVER = 3, 2
+"""It has also ended when it was likely for so many looks and has not been for so many."""
+_DONE = 0.78
 _NOT_YET = 0.95
 _BEFORE = MediaTime.of(0.35)
 """The share of B is the one or more in the last frame, and was less than the other so long ago."""
@@ -75,7 +77,9 @@ _ROOM = 64
 class DissolveFinder:
     """Takes the frames of one uninterrupted stretch in order of time and says of each whether a dissolve has ended with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, speaks: Callable[[Signs], float] = evidence) -> None:
+        """`speaks` says how much speaks for a dissolve; above zero it is likely."""
+        self._evidence = speaks
         self._pictures: _Pixels | None = None
         """Of the looks from `_first` to `_end`: luma and, where known, weighted colour, 0 to 1."""
         self._products = np.zeros((_ROOM, _ROOM))
@@ -87,19 +91,23 @@ class DissolveFinder:
         self._first = self._end = 0
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
+        self._likely = self._unlikely = 0
+        """For how many looks a dissolve has been likely, and for how many since then it is not."""
 
     def push(self, time: MediaTime, look: Look, *, cut: bool) -> bool:
         """Take a frame; nothing before a cut is mixed with what follows."""
         if cut:
             self._first = self._end
+            self._likely = 0
         slot, self._slot = self._slot, time.nanos // PERIOD.nanos
         if slot == self._slot and not cut:
             return False
         self._append(time.nanos, look)
-        if not self._has_ended():
-            return False
-        ended_at, self._ended_at = self._ended_at, time
-        return ended_at is None or time - ended_at > REPEATS
+        ended = self._has_ended()
+        repeated = self._ended_at is not None and time - self._ended_at <= REPEATS
+        if ended or (repeated and self._likely):
+            self._ended_at = time
+        return ended and not repeated
 
     def _append(self, nanos: int, look: Look) -> None:
         picture = _coarse(look)
@@ -128,7 +136,19 @@ class DissolveFinder:
     def _has_ended(self) -> bool:
         if self._end - self._first < _FEWEST:
             return False
-        return self._has_faded() if self._was_blank else any(evidence(signs) > 0 for signs in self.signs())
+        return self._has_faded() if self._was_blank else self._has_dissolved()
+
+    def _has_dissolved(self) -> bool:
+        """Whether a dissolve has ended: the share of B has stopped to rise, or, where B moves, it is over for a while."""
+        likely = [signs for signs in self.signs() if self._evidence(signs) > 0]
+        if likely:
+            self._likely, self._unlikely = min(self._likely + 1, _SURE), 0
+            return any(signs.last <= _STOPPED and signs.before_last <= _SLOWED for signs in likely)
+        self._unlikely += 1
+        if self._unlikely < _OVER:
+            return False
+        over, self._likely = self._likely == _SURE, 0
+        return over
 
     @property
     def _was_blank(self) -> bool:
@@ -201,7 +221,7 @@ class DissolveFinder:
         if len(mixed) < _IN_STEPS:
             return None
         usual = sum([rises[index] for index in mixed]) / len(mixed)
-        if usual <= 0 or rises[-1] > _STOPPED * usual or rises[-2] > _SLOWED * usual:
+        if usual <= 0 or rises[-1] > _FAST * usual or rises[-2] > _FASTER * usual:
             return None
         distances = ((self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length).tolist()
         away = sum([math.sqrt(max(distances[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
@@ -221,9 +241,11 @@ class DissolveFinder:
             max(1 - faded, 0.0),
             max(faded - 1, 0.0),
             float(first.shape @ latest.shape),
+            evenness(latest.luma - first.luma),
             steepest,
-            back,
-            rises[-1] / usual,
+            min(back, 0.0),
+            abs(rises[-1]) / usual,
+            abs(rises[-2]) / usual,
             lately,
             len(mixed) / len(shares),
             span.seconds,

@@ -136,6 +136,12 @@ def spread(before: Look, after: Look) -> float:
     return min(1.0, whole * whole / (difference.size * max(before.seen, after.seen) * square)) if square else 0.0
 
 
+def evenness(difference):
+    square = float(difference @ difference)
+    whole = float(np.abs(difference).sum())
+    return whole * whole / (difference.size * square) if square else 0.0
+
+
 def _histogram(chroma: NDArray[np.uint8]) -> NDArray[np.int64]:
     down = 8 - _BITS
     return np.bincount((((chroma[0] >> down) << _BITS) | (chroma[1] >> down)).ravel(), minlength=1 << 2 * _BITS)

@@ -24,12 +24,14 @@ class Signs(NamedTuple):
     """How much more edges were lost than that, as in a fast pan."""
     likeness: float
     """Correlation of the shapes of A and B, -1 to 1."""
+    spread: float
     steepest: float
     """The most that the share of B rose from one look to the next."""
     back: float
     """The least, below zero where it fell."""
     last: float
     """What it rose in the last look, as a share of what it usually rose while both were mixed."""
+    before_last: float
     lately: float
     """The share of B a moment before the last look."""
     filled: float
@@ -38,8 +40,8 @@ class Signs(NamedTuple):
     """How long the stretch is, about."""
 
 
-WEIGHTS = Signs(away=-9.50, kept=-7.43, blurred=-6.02, likeness=-2.85, steepest=-24.10, back=-16.62, last=-5.13, lately=-10.64, filled=8.98, seconds=-2.47)
-BIAS = 13.96
+WEIGHTS = Signs(away=-16.57, kept=-11.84, blurred=-8.85, likeness=-3.82, spread=9.05, steepest=-11.97, back=114.81, last=3.64, before_last=2.39, lately=-2.22, filled=1.73, seconds=-3.41)
+BIAS = 4.37
 
 
 def evidence(signs: Signs) -> float:
