@@ -43,8 +43,9 @@ _FAST, _FASTER = 1.2, 1.6
 """The most that the share of B rose in the last look and in the one before, as a share of what it rose in its middle."""
 _STOPPED, _SLOWED = 0.4, 0.9
 """A dissolve has ended when these were less than that."""
-_SURE, _OVER = 3, 2
-"""It has also ended when it was likely for so many looks and has not been for so many."""
+_OVER = MediaTime.of(0.15)
+_ENOUGH = 5.0
+"""It has also ended when nothing has spoken for it for so long, two looks of ten a second, and enough had before."""
 _DONE = 0.78
 _NOT_YET = 0.95
 _BEFORE = MediaTime.of(0.35)
@@ -55,10 +56,12 @@ _FLAT = 1e-5
 """Added to the squares of slopes, two levels of noise, so that an even picture has some."""
 _BLANK = 0.015
 """Contrast, as a share of white, of which a picture shows nothing."""
-_BLANK_FOR = MediaTime.of(1)
+_BLANK_FOR = MediaTime.of(1.5)
 """Less of it belongs to the fade on either side."""
 _STEADY = 1.06
 """A fade has ended when the contrast grew by less than this factor in the last two looks."""
+_LATELY = MediaTime.of(1.3)
+"""It has had half of its contrast for no longer; what changes later is something else."""
 _RISES = 1.03
 _ROSE = 7
 _GREW = 1.25
@@ -91,21 +94,21 @@ class DissolveFinder:
         self._first = self._end = 0
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
-        self._likely = self._unlikely = 0
-        """For how many looks a dissolve has been likely, and for how many since then it is not."""
+        self._likely: tuple[float, int] | None = None
+        """What has spoken for a dissolve that has not been told, and when it did last, in nanoseconds."""
 
     def push(self, time: MediaTime, look: Look, *, cut: bool) -> bool:
         """Take a frame; nothing before a cut is mixed with what follows."""
         if cut:
             self._first = self._end
-            self._likely = 0
+            self._likely = None
         slot, self._slot = self._slot, time.nanos // PERIOD.nanos
         if slot == self._slot and not cut:
             return False
         self._append(time.nanos, look)
         ended = self._has_ended()
         repeated = self._ended_at is not None and time - self._ended_at <= REPEATS
-        if ended or (repeated and self._likely):
+        if ended or (repeated and self._likely is not None):
             self._ended_at = time
         return ended and not repeated
 
@@ -136,19 +139,23 @@ class DissolveFinder:
     def _has_ended(self) -> bool:
         if self._end - self._first < _FEWEST:
             return False
-        return self._has_faded() if self._was_blank else self._has_dissolved()
+        if self._was_blank:
+            self._likely = None
+            return self._has_faded()
+        return self._has_dissolved()
 
     def _has_dissolved(self) -> bool:
         """Whether a dissolve has ended: the share of B has stopped to rise, or, where B moves, it is over for a while."""
-        likely = [signs for signs in self.signs() if self._evidence(signs) > 0]
-        if likely:
-            self._likely, self._unlikely = min(self._likely + 1, _SURE), 0
-            return any(signs.last <= _STOPPED and signs.before_last <= _SLOWED for signs in likely)
-        self._unlikely += 1
-        if self._unlikely < _OVER:
+        now = self._nanos[self._end - 1]
+        speaks = [(self._evidence(signs), signs) for signs in self.signs()]
+        most = max((evidence for evidence, _ in speaks), default=0.0)
+        if most > 0:
+            self._likely = (most if self._likely is None else self._likely[0] + most, now)
+            return any(evidence > 0 and signs.last <= _STOPPED and signs.before_last <= _SLOWED for evidence, signs in speaks)
+        if self._likely is None or now - self._likely[1] < _OVER.nanos:
             return False
-        over, self._likely = self._likely == _SURE, 0
-        return over
+        (total, _), self._likely = self._likely, None
+        return total >= _ENOUGH
 
     @property
     def _was_blank(self) -> bool:
@@ -161,10 +168,15 @@ class DissolveFinder:
         now = contrasts[-1]
         if now < _BLANK:
             shown = max((at for at, each in zip(nanos, contrasts, strict=True) if each >= _BLANK), default=None)
-            return shown is not None and nanos[-1] - shown >= _BLANK_FOR.nanos > nanos[-2] - shown
+            if shown is None or max(contrasts) < _SHOWS:
+                return False
+            return nanos[-1] - shown >= _BLANK_FOR.nanos > nanos[-2] - shown
         blank = max(index for index, each in enumerate(contrasts) if each < _BLANK)
         since = contrasts[blank + 1 :]
         if len(since) < 3 or now < _SHOWS or now > _STEADY * since[-3]:
+            return False
+        half = next(at for at, each in zip(nanos[blank + 1 :], since, strict=True) if 2 * each >= now)
+        if nanos[-1] - half > _LATELY.nanos:
             return False
         # In several steps: writing that appears on an empty slide comes at once.
         if sum(0.15 * now < after < 0.85 * now and after > _RISES * before for before, after in pairwise(since)) < _IN_STEPS:
