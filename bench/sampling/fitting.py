@@ -114,21 +114,24 @@ def tried(clips: Sequence[Watched], bias: float, weights: NDArray[np.float64]) -
 
 def sources(media: Path, photos: Sequence[Path]) -> tuple[list[Watched], list[Watched]]:
     """Composed and plain clips of every second shot and photograph, and of the others."""
-    takes = [take for clip in truth.media(media / "manifest.json") if clip.path.parent.name == "video" and not clip.ignored for take in training.shots(clip)]
+    clips = [clip for clip in truth.media(media / "manifest.json") if clip.path.parent.name == "video" and not clip.ignored]
+    takes = [take for clip in clips for take in training.shots(clip)]
     pictures = [training.photograph(path) for path in sorted(photos)]
     halves = []
     for half in (0, 1):
         of_half, photos_of_half = takes[half::2], pictures[half::2]
         rng = np.random.default_rng([78, half])
         moves = [training.moving(photo, 60, rng) for photo in photos_of_half for _ in range(3)]
-        clips = [training.composed(1000 * half + number, of_half, photos_of_half) for number in range(_COMPOSED)]
-        halves.append([*clips, *(training.plain(f"plain-{half}-{index}", take) for index, take in enumerate([*of_half, *moves]))])
+        mixed = [training.composed(1000 * half + number, of_half, photos_of_half) for number in range(_COMPOSED)]
+        halves.append([*mixed, *(training.plain(f"plain-{half}-{index}", take) for index, take in enumerate([*of_half, *moves]))])
     return halves[0], halves[1]
 
 
 def main() -> None:
     """Fit, and print."""
-    parser = argparse.ArgumentParser(prog="bench.sampling.fitting", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench.sampling.fitting", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--media", type=Path, required=True, help="directory with manifest.json")
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="photographs that the camera moves over")
     arguments = parser.parse_args()
@@ -141,6 +144,7 @@ def main() -> None:
     print("others:", tried(try_on, bias + best, weights))
     bias, weights = fitted([*found, *(replace(each, clip=each.clip + len(fit_to)) for each in others)])
     print(Signs(*np.round(weights, 2).tolist()), "bias", round(bias + best, 2))
+
 
 if __name__ == "__main__":
     main()

@@ -404,7 +404,9 @@ class Sketch:
         return _frames(self.plan, self.size, self.rate, self._rng, wanted)
 
 
-def _frames(made: Plan, size: tuple[int, int], rate: Fraction, rng: np.random.Generator, numbers: Iterable[int]) -> Iterator[NDArray[np.uint8]]:
+def _frames(
+    made: Plan, size: tuple[int, int], rate: Fraction, rng: np.random.Generator, numbers: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
     shutter = float(1 / rate) * 0.9
     grains = [rng.normal(0, made.grain, (size[1], size[0], 1)).astype(np.float32) for _ in range(7)] if made.grain else []
     for number in numbers:

@@ -162,5 +162,3 @@ def _watched(name: str, looks: Sequence[Pair], cuts: set[int], spans: Sequence[S
 
 def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-

@@ -4,20 +4,21 @@ A recent frame A, the frame B now and the frames between them are a dissolve tha
 from zero to one in several steps, and no more, and when what is measured of them (`pipeline.sample.mixing`) speaks for mixtures of
 the two. Shares and distances are those of pictures of 16x9 pixels, in which a little motion does not show.
 
-A fade goes through pictures without contrast. It ends where the contrast has stopped to rise, or where there has been none
-for a while, unless the picture after it is the one from before.
+The end is told when the share of B has stopped to rise, so that B is seen alone. Where B moves, the share goes on to change, and the
+end is told when nothing has spoken for a dissolve for a moment, and enough had before. Fades are `pipeline.sample.fades`.
 
 Like a cut, the end of a dissolve is judged by the frames of the last `REACH` alone.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.looks import PERIOD, Look, evenness
+from pipeline.sample.fades import BLANK, has_faded
+from pipeline.sample.looks import PERIOD, Look, spread
 from pipeline.sample.mixing import Signs, evidence
 from pipeline.timeline import MediaTime
 
@@ -36,8 +37,7 @@ _MIXED = (0.1, 0.9)
 _FEWEST = 5
 _IN_STEPS = 2
 """So many frames at least have a share of B between these."""
-_AT_ONCE = 0.6
-_BACK = -0.15
+_AT_ONCE, _BACK = 0.6, -0.15
 """How much the share of B may rise or fall between two looks."""
 _FAST, _FASTER = 1.2, 1.6
 """The most that the share of B rose in the last look and in the one before, as a share of what it rose in its middle."""
@@ -52,24 +52,10 @@ _BEFORE = MediaTime.of(0.35)
 """The share of B is the one or more in the last frame, and was less than the other so long ago."""
 _FAR = 0.6
 """Distance from the line, as a share of its length, from which no picture is a mixture."""
+_SAME = 0.9
+"""Correlation from which A and B are one picture in another light."""
 _FLAT = 1e-5
 """Added to the squares of slopes, two levels of noise, so that an even picture has some."""
-_BLANK = 0.015
-"""Contrast, as a share of white, of which a picture shows nothing."""
-_BLANK_FOR = MediaTime.of(1.5)
-"""Less of it belongs to the fade on either side."""
-_STEADY = 1.06
-"""A fade has ended when the contrast grew by less than this factor in the last two looks."""
-_LATELY = MediaTime.of(1.3)
-"""It has had half of its contrast for no longer; what changes later is something else."""
-_RISES = 1.03
-_ROSE = 7
-_GREW = 1.25
-"""It grew by this factor within so many looks, where a fade has ended just now."""
-_SHOWS = 0.04
-_SAME = 0.8
-"""Correlation from which a picture is the one from before the fade."""
-
 _Pixels = NDArray[np.float32]
 
 _LUMA = 16 * 9
@@ -89,7 +75,7 @@ class DissolveFinder:
         """The scalar products of the pictures: all that is asked about lines between them follows from these."""
         self._nanos: list[int] = [0] * _ROOM
         self._contrasts: list[float] = [0.0] * _ROOM
-        self._looks: list[Look | None] = [None] * _ROOM
+        self._looks: list[Look] = []
         self._edges: list[float] = [0.0] * _ROOM
         self._first = self._end = 0
         self._slot: int | None = None
@@ -115,7 +101,7 @@ class DissolveFinder:
     def _append(self, nanos: int, look: Look) -> None:
         picture = _coarse(look)
         if self._pictures is None:
-            self._pictures = np.zeros((_ROOM, picture.size), np.float32)
+            self._pictures, self._looks = np.zeros((_ROOM, picture.size), np.float32), [look] * _ROOM
         if self._end == _ROOM:
             kept, count = slice(self._first, self._end), self._end - self._first
             self._pictures[:count] = self._pictures[kept].copy()
@@ -126,8 +112,7 @@ class DissolveFinder:
         at, self._end = self._end, self._end + 1
         self._pictures[at] = picture
         self._nanos[at] = nanos
-        luma = picture[:_LUMA]
-        self._contrasts[at] = math.sqrt(max(float(luma @ luma) / _LUMA - (float(np.add.reduce(luma)) / _LUMA) ** 2, 0.0))
+        self._contrasts[at] = _contrast(picture[:_LUMA], look.bars)
         self._looks[at], self._edges[at] = look, _slopes(look.luma)
         oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
         while self._nanos[self._first] < oldest:
@@ -141,17 +126,18 @@ class DissolveFinder:
             return False
         if self._was_blank:
             self._likely = None
-            return self._has_faded()
+            seen = slice(self._first, self._end)
+            return has_faded(self._nanos[seen], self._contrasts[seen], lambda index: self._likeness(self._first + index))
         return self._has_dissolved()
 
     def _has_dissolved(self) -> bool:
         """Whether a dissolve has ended: the share of B has stopped to rise, or, where B moves, it is over for a while."""
         now = self._nanos[self._end - 1]
-        speaks = [(self._evidence(signs), signs) for signs in self.signs()]
-        most = max((evidence for evidence, _ in speaks), default=0.0)
-        if most > 0:
+        likely = [(most, signs) for signs in self.signs() if (most := self._evidence(signs)) > 0]
+        if likely:
+            most = max(each for each, _ in likely)
             self._likely = (most if self._likely is None else self._likely[0] + most, now)
-            return any(evidence > 0 and signs.last <= _STOPPED and signs.before_last <= _SLOWED for evidence, signs in speaks)
+            return any(signs.last <= _STOPPED and signs.before_last <= _SLOWED for _, signs in likely)
         if self._likely is None or now - self._likely[1] < _OVER.nanos:
             return False
         (total, _), self._likely = self._likely, None
@@ -160,32 +146,7 @@ class DissolveFinder:
     @property
     def _was_blank(self) -> bool:
         """Whether nothing was seen a while ago: then only the end of the fade is looked for, on whose way all are mixtures, too."""
-        return min(self._contrasts[self._first : self._end]) < _BLANK
-
-    def _has_faded(self) -> bool:
-        """Whether a fade has ended just now, in a picture or in none."""
-        contrasts, nanos = self._contrasts[self._first : self._end], self._nanos[self._first : self._end]
-        now = contrasts[-1]
-        if now < _BLANK:
-            shown = max((at for at, each in zip(nanos, contrasts, strict=True) if each >= _BLANK), default=None)
-            if shown is None or max(contrasts) < _SHOWS:
-                return False
-            return nanos[-1] - shown >= _BLANK_FOR.nanos > nanos[-2] - shown
-        blank = max(index for index, each in enumerate(contrasts) if each < _BLANK)
-        since = contrasts[blank + 1 :]
-        if len(since) < 3 or now < _SHOWS or now > _STEADY * since[-3]:
-            return False
-        half = next(at for at, each in zip(nanos[blank + 1 :], since, strict=True) if 2 * each >= now)
-        if nanos[-1] - half > _LATELY.nanos:
-            return False
-        # In several steps: writing that appears on an empty slide comes at once.
-        if sum(0.15 * now < after < 0.85 * now and after > _RISES * before for before, after in pairwise(since)) < _IN_STEPS:
-            return False
-        before = next((index for index in reversed(range(blank)) if contrasts[index] >= _SHOWS), None)
-        if before is None:
-            # What was before is out of reach: it must have ended just now, or it has been judged already.
-            return now >= _GREW * min(since[-_ROSE:])
-        return self._likeness(self._first + before) < _SAME
+        return min(self._contrasts[self._first : self._end]) < BLANK
 
     def signs(self) -> Iterator[Signs]:
         """What speaks for a dissolve that has ended with the latest look, for each earlier one with which it may have begun."""
@@ -211,65 +172,71 @@ class DissolveFinder:
 
     def _signs(self, start: int, early: int, span: MediaTime) -> Signs | None:
         """What speaks for a dissolve since `start`, unless the share of B says at once that there was none."""
+        line = self._line(start, early)
+        if line is None:
+            return None
+        shares, distances = line
+        rises = [after - before for before, after in pairwise([0.0, *shares, 1.0])]
+        if max(rises) > _AT_ONCE or min(rises) < _BACK:
+            return None
+        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
+        usual = sum([rises[index] for index in mixed]) / max(len(mixed), 1)
+        if len(mixed) < _IN_STEPS or usual <= 0 or rises[-1] > _FAST * usual or rises[-2] > _FASTER * usual:
+            return None
+        away = sum([math.sqrt(max(distances[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
+        likeness = self._likeness(start)
+        if away > _FAR or likeness > _SAME:
+            return None
+        faded = self._faded(start, [(start + 1 + index, shares[index]) for index in mixed])
+        return Signs(
+            away=away,
+            kept=max(1 - faded, 0.0),
+            blurred=max(faded - 1, 0.0),
+            likeness=likeness,
+            spread=spread(self._looks[start], self._looks[self._end - 1]),
+            steepest=max(rises),
+            back=min(*rises, 0.0),
+            last=abs(rises[-1]) / usual,
+            before_last=abs(rises[-2]) / usual,
+            lately=shares[early - start - 1],
+            filled=len(mixed) / len(shares),
+            seconds=span.seconds,
+        )
+
+    def _line(self, start: int, early: int) -> tuple[list[float], list[float]] | None:
+        """The share of B in each look after A, and the square of its distance from A, as a share of that of B.
+
+        Nothing where A and B are much alike, the look before B is not nearly B, or the one at `early` is.
+        """
+        assert self._pictures is not None
         now = self._end - 1
         to_now, to_first = self._products[now], self._products[start]
         square, cross = float(to_first[start]), float(to_first[now])
         length = float(to_now[now]) - 2 * cross + square
-        assert self._pictures is not None
         if length < self._pictures.shape[1] * _DIFFERENT * _DIFFERENT:
             return None
         if to_now[now - 1] - to_first[now - 1] - cross + square < _DONE * length:
             return None
-        lately = float(to_now[early] - to_first[early] - cross + square) / length
-        if lately > _NOT_YET:
+        if to_now[early] - to_first[early] - cross + square > _NOT_YET * length:
             return None
         of_first = to_first[start + 1 : now]
-        shares = ((to_now[start + 1 : now] - of_first - (cross - square)) / length).tolist()
-        rises = [after - before for before, after in pairwise([0.0, *shares, 1.0])]
-        steepest, back = max(rises), min(rises)
-        if steepest > _AT_ONCE or back < _BACK:
-            return None
-        mixed = [index for index, share in enumerate(shares) if _MIXED[0] < share < _MIXED[1]]
-        if len(mixed) < _IN_STEPS:
-            return None
-        usual = sum([rises[index] for index in mixed]) / len(mixed)
-        if usual <= 0 or rises[-1] > _FAST * usual or rises[-2] > _FASTER * usual:
-            return None
-        distances = ((self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length).tolist()
-        away = sum([math.sqrt(max(distances[index] - shares[index] * shares[index], 0.0)) for index in mixed]) / len(mixed)
-        if away > _FAR:
-            return None
-        faded, expected = 0.0, 0.0
+        shares = (to_now[start + 1 : now] - of_first - (cross - square)) / length
+        distances = (self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length
+        return shares.tolist(), distances.tolist()
+
+    def _faded(self, start: int, mixed: Sequence[tuple[int, float]]) -> float:
+        """How much of its edges the mixed looks have lost, as a share of what mixtures of A and B by these shares would have lost.
+
+        For a mixture by a share s the squares of its slopes are those of A and B by their shares, less s (1 - s) times those of B - A.
+        """
+        now = self._end - 1
         of_a, of_b = self._edges[start], self._edges[now]
-        for index in mixed:
-            share = shares[index]
-            faded += (1 - share) * of_a + share * of_b - self._edges[start + 1 + index]
-            expected += share * (1 - share)
-        first, latest = self._looks[start], self._looks[now]
-        assert first is not None and latest is not None
-        faded /= expected * _slopes(latest.luma - first.luma)
-        return Signs(
-            away,
-            max(1 - faded, 0.0),
-            max(faded - 1, 0.0),
-            float(first.shape @ latest.shape),
-            evenness(latest.luma - first.luma),
-            steepest,
-            min(back, 0.0),
-            abs(rises[-1]) / usual,
-            abs(rises[-2]) / usual,
-            lately,
-            len(mixed) / len(shares),
-            span.seconds,
-        )
+        lost = sum([(1 - share) * of_a + share * of_b - self._edges[index] for index, share in mixed])
+        return lost / (sum([share * (1 - share) for _, share in mixed]) * _slopes(self._looks[now].luma - self._looks[start].luma))
 
     def _likeness(self, before: int) -> float:
-        """Correlation of the luma of a look and of the latest, -1 to 1; 0 where one of them is of one brightness."""
-        assert self._pictures is not None
-        left, right = self._pictures[before, :_LUMA], self._pictures[self._end - 1, :_LUMA]
-        left, right = left - left.mean(), right - right.mean()
-        scale = math.sqrt(float(left @ left) * float(right @ right))
-        return float(left @ right) / scale if scale > 1e-3 else 0.0
+        """Correlation of the shapes of a look and of the latest, -1 to 1."""
+        return float(self._looks[before].shape @ self._looks[self._end - 1].shape)
 
 
 def _coarse(look: Look) -> _Pixels:
@@ -282,11 +249,19 @@ def _coarse(look: Look) -> _Pixels:
     return np.concatenate([luma.ravel(), colour.ravel()])
 
 
+def _contrast(luma: _Pixels, bars: tuple[int, int]) -> float:
+    """Standard deviation of what is between the bars, whose rows and columns are those of the thumbnail."""
+    if bars != (0, 0):
+        rows, columns = -(-bars[0] // 4), -(-bars[1] // 4)
+        luma = luma.reshape(9, 16)[rows : 9 - rows, columns : 16 - columns].ravel()
+    return math.sqrt(max(float(luma @ luma) / luma.size - (float(np.add.reduce(luma)) / luma.size) ** 2, 0.0))
+
+
 def _slopes(luma: _Pixels) -> float:
     """Mean square of the slopes, across and along, as a share of white; more than zero."""
     rows = luma.reshape(36, 64)
-    across, along = rows[:, 1:] - rows[:, :-1], rows[1:] - rows[:-1]
-    return (float(np.vdot(across, across)) / across.size + float(np.vdot(along, along)) / along.size) / 255**2 + _FLAT
+    across, along = (rows[:, 1:] - rows[:, :-1]).ravel(), (rows[1:] - rows[:-1]).ravel()
+    return (float(across @ across) / across.size + float(along @ along) / along.size) / 255**2 + _FLAT
 
 
 def _means(across: int, scale: float) -> _Pixels:

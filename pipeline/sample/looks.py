@@ -45,15 +45,8 @@ class Look:
     """Cb and Cr, shape (2, ...); `None` where only brightness is known."""
     bars: tuple[int, int] = (0, 0)
     """Rows above and below, and columns left and right, that are black bars."""
-
-    @property
-    def seen(self) -> float:
-        """Part of the picture that is between its bars."""
-        rows, columns = self.bars
-        if not rows and not columns:
-            return 1.0
-        height, width = 36, 64
-        return (1 - 2 * rows / height) * (1 - 2 * columns / width)
+    seen: float = 1.0
+    """Part of the picture that is between them."""
 
 
 def look(luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> Look:
@@ -61,13 +54,13 @@ def look(luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> Look:
     flat = luma.ravel().astype(np.float32)
     bars = _bars(luma)
     if bars == (0, 0):
-        rest = flat - np.float32(float(np.add.reduce(flat)) / flat.size)
         pixels = flat.size
+        rest = flat - np.float32(float(np.add.reduce(flat)) / pixels)
     else:
         rest, pixels = _between(flat.reshape(luma.shape), *bars)
     energy = float(rest @ rest)
     rest *= np.float32(1 / math.sqrt(energy + pixels * (255 * _NOISE) ** 2))
-    return Look(flat, rest, math.sqrt(energy / pixels) / 255, chroma, bars)
+    return Look(flat, rest, math.sqrt(energy / pixels) / 255, chroma, bars, pixels / flat.size)
 
 
 def _bars(luma: Thumbnails) -> tuple[int, int]:
@@ -134,12 +127,6 @@ def spread(before: Look, after: Look) -> float:
     square = float(difference @ difference)
     whole = float(np.abs(difference).sum())
     return min(1.0, whole * whole / (difference.size * max(before.seen, after.seen) * square)) if square else 0.0
-
-
-def evenness(difference):
-    square = float(difference @ difference)
-    whole = float(np.abs(difference).sum())
-    return whole * whole / (difference.size * square) if square else 0.0
 
 
 def _histogram(chroma: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ class Signs(NamedTuple):
     likeness: float
     """Correlation of the shapes of A and B, -1 to 1."""
     spread: float
+    """How evenly the difference of A and B is spread over the picture, 0 to 1: what moves fast is a part of it."""
     steepest: float
     """The most that the share of B rose from one look to the next."""
     back: float
@@ -32,6 +33,7 @@ class Signs(NamedTuple):
     last: float
     """What it rose in the last look, as a share of what it usually rose while both were mixed."""
     before_last: float
+    """The same of the look before."""
     lately: float
     """The share of B a moment before the last look."""
     filled: float
@@ -40,7 +42,20 @@ class Signs(NamedTuple):
     """How long the stretch is, about."""
 
 
-WEIGHTS = Signs(away=-16.57, kept=-11.84, blurred=-8.85, likeness=-3.82, spread=9.05, steepest=-11.97, back=114.81, last=3.64, before_last=2.39, lately=-2.22, filled=1.73, seconds=-3.41)
+WEIGHTS = Signs(
+    away=-16.57,
+    kept=-11.84,
+    blurred=-8.85,
+    likeness=-3.82,
+    spread=9.05,
+    steepest=-11.97,
+    back=114.81,
+    last=3.64,
+    before_last=2.39,
+    lately=-2.22,
+    filled=1.73,
+    seconds=-3.41,
+)
 BIAS = 4.37
 
 
