@@ -29,6 +29,9 @@ _COMPOSED = 120
 _ROUNDS = 5
 _BEST = 2
 _RIDGE = 1.0
+_EASIER = 1.0
+"""Added to the bias, for each dissolve is judged in several looks that all must be wrong to miss it, but of clips that have none as many are
+judged that must all be right. Fitted to one half and tried on the other, F1 was 0.984 and 0.970 without, 0.985 and 0.976 with."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +143,9 @@ def main() -> None:
         (fit_to, try_on)[index % 2].extend(training.drawn(seed))
     found, others = ([stretch for number, clip in enumerate(clips) for stretch in stretches(number, clip)] for clips in (fit_to, try_on))
     bias, weights = fitted(found)
-    best = max(np.arange(-1, 3.1), key=lambda more: tried(fit_to, bias + more, weights).f1 or 0)
-    print("others:", tried(try_on, bias + best, weights))
+    print("others:", tried(try_on, bias + _EASIER, weights))
     bias, weights = fitted([*found, *(replace(each, clip=each.clip + len(fit_to)) for each in others)])
-    print(Signs(*np.round(weights, 2).tolist()), "bias", round(bias + best, 2))
+    print(Signs(*np.round(weights, 2).tolist()), "bias", round(bias + _EASIER, 2))
 
 
 if __name__ == "__main__":
