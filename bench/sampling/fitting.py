@@ -30,8 +30,8 @@ _ROUNDS = 5
 _BEST = 2
 _RIDGE = 1.0
 _EASIER = 1.0
-"""Added to the bias, for each dissolve is judged in several looks that all must be wrong to miss it, but of clips that have none as many are
-judged that must all be right. Fitted to one half and tried on the other, F1 was 0.984 and 0.970 without, 0.985 and 0.976 with."""
+"""Added to the bias. Fitted to one half and tried on the other, F1 was 0.984 and 0.970 without it, 0.985 and 0.976 with it; 3 in its
+place told six times as much wrongly."""
 
 
 @dataclass(frozen=True)

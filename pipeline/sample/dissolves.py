@@ -13,6 +13,7 @@ Like a cut, the end of a dissolve is judged by the frames of the last `REACH` al
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,15 @@ _ROOM = 64
 """Looks that there is room for; fewer than 32 are within reach."""
 
 
+class _Measured(NamedTuple):
+    nanos: int
+    look: Look
+    contrast: float
+    """Of the picture of 16x9."""
+    edges: float
+    """Mean square of the slopes."""
+
+
 class DissolveFinder:
     """Takes the frames of one uninterrupted stretch in order of time and says of each whether a dissolve has ended with it."""
 
@@ -73,10 +83,8 @@ class DissolveFinder:
         """Of the looks from `_first` to `_end`: luma and, where known, weighted colour, 0 to 1."""
         self._products = np.zeros((_ROOM, _ROOM))
         """The scalar products of the pictures: all that is asked about lines between them follows from these."""
-        self._nanos: list[int] = [0] * _ROOM
-        self._contrasts: list[float] = [0.0] * _ROOM
-        self._looks: list[Look] = []
-        self._edges: list[float] = [0.0] * _ROOM
+        self._looks: list[_Measured] = []
+        """As many as there are pictures."""
         self._first = self._end = 0
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
@@ -101,21 +109,18 @@ class DissolveFinder:
     def _append(self, nanos: int, look: Look) -> None:
         picture = _coarse(look)
         if self._pictures is None:
-            self._pictures, self._looks = np.zeros((_ROOM, picture.size), np.float32), [look] * _ROOM
+            self._pictures = np.zeros((_ROOM, picture.size), np.float32)
         if self._end == _ROOM:
             kept, count = slice(self._first, self._end), self._end - self._first
             self._pictures[:count] = self._pictures[kept].copy()
             self._products[:count, :count] = self._products[kept, kept].copy()
-            for each in (self._nanos, self._contrasts, self._looks, self._edges):
-                each[:count] = each[kept]
+            del self._looks[: self._first]
             self._first, self._end = 0, count
         at, self._end = self._end, self._end + 1
         self._pictures[at] = picture
-        self._nanos[at] = nanos
-        self._contrasts[at] = _contrast(picture[:_LUMA], look.bars)
-        self._looks[at], self._edges[at] = look, _slopes(look.luma)
+        self._looks.append(_Measured(nanos, look, _contrast(picture[:_LUMA], look.bars), _slopes(look.luma)))
         oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
-        while self._nanos[self._first] < oldest:
+        while self._looks[self._first].nanos < oldest:
             self._first += 1
         products = self._pictures[self._first : self._end] @ picture
         self._products[at, self._first : self._end] = products
@@ -126,13 +131,14 @@ class DissolveFinder:
             return False
         if self._was_blank:
             self._likely = None
-            seen = slice(self._first, self._end)
-            return has_faded(self._nanos[seen], self._contrasts[seen], lambda index: self._likeness(self._first + index))
+            seen = self._looks[self._first :]
+            likeness = lambda index: self._likeness(self._first + index)  # noqa: E731
+            return has_faded([each.nanos for each in seen], [each.contrast for each in seen], likeness)
         return self._has_dissolved()
 
     def _has_dissolved(self) -> bool:
         """Whether a dissolve has ended: the share of B has stopped to rise, or, where B moves, it is over for a while."""
-        now = self._nanos[self._end - 1]
+        now = self._looks[self._end - 1].nanos
         likely = [(most, signs) for signs in self.signs() if (most := self._evidence(signs)) > 0]
         if likely:
             most = max(each for each, _ in likely)
@@ -146,24 +152,24 @@ class DissolveFinder:
     @property
     def _was_blank(self) -> bool:
         """Whether nothing was seen a while ago: then only the end of the fade is looked for, on whose way all are mixtures, too."""
-        return min(self._contrasts[self._first : self._end]) < BLANK
+        return min(each.contrast for each in self._looks[self._first :]) < BLANK
 
     def signs(self) -> Iterator[Signs]:
         """What speaks for a dissolve that has ended with the latest look, for each earlier one with which it may have begun."""
         if self._end - self._first < _FEWEST or self._was_blank:
             return
         now = self._end - 1
-        nanos = self._nanos[now]
+        nanos = self._looks[now].nanos
         early = now
-        while early >= self._first and nanos - self._nanos[early] <= _BEFORE.nanos:
+        while early >= self._first and nanos - self._looks[early].nanos <= _BEFORE.nanos:
             early -= 1
         start = now
         for span in SPANS:
             begin = nanos - span.nanos
-            if self._nanos[self._first] > begin:
+            if self._looks[self._first].nanos > begin:
                 return
             before = start
-            while self._nanos[start] > begin:
+            while self._looks[start].nanos > begin:
                 start -= 1
             if start != before and start + 4 <= now and start < early:
                 found = self._signs(start, early, span)
@@ -193,7 +199,7 @@ class DissolveFinder:
             kept=max(1 - faded, 0.0),
             blurred=max(faded - 1, 0.0),
             likeness=likeness,
-            spread=spread(self._looks[start], self._looks[self._end - 1]),
+            spread=spread(self._looks[start].look, self._looks[-1].look),
             steepest=max(rises),
             back=min(*rises, 0.0),
             last=abs(rises[-1]) / usual,
@@ -230,13 +236,15 @@ class DissolveFinder:
         For a mixture by a share s the squares of its slopes are those of A and B by their shares, less s (1 - s) times those of B - A.
         """
         now = self._end - 1
-        of_a, of_b = self._edges[start], self._edges[now]
-        lost = sum([(1 - share) * of_a + share * of_b - self._edges[index] for index, share in mixed])
-        return lost / (sum([share * (1 - share) for _, share in mixed]) * _slopes(self._looks[now].luma - self._looks[start].luma))
+        of_a, of_b = self._looks[start].edges, self._looks[now].edges
+        lost = sum([(1 - share) * of_a + share * of_b - self._looks[index].edges for index, share in mixed])
+        return lost / (
+            sum([share * (1 - share) for _, share in mixed]) * _slopes(self._looks[now].look.luma - self._looks[start].look.luma)
+        )
 
     def _likeness(self, before: int) -> float:
         """Correlation of the shapes of a look and of the latest, -1 to 1."""
-        return float(self._looks[before].shape @ self._looks[self._end - 1].shape)
+        return float(self._looks[before].look.shape @ self._looks[-1].look.shape)
 
 
 def _coarse(look: Look) -> _Pixels:

