@@ -69,8 +69,8 @@ class _Measured(NamedTuple):
     look: Look
     contrast: float
     """Of the picture of 16x9."""
-    edges: float
-    """Mean square of the slopes."""
+    edges: tuple[float, float]
+    """Mean squares of the slopes, across and along."""
 
 
 class DissolveFinder:
@@ -193,11 +193,13 @@ class DissolveFinder:
         likeness = self._likeness(start)
         if away > _FAR or likeness > _SAME:
             return None
-        faded = self._faded(start, [(start + 1 + index, shares[index]) for index in mixed])
+        across, along = self._faded(start, [(start + 1 + index, shares[index]) for index in mixed])
+        faded = (across + along) / 2
         return Signs(
             away=away,
             kept=max(1 - faded, 0.0),
             blurred=max(faded - 1, 0.0),
+            one_way=abs(across - along),
             likeness=likeness,
             spread=spread(self._looks[start].look, self._looks[-1].look),
             steepest=max(rises),
@@ -230,17 +232,21 @@ class DissolveFinder:
         distances = (self._products.diagonal()[start + 1 : now] - 2 * of_first + square) / length
         return shares.tolist(), distances.tolist()
 
-    def _faded(self, start: int, mixed: Sequence[tuple[int, float]]) -> float:
-        """How much of its edges the mixed looks have lost, as a share of what mixtures of A and B by these shares would have lost.
+    def _faded(self, start: int, mixed: Sequence[tuple[int, float]]) -> tuple[float, float]:
+        """How much of their edges, across and along, the mixed looks have lost, as a share of what mixtures of A and B would have lost.
 
         For a mixture by a share s the squares of its slopes are those of A and B by their shares, less s (1 - s) times those of B - A.
         """
         now = self._end - 1
         of_a, of_b = self._looks[start].edges, self._looks[now].edges
-        lost = sum([(1 - share) * of_a + share * of_b - self._looks[index].edges for index, share in mixed])
-        return lost / (
-            sum([share * (1 - share) for _, share in mixed]) * _slopes(self._looks[now].look.luma - self._looks[start].look.luma)
+        apart = _slopes(self._looks[now].look.luma - self._looks[start].look.luma)
+        expected = sum([share * (1 - share) for _, share in mixed])
+        across, along = (
+            sum([(1 - share) * of_a[way] + share * of_b[way] - self._looks[index].edges[way] for index, share in mixed])
+            / (expected * apart[way])
+            for way in (0, 1)
         )
+        return across, along
 
     def _likeness(self, before: int) -> float:
         """Correlation of the shapes of a look and of the latest, -1 to 1."""
@@ -265,11 +271,11 @@ def _contrast(luma: _Pixels, bars: tuple[int, int]) -> float:
     return math.sqrt(max(float(luma @ luma) / luma.size - (float(np.add.reduce(luma)) / luma.size) ** 2, 0.0))
 
 
-def _slopes(luma: _Pixels) -> float:
-    """Mean square of the slopes, across and along, as a share of white; more than zero."""
+def _slopes(luma: _Pixels) -> tuple[float, float]:
+    """Mean squares of the slopes, across and along, as a share of white; more than zero."""
     rows = luma.reshape(36, 64)
     across, along = (rows[:, 1:] - rows[:, :-1]).ravel(), (rows[1:] - rows[:-1]).ravel()
-    return (float(across @ across) / across.size + float(along @ along) / along.size) / 255**2 + _FLAT
+    return float(across @ across) / across.size / 255**2 + _FLAT, float(along @ along) / along.size / 255**2 + _FLAT
 
 
 def _means(across: int, scale: float) -> _Pixels:

@@ -22,6 +22,8 @@ class Signs(NamedTuple):
     """How much is missing of the loss of edges that a mixture has: 0 where it is there, 1 where no edge has faded."""
     blurred: float
     """How much more edges were lost than that, as in a fast pan."""
+    one_way: float
+    """The difference of the losses across and along, 0 in a mixture: what moves fast blurs edges across its way alone."""
     likeness: float
     """Correlation of the shapes of A and B, -1 to 1."""
     spread: float
@@ -43,20 +45,21 @@ class Signs(NamedTuple):
 
 
 WEIGHTS = Signs(
-    away=-16.57,
-    kept=-11.84,
-    blurred=-8.85,
-    likeness=-3.82,
-    spread=9.05,
-    steepest=-11.97,
-    back=114.81,
-    last=3.64,
-    before_last=2.39,
-    lately=-2.22,
-    filled=1.73,
-    seconds=-3.41,
+    away=-15.02,
+    kept=-12.14,
+    blurred=-7.38,
+    one_way=-3.88,
+    likeness=-2.77,
+    spread=9.56,
+    steepest=-11.75,
+    back=111.09,
+    last=3.23,
+    before_last=2.55,
+    lately=-2.12,
+    filled=1.86,
+    seconds=-3.42,
 )
-BIAS = 4.37
+BIAS = 3.88
 
 
 def evidence(signs: Signs) -> float:
