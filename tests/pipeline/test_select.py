@@ -544,7 +544,7 @@ def view(wide: Luma, at: float) -> Luma:
 
 @pytest.mark.parametrize("seconds", [0.6, 0.8, 1.2])
 def test_a_dissolve_between_two_pans_opens_one_scene(seconds: float) -> None:
-    length, speed = int(seconds * RATE), 12 / RATE
+    length, speed = int(seconds * RATE), 10 / RATE
     one, other = textured(11, width=160), textured(12, width=160)
     frames = []
     for number in range(100 + length + 100):
