@@ -4,10 +4,10 @@ While one picture dissolves into another, each picture in between is a mixture o
 line between them in the space of pictures (the production model of A. Hampapur, R. Jain and T. Weymouth, "Digital video
 segmentation", ACM Multimedia 1994, section 4). Its edges fade: where two unrelated pictures are mixed by a share s, the squares of
 the slopes are s² of the one's and (1 - s)² of the other's, half of the usual in the middle, while a camera or a thing that moves takes
-its edges with it (after the dip in contrast of A. M. Alattar, "Detecting and compressing dissolve regions in video sequences",
-ISCAS 1993). And the share rises evenly from zero to one. The first holds only where nothing moves, the second wherever two shots
-are mixed. None decides alone: a logistic regression over all of them does, fitted by `bench.sampling.fitting` to dissolves between
-shots that rest and that move, and to pans, zooms, motion, fades and flashes that are none.
+its edges with it, or blurs them along its way alone (after the dip in contrast of A. M. Alattar, "Detecting and compressing dissolve
+regions in video sequences", ISCAS 1993). And the share rises evenly from zero to one. The first holds only where nothing moves, the
+second wherever two shots are mixed. None decides alone: a logistic regression over all of them does, fitted by
+`bench.sampling.fitting` to dissolves between shots that rest and that move, and to pans, zooms, motion, fades and flashes that are none.
 """
 
 from typing import NamedTuple
