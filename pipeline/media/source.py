@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from watchword.v1.media_pb2 import VideoParameters
+
 from pipeline.errors import CodecUnsupported, SourceError, SourceInvalid, SourceTruncated, SourceUnavailable, TrackMissing, WatchwordError
 from pipeline.media import tracks
 from pipeline.media.address import address, is_live, open_error, shown, words
@@ -124,6 +126,9 @@ class AvSource:
         self.tracks: dict[Kind, Track] = {
             kind: Track(kind, tracks.parameters(kind, stream), self._stamps[kind].unit) for kind, stream in self._streams.items()
         }
+        video = self.tracks.get("video")
+        if self._is_file and video is not None and isinstance(video.parameters, VideoParameters):
+            video.parameters.rotation = tracks.stated_rotation(container.name, self._streams["video"].index)
 
     @property
     def zero(self) -> Fraction | None:

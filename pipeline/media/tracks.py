@@ -22,6 +22,8 @@ KINDS: tuple[Kind, ...] = ("audio", "video")
 
 _OPUS_UNIT = Fraction(1, 400)
 """Every Opus packet lasts a multiple of 2.5 ms."""
+_STATES_ROTATION = {"mp4", "matroska"}
+"""Containers that say how pictures are to be turned."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,27 @@ def parameters(kind: Kind, stream: Any) -> AudioParameters | VideoParameters:
     if stream.average_rate:
         video.frame_rate.CopyFrom(Rational(numerator=stream.average_rate.numerator, denominator=stream.average_rate.denominator))
     return video
+
+
+def stated_rotation(url: str, index: int) -> int:
+    """The degrees counter-clockwise by which the file at `url` says that pictures of its track `index` are to be turned; 0 where it does not.
+
+    PyAV tells what a container states with a decoded picture only, so the file is opened again and its first keyframe decoded: what
+    is demuxed to be published stays where it is.
+    """
+    import av
+
+    try:
+        with av.open(url, metadata_errors="replace") as container:
+            stream: Any = container.streams[index]
+            if not _STATES_ROTATION & set(container.format.name.split(",")):
+                return 0
+            stream.codec_context.thread_count = 1
+            packet = next(packet for packet in container.demux(stream) if packet.is_keyframe and packet.size)
+            frames = stream.decode(packet) or stream.decode(None)
+            return round(frames[0].rotation / 90) * 90 if frames else 0
+    except (av.FFmpegError, StopIteration, ValueError, OSError):
+        return 0
 
 
 def stamps(kind: Kind, stream: Any, shifts: Shifts) -> TrackStamps:

@@ -298,6 +298,7 @@ class VideoDecoder:
 
     def _shown(self, frames: Iterable[Frame]) -> list[DecodedFrame]:
         """Those of the frames that may be shown."""
+        stated = self._parameters.rotation if self._parameters else 0
         shown = []
         for frame in frames:
             time = self._order.time(frame)
@@ -310,7 +311,7 @@ class VideoDecoder:
             if self._doubted_from or time < self._from or time <= self._last:
                 continue
             self._last = time
-            shown.append(DecodedFrame(time, frame.surface, frame.pixel_aspect, frame.rotation))
+            shown.append(DecodedFrame(time, frame.surface, frame.pixel_aspect, frame.rotation or stated))
         return shown
 
 

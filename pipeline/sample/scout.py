@@ -85,7 +85,9 @@ class Scout:
             self.close()
             return None
         frame = next((frame for frame in frames if frame.pts == packet.pts and not frame.corrupt), None)
-        return None if frame is None else DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation)
+        if frame is None:
+            return None
+        return DecodedFrame(MediaTime(packet.pts), frame.surface, frame.pixel_aspect, frame.rotation or parameters.rotation)
 
     def interrupt(self) -> None:
         """Break off what is being decoded, where that is possible; from any thread."""

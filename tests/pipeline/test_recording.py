@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.errors import SourceInvalid, SourceUnavailable, TrackMissing
+from pipeline.media.decode import VideoDecoder
 from pipeline.media.decoders.recording import Reader, by_decord, by_seeking, pictures_at
 from pipeline.sample.pictures import Shrinker
 from pipeline.timeline import MediaTime
-from tests.synthetic import Spec, clip, garbage, picture
+from tests.synthetic import Spec, chunks, clip, garbage, picture
 
 pytestmark = pytest.mark.unit
 
@@ -117,8 +118,11 @@ def test_a_recording_shows_what_its_keyframes_show(reader: Reader, tmp_path: Pat
     path = tmp_path / "turned.mp4"
     write(path, picture(SPEC, 0), -90, Fraction(4, 3))
     (found,) = pictures_at(path, [MediaTime.of(0)], longest_side=64, reader=reader)
-    with av.open(str(path)) as container:
-        keyframe = Shrinker(longest_side=64).picture(next(container.decode(video=0)), Fraction(4, 3))
+    (chunk,) = chunks(path, "video")
+    decoder = VideoDecoder("s")
+    first = (decoder.decode(chunk) + decoder.flush())[0]
+    keyframe = Shrinker(longest_side=64).picture(first.surface, first.pixel_aspect, first.rotation)
+    assert keyframe.height > keyframe.width, "what a phone held upright records"
     shown = np.asarray(Image.open(io.BytesIO(keyframe.jpeg)))
     assert found.rgb.shape == shown.shape == (keyframe.height, keyframe.width, 3)
     assert np.abs(found.rgb.astype(int) - shown.astype(int)).mean() < 12
