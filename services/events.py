@@ -156,8 +156,8 @@ def _in_words(told: Event) -> str:
     for name, what in (("stable_latency", "promised"), ("final_latency", "settled")):
         if latency := told[name]:
             parts.append(f"{what} {latency['mean']:.1f} s after they were said (95 of 100 within {latency['p95']:.1f} s)")
-    parts.append(f"{told['flicker']:.2f} taken back for each word")
-    parts.append(f"{told['real_time_factor']:.2f} s of computing for each second")
+    parts.append(f"{told['flicker'] * 100:.0f} taken back for every 100")
+    parts.append(f"{told['real_time_factor']:.2f} s of computing for each second of sound")
     if refused := sum(told["words_refused"].values()):
         parts.append(f"{refused} words refused")
     return ", ".join(parts)

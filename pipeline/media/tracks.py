@@ -101,10 +101,10 @@ def parameters(kind: Kind, stream: Any) -> AudioParameters | VideoParameters:
 
 
 def stated_rotation(url: str, index: int) -> int:
-    """The degrees counter-clockwise by which the file at `url` says that pictures of its track `index` are to be turned; 0 where it does not.
+    """The degrees counter-clockwise by which pictures of a track are to be turned, as the file at `url` states; 0 where it does not.
 
-    PyAV tells what a container states with a decoded picture only, so the file is opened again and its first keyframe decoded: what
-    is demuxed to be published stays where it is.
+    PyAV tells this with a decoded picture only, so the file is opened again and its first keyframe decoded: what is demuxed to be
+    published stays where it is.
     """
     import av
 

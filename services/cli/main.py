@@ -19,11 +19,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="The models: which there are, where they lie, whether they are the right ones.", no_args_is_help=True)
+models_app = typer.Typer(help="The models: which there are, and whether they are right.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
-audit_app = typer.Typer(help="The audit log: what the safety filter did, and whether anybody touched it.", no_args_is_help=True)
+audit_app = typer.Typer(help="The audit log of the safety filter, and whether it is whole.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
-review_app = typer.Typer(help="What the safety filter flagged, redacted or withheld, for people to decide.", no_args_is_help=True)
+review_app = typer.Typer(help="What was flagged, redacted or withheld, for people to decide.", no_args_is_help=True)
 app.add_typer(review_app, name="review")
 
 SOURCE = Annotated[str, typer.Argument(help="A file, a URL (rtsp, rtmp, srt, http, hls) or a device such as /dev/video0.")]
@@ -75,7 +75,7 @@ def run(
         bool, typer.Option("--page", help="Also show it as a page at http://127.0.0.1:8080/, or at WATCHWORD_HTTP, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Understand a source in this one process: captions, scenes, verdicts and answers in the terminal, or on a page."""
+    """Understand a source in this one process. Captions, scenes, verdicts and answers come in the terminal, or on a page."""
     from services.cli.run import Wanted
     from services.cli.run import run as run_command
 
@@ -112,7 +112,7 @@ def publish(
     kafka: KAFKA = "127.0.0.1:9092",
     speed: SPEED = "1",
 ) -> None:
-    """Send a source's compressed packets to Kafka, where the services take them up."""
+    """Send a source to Kafka, where the services take it up. Its packets stay compressed."""
     from services.cli.remote import publish as publish_command
 
     publish_command(source, stream_id=stream, kafka=kafka, speed=_speed(speed))
@@ -123,7 +123,7 @@ def serve(
     service: Annotated[str, typer.Argument(help="transcriber, sampler, captioner, safety, memory or gateway.")],
     alone: Annotated[bool, typer.Option("--alone", help="Of safety: its gRPC face by itself, without a broker.")] = False,
 ) -> None:
-    """Run one service over Kafka until it is stopped; docs/settings.md tells its settings."""
+    """Run one service over Kafka until it is stopped. docs/settings.md tells its settings."""
     from services.cli.remote import serve as serve_command
 
     serve_command(service, alone=alone)
@@ -137,7 +137,7 @@ def watch(
     out: OUT = None,
     wait: Annotated[bool, typer.Option(help="Wait for a stream that is not known yet.")] = True,
 ) -> None:
-    """Follow a stream through the gateway, as it happens, to its end."""
+    """Follow a stream at the gateway, as it happens, to its end."""
     from services.cli.remote import watch as watch_command
 
     watch_command(stream, gateway=gateway, events=events, out=out, wait=wait)
@@ -156,7 +156,7 @@ def ask(
     answerer: Annotated[str, typer.Option(help="extractive, chat or vlm; as the service is set up unless given.")] = "",
     also: Annotated[list[str] | None, typer.Option(help="Another stream to ask about; may be given several times.")] = None,
 ) -> None:
-    """Ask what a stream said or showed; the answer cites media times."""
+    """Ask what a stream said or showed. The answer cites media times."""
     from services.cli import remote
 
     if live:
@@ -197,7 +197,7 @@ def forget(
     store: STORE = "watchword.db",
     key: AUDIT_KEY = None,
 ) -> None:
-    """Remove a stream, or a stretch of it, from the scene memory for good: words, vectors, thumbnails, verdicts and summaries."""
+    """Remove a stream, or a stretch of it, from memory for good. Words, vectors, thumbnails, verdicts and summaries go."""
     from services.cli.forget import forget as forget_command
 
     forget_command(stream, store, key, start=start, end=end, by=by, reason=reason)
@@ -207,7 +207,7 @@ def forget(
 def broker(
     listen: Annotated[str, typer.Option(help="Where it listens, as host:port; loopback only.")] = "127.0.0.1:9092",
 ) -> None:
-    """Run a Kafka-protocol broker for this machine; it keeps its records in memory."""
+    """Run a Kafka-protocol broker for this machine. It keeps its records in memory."""
     from pipeline.bus.broker import run_forever
 
     run_forever(listen)
@@ -218,7 +218,7 @@ def doctor(
     kafka: KAFKA = "127.0.0.1:9092",
     deep: Annotated[bool, typer.Option(help="Also check the hashes of all model files.")] = False,
 ) -> None:
-    """Tell what this machine has, what is missing, and what to do about it."""
+    """Tell what this machine has and lacks, and what to do about it."""
     from services.cli.inspect import doctor as doctor_command
 
     doctor_command(kafka=kafka, deep=deep)

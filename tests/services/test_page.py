@@ -156,6 +156,26 @@ def test_another_stream_of_the_same_name_begins_on_an_empty_page(tmp_path: Path)
     asyncio.run(within())
 
 
+def test_where_nothing_came_the_page_says_so_of_that_stream_alone(tmp_path: Path) -> None:
+    address = free_address()
+    empty = "['captions-empty', 'scenes-empty'].map(id => document.getElementById(id).textContent)"
+
+    async def within() -> None:
+        async with browser(tmp_path) as page:
+            async with serving(address=address) as first:
+                first.source.end()
+                await page.open(f"http://{address}/")
+                await until(page, "document.getElementById('state').dataset.kind === 'ended'")
+                assert await page.run(empty) == ["Nothing was said.", "No pictures came."]
+            async with serving(address=address) as second:
+                second.source.started_at = 2000.5
+                second.source.show(1)
+                await until(page, "document.querySelectorAll('.scene').length === 1")
+                assert "appears here" in (await page.run(empty))[0]
+
+    asyncio.run(within())
+
+
 def test_a_key_that_is_set_is_asked_for_and_opens_everything(tmp_path: Path) -> None:
     async def work(there: Place, page: Page) -> None:
         there.source.say(1, "Secret.")

@@ -3,6 +3,7 @@
 import { ACTIONS, clock, flash, make, place } from "./elements.js";
 
 const KEPT = 500;
+const BEFORE = place("captions-empty").textContent;
 
 /** The captions of one view. */
 export class Captions {
@@ -18,6 +19,7 @@ export class Captions {
     this.born = performance.now();
     place("captions-dropped").hidden = true;
     place("captions-empty").hidden = false;
+    place("captions-empty").textContent = BEFORE;
     place("follow").hidden = true;
     this.said.onscroll = () => this.scrolled();
   }

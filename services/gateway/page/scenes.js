@@ -5,6 +5,7 @@ import { near, release } from "./pictures.js";
 
 const KEPT = 200, SHOTS_SHOWN = 9;
 const REASONS = { motion_peak: "motion" };
+const BEFORE = place("scenes-empty").textContent;
 
 /** The scenes of one view. */
 export class Scenes {
@@ -17,6 +18,7 @@ export class Scenes {
     this.follows = true;
     this.dropped = 0;
     place("scenes-empty").hidden = false;
+    place("scenes-empty").textContent = BEFORE;
     place("scenes-dropped").hidden = true;
     place("scenes-count").textContent = "";
     this.list.onscroll = () => this.scrolled();
@@ -151,6 +153,7 @@ export class Scenes {
   count() {
     const many = this.cards.size + this.dropped;
     place("scenes-count").textContent = this.of.ended ? `${many}` : `${many} so far`;
+    if (this.of.ended && !many) place("scenes-empty").textContent = "No pictures came.";
   }
 
   /** The last picture that was chosen at or before a time, or else the first. */

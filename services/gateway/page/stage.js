@@ -122,7 +122,7 @@ export class Stage {
   tick() {
     const isVideo = this.plays && !this.video.hidden;
     this.frame.classList.toggle("pictures", !isVideo);
-    this.frame.classList.toggle("controlled", this.video.paused);
+    this.frame.classList.toggle("controlled", this.video.paused || !this.video.videoWidth);  // of sound alone they always show
     if (isVideo) {
       const time = this.video.currentTime;
       const hold = this.of.ended ? 0.4 : HOLD_S;
