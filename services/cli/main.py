@@ -238,7 +238,7 @@ def audit_verify(
     key: AUDIT_KEY = None,
     expect: Annotated[str, typer.Option(help="A head that was printed earlier, as ROWS:HASH: it must still be part of the log.")] = "",
 ) -> None:
-    """Tell whether a row of the log was removed or changed, and which; the exit status is 1 then."""
+    """Tell whether a row of the log was removed or changed. Which is told too, and the exit status is 1 then."""
     from services.cli.audit import verify as command
 
     command(store, key, expect)
@@ -264,7 +264,7 @@ def review_list(
     stream: ONE_STREAM = "",
     everything: Annotated[bool, typer.Option("--all", help="Also what was decided.")] = False,
 ) -> None:
-    """Tell what waits for a decision: what was flagged, redacted or withheld, when, why, and its keyframe."""
+    """Tell what waits for a decision. That is what was flagged, redacted or withheld, when, why, and its keyframe."""
     from services.cli.audit import review_list as command
 
     command(store, stream, everything=everything)
@@ -301,7 +301,7 @@ def review_export(
     out: OUT_FILE = None,
     policies: Annotated[Path | None, typer.Option(help="The policy file whose wordings are used.", envvar="WATCHWORD_POLICIES")] = None,
 ) -> None:
-    """Write the decisions as preferences (prompt, chosen, rejected), one JSON object a line, for tuning a model."""
+    """Write the decisions as preferences, to tune a model. Each is one JSON object a line: prompt, chosen, rejected."""
     from services.cli.audit import review_export as command
 
     command(store, key, out, policies)
@@ -329,7 +329,7 @@ def models_pull(
     source: Annotated[Path | None, typer.Option("--from", help="Take the files from this folder instead of the hub.")] = None,
     catalog: CATALOG = None,
 ) -> None:
-    """Fetch a model at the revision that the catalog names; the only command that uses a hub."""
+    """Fetch a model at the revision that the catalog names. No other command uses a hub."""
     from services.cli.inspect import models_pull as command
 
     command(name, source, catalog or [])

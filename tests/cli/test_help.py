@@ -28,6 +28,13 @@ def test_help_loads_nothing_heavy(command: tuple[str, ...]) -> None:
     assert not HEAVY & set(json.loads(done.stderr.splitlines()[-1]))
 
 
+@pytest.mark.parametrize("group", [(), ("models",), ("audit",), ("review",)])
+def test_the_list_of_commands_breaks_no_sentence_off(group: tuple[str, ...]) -> None:
+    listed = watchword(*group, "--help").stdout.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed
+
+
 def test_doctor_tells_what_is_here_and_what_to_do() -> None:
     done = watchword("doctor", "--kafka", "127.0.0.1:1")
     assert done.returncode == 0, done.stderr
