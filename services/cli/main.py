@@ -309,7 +309,7 @@ def review_export(
 
 @models_app.command("list")
 def models_list(catalog: CATALOG = None) -> None:
-    """Tell every model of the catalog, its licence, and whether it is here."""
+    """Tell the models of the catalog, their licences, and which are here."""
     from services.cli.inspect import models_list as command
 
     command(catalog or [])
