@@ -309,7 +309,7 @@ def review_export(
 
 @models_app.command("list")
 def models_list(catalog: CATALOG = None) -> None:
-    """Tell the models of the catalog, their licences, and which are here."""
+    """Tell every model, its licence, and whether it is here."""
     from services.cli.inspect import models_list as command
 
     command(catalog or [])
