@@ -312,6 +312,20 @@ def test_a_picture_is_given_while_it_is_kept_and_never_when_it_is_withheld() -> 
     run(work)
 
 
+def test_a_picture_stays_where_an_older_one_of_the_same_id_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HISTORY_UPDATES", 3)
+
+    async def work(there: Place) -> None:
+        for picture in (PICTURE, b"\xff\xd8 after the publisher began again"):
+            there.source.show(1, picture)
+        there.source.say(2, "One.")
+        there.source.say(3, "Two.")
+        answer = await there.web.get(f"/v1/streams/{STREAM}/keyframes/keyframe-1.jpg")
+        assert (answer.status_code, answer.content) == (200, picture)
+
+    run(work)
+
+
 def test_a_recording_is_given_in_ranges_and_no_other_file_is(tmp_path: Path) -> None:
     (tmp_path / "talk.mp4").write_bytes(bytes(range(100)))
     (tmp_path / "page.html").write_text("<script>alert(1)</script>")
