@@ -14,7 +14,7 @@ many there are.
   the budget lends one, for what passes will not wait.
 - One peak is held until it is known **what comes of it**. When the picture rests and most of what was new at the peak is still there,
   as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place. Otherwise something has passed,
-  and only the peak shows it. So an action takes one keyframe while it lasts and one of its result, wherever they fall.
+  and only the peak shows it. So a short action takes one keyframe, of its result, and one that goes on for longer one of its midst, too.
 - What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`); it can wait for the
   budget, and a while after the last keyframe.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
@@ -95,8 +95,9 @@ class _Waiting(Generic[Payload]):
 
     frame: Seen[Payload]
     reason: scene_pb2.KeyframeReason
-    novelty: float
-    price: float
+    price: float = 1.0
+    novelty: float = 0.0
+    """How new the picture at a peak of motion was, of which it is waited what remains."""
 
 
 class SceneWatch(Generic[Payload]):
@@ -200,7 +201,7 @@ class SceneWatch(Generic[Payload]):
             return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         if self._shows_writing(frame, last):
             return [self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
-        self._waiting = _Waiting(frame, scene_pb2.KEYFRAME_REASON_CHANGE, needed, 1.0 if settled else _RESTLESS_COSTS)
+        self._waiting = _Waiting(frame, scene_pb2.KEYFRAME_REASON_CHANGE, price=1.0 if settled else _RESTLESS_COSTS)
         return []
 
     def _wait(self, waiting: _Waiting[Payload], frame: Seen[Payload], close: bool) -> list[Pick[Payload]]:
@@ -272,7 +273,8 @@ class SceneWatch(Generic[Payload]):
         self._motion.take_peak()
         count = int(tokens) if peak.fast else 1
         if count < _BURST:
-            self._waiting = _Waiting(self._newer(peak), scene_pb2.KEYFRAME_REASON_MOTION_PEAK, self._view.novelty(peak.at.look), 1.0)
+            found = self._view.novelty(peak.at.look)
+            self._waiting = _Waiting(self._newer(peak), scene_pb2.KEYFRAME_REASON_MOTION_PEAK, novelty=found)
             return []
         return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in peak.around[:count] if frame is not None]
 
