@@ -39,6 +39,8 @@ _POLL_WHILE_FULL_MS = 10
 _CHECK_EVERY_S = 2.0
 _RETRY_S = 0.1
 """Between attempts to read that fail: some fail at once, and would keep a core busy."""
+_JOIN_TIMEOUT_S = 60.0
+"""How long, beyond the patience, a member may wait to be in its group: as long as the slowest member may take to let go."""
 _RELEASE_TIMEOUT_S = 10.0
 """How long a step may take to let go of revoked partitions; the next owner waits for it."""
 _READING = {
@@ -116,7 +118,7 @@ class KafkaSubscription:
         self._offsets_lock = threading.Lock()
         self._released = threading.Event()
         self._closing = threading.Event()
-        self._alive_at = self._checked_at = time.monotonic()
+        self._alive_at = self._checked_at = self._member_at = time.monotonic()
         self._failing_since: float | None = None
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"watchword-read-{reading.topic.name}", daemon=True)
@@ -238,6 +240,7 @@ class KafkaSubscription:
             self._alive_at = now
         if now - self._checked_at < _CHECK_EVERY_S:
             return
+        self._check_member(consumer, now)
         places = {TopicPartition(self._name, partition) for partition in self._owned} & consumer.assignment()
         try:
             ends = consumer.end_offsets(list(places) or [TopicPartition(self._name, 0)], timeout_ms=CALL_TIMEOUT_MS)
@@ -255,6 +258,14 @@ class KafkaSubscription:
                     raise self._cluster.forgotten(f"{self._name} cannot be read", sign)
         finally:
             self._checked_at = time.monotonic()
+
+    def _check_member(self, consumer: KafkaConsumer, now: float) -> None:
+        """Raise `BrokerUnavailable` where the group does not come about: a member outside it reads nothing, and `poll` keeps silent."""
+        if self._group is None or consumer._coordinator.generation_if_stable() is not None:
+            self._member_at = now
+        elif now - self._member_at > self._cluster.patience_s + _JOIN_TIMEOUT_S:
+            cause = KafkaTimeoutError(f"it has not let this process into the group {self._group} for {now - self._member_at:.0f} s")
+            raise self._cluster.unavailable(f"{self._name} cannot be read", cause) from cause
 
     def _begin(self, consumer: KafkaConsumer) -> None:
         """Find out where the fresh partitions go on, and say so before their first record."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import NotLeaderForPartitionError
 from structlog.typing import EventDict
 
@@ -351,5 +352,19 @@ def test_a_reader_whose_client_does_not_come_back_is_told(broker_address: str, p
                         await member.next()
             finally:
                 free.set()
+
+    asyncio.run(flow())
+
+
+def test_a_group_that_does_not_come_about_is_told(broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a broker waits for a member that is gone."""
+    monkeypatch.setattr(kafka_reading, "_JOIN_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(ConsumerCoordinator, "generation_if_stable", lambda _: None)
+
+    async def flow() -> None:
+        async with connected(broker_address, prefix, patience_s=1.0) as bus:
+            member = await bus.subscribe("audio", "step")
+            with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*has not let this process into the group .*step for"):
+                await asyncio.wait_for(take_part(member, asyncio.Event()), TIMEOUT_S)
 
     asyncio.run(flow())
