@@ -2,11 +2,12 @@
 
 "ours" is the Sample stage as it runs, fed chunk by chunk from what a publisher sends. "adaptive" and "content" are
 PySceneDetect's detectors over OpenCV, in the environment that `peers/setup.sh` made, each once with every length of shot
-allowed and once with its defaults. "decode" is PyAV's decoder alone, one thread, nothing looked at. Costs are processor
-seconds. Prints a table of borders found for each set of clips, one of events and keyframes, and with `--costs` one of costs by
-codec and size. Synthetic clips are named by a seed; the rules were tuned on the media and on seed 1.
+allowed and once with its defaults. "TransNet V2" is the network of that name with the weights of its package. "decode" is
+PyAV's decoder alone, one thread, nothing looked at. Costs are processor seconds. Prints a table of borders found for each set
+of clips, one of events and keyframes, and with `--costs` one of costs by codec and size. Synthetic clips are named by a seed;
+the rules were tuned on the media and on seeds 1 to 4, and fitted to seeds 100 to 107 (`bench.sampling.fitting`).
 
-    python -m bench.sampling --media shared/media --clips /tmp/clips --peers /tmp/scenedetect
+    python -m bench.sampling --media shared/media --clips /tmp/clips --peers /tmp/scenedetect --transnet /tmp/transnet
     python -m bench.sampling --costs --clips /tmp/clips --peers /tmp/scenedetect
     python -m bench.sampling --still 3600 --clips /tmp/clips
 """
@@ -103,6 +104,7 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="directory for the clips that are made, kept there")
     parser.add_argument("--seed", type=int, action="append", help="of the sixty synthetic clips; may be repeated")
     parser.add_argument("--peers", type=Path, help="environment that peers/setup.sh made")
+    parser.add_argument("--transnet", type=Path, help="environment that peers/setup.sh made for TransNet V2")
     parser.add_argument("--keep", type=Path, help="directory for what the peers found; what is there is not run again")
     parser.add_argument("--costs", action="store_true", help="costs by codec and size")
     parser.add_argument("--still", type=float, help="seconds of a still picture to sample")
@@ -123,7 +125,10 @@ def main() -> None:
         clips += synthetic.make(arguments.clips, seed)
     runs = {"ours": ours(clips)}
     if arguments.peers:
-        runs |= {name: peers(arguments.peers, clips, *options, keep=arguments.keep) for name, options in DETECTORS.items()}
+        detectors = DETECTORS.items()
+        runs |= {name: peers(arguments.peers, "pyscenedetect", clips, *options, keep=arguments.keep) for name, options in detectors}
+    if arguments.transnet:
+        runs["TransNet V2"] = peers(arguments.transnet, "transnetv2", clips, keep=arguments.keep)
     for name, each in runs.items():
         first = next((run.versions for run in each if run.versions), {})
         seconds = sum(run.cpu_s for run in each)

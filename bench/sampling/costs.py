@@ -16,7 +16,7 @@ from watchword.v1 import events_pb2
 
 from bench.priority import ordinary_priority
 from bench.sampling import synthetic
-from bench.sampling.runs import PEER, Run, peak_mib, record, sample
+from bench.sampling.runs import PEERS, Run, peak_mib, record, sample
 from pipeline.timeline import MediaTime
 
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
@@ -113,7 +113,9 @@ def table(folder: Path, peers: Path | None, best_of: int = 2) -> Iterator[str]:
         if peers is not None:
             others, walls, peaks = [], [], []
             for detector in ("adaptive", "content"):
-                run = _fresh([str(peers / "bin" / "python"), str(PEER), detector, "--defaults", str(path)], best_of - 1 or 1)
+                run = _fresh(
+                    [str(peers / "bin" / "python"), str(PEERS / "pyscenedetect.py"), detector, "--defaults", str(path)], best_of - 1 or 1
+                )
                 if not run["frames"]:
                     break  # its OpenCV decodes no such thing
                 others.append(1000 * run["cpu_s"] / run["frames"])

@@ -21,7 +21,7 @@ from pipeline.media.publish import publish
 from pipeline.sample.stage import Sample
 from pipeline.timeline import MediaTime
 
-PEER = Path(__file__).parent / "peers" / "pyscenedetect.py"
+PEERS = Path(__file__).parent / "peers"
 OPENING = (scene_pb2.KEYFRAME_REASON_CUT, scene_pb2.KEYFRAME_REASON_CHANGE)
 
 
@@ -95,15 +95,15 @@ def ours(clips: Sequence[Clip]) -> list[Run]:
     return [Run(**{**line, "keyframes": [tuple(each) for each in line["keyframes"]]}) for line in lines]
 
 
-def peers(environment: Path, clips: Sequence[Clip], *options: str, keep: Path | None = None) -> list[Run]:
-    """PySceneDetect over the clips; what is in `keep` already is not run again."""
+def peers(environment: Path, program: str, clips: Sequence[Clip], *options: str, keep: Path | None = None) -> list[Run]:
+    """A program of `peers/` over the clips, in its environment; what is in `keep` already is not run again."""
     runs = []
     for clip in clips:
-        kept = None if keep is None else keep / f"{'-'.join(options)}.{clip.path.parent.name}.{clip.path.name}.json"
+        kept = None if keep is None else keep / f"{'-'.join((program, *options))}.{clip.path.parent.name}.{clip.path.name}.json"
         if kept is not None and kept.exists():
             line = json.loads(kept.read_text())
         else:
-            (line,) = _lines([str(environment / "bin" / "python"), str(PEER), *options, str(clip.path)])
+            (line,) = _lines([str(environment / "bin" / "python"), str(PEERS / f"{program}.py"), *options, str(clip.path)])
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_text(json.dumps(line))
@@ -113,7 +113,7 @@ def peers(environment: Path, clips: Sequence[Clip], *options: str, keep: Path | 
 
 
 def _begin(path: Path) -> float:
-    """When the video begins, in seconds of its presentation times; PySceneDetect counts from there."""
+    """When the video begins, in seconds of its presentation times; the peers count from there."""
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         return float((stream.start_time or 0) * stream.time_base) if stream is not None and stream.time_base else 0.0

@@ -7,7 +7,7 @@ A seed names the clips entirely, so figures for a seed that no rule was tuned on
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -367,11 +367,49 @@ def plan(kind: str, rng: np.random.Generator, size: tuple[int, int]) -> Plan:
     return made
 
 
-def frames(made: Plan, size: tuple[int, int], rate: Fraction, rng: np.random.Generator) -> Iterator[NDArray[np.uint8]]:
-    """The pictures, `uint8` RGB."""
+@dataclass(frozen=True)
+class Sketch:
+    """A clip before it is drawn: what a seed, a set and a number stand for."""
+
+    plan: Plan
+    size: tuple[int, int]
+    rate: Fraction
+    crf: int
+    _rng: np.random.Generator
+
+    @classmethod
+    def of(cls, seed: int, kind: str, number: int) -> "Sketch":
+        """The same for the same arguments; its frames can be drawn once."""
+        rng = np.random.default_rng([VERSION, seed, SETS.index(kind), number])
+        rate, size = RATES[int(rng.integers(len(RATES)))], SIZES[int(rng.integers(len(SIZES)))]
+        return cls(plan(kind, rng, size), size, rate, int(rng.integers(18, 31)), rng)
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """When the first frame of each new shot is seen, in seconds."""
+        return tuple(_frame(start, self.rate) / float(self.rate) for start, (_, how) in self._borders if how == "cut")
+
+    @property
+    def gradual(self) -> tuple[Span, ...]:
+        """The dissolves and fades."""
+        return tuple(Span(start, start + mix) for start, (mix, how) in self._borders if how != "cut")
+
+    @property
+    def _borders(self) -> list[tuple[float, tuple[float, str]]]:
+        return list(zip(self.plan.starts, self.plan.mixes, strict=True))[1:]
+
+    def frames(self, numbers: Iterable[int] | None = None) -> Iterator[NDArray[np.uint8]]:
+        """The pictures, `uint8` RGB: all, or those of these numbers."""
+        wanted = range(int(self.plan.seconds * self.rate)) if numbers is None else numbers
+        return _frames(self.plan, self.size, self.rate, self._rng, wanted)
+
+
+def _frames(
+    made: Plan, size: tuple[int, int], rate: Fraction, rng: np.random.Generator, numbers: Iterable[int]
+) -> Iterator[NDArray[np.uint8]]:
     shutter = float(1 / rate) * 0.9
     grains = [rng.normal(0, made.grain, (size[1], size[0], 1)).astype(np.float32) for _ in range(7)] if made.grain else []
-    for number in range(int(made.seconds * rate)):
+    for number in numbers:
         time = number / float(rate)
         index = max(i for i, start in enumerate(made.starts) if _frame(start, rate) <= number)
         start, (mix, how) = made.starts[index], made.mixes[index]
@@ -411,28 +449,25 @@ def _clip(folder: Path, seed: int, kind: str, number: int) -> Clip:
     kept = path.with_suffix(".json")
     if kept.exists():
         return Clip.from_json(json.loads(kept.read_text()), path)
-    rng = np.random.default_rng([VERSION, seed, SETS.index(kind), number])
-    rate, size = RATES[int(rng.integers(len(RATES)))], SIZES[int(rng.integers(len(SIZES)))]
-    made = plan(kind, rng, size)
-    crf = int(rng.integers(18, 31))
+    sketch = Sketch.of(seed, kind, number)
+    rate, size = sketch.rate, sketch.size
     with av.open(str(path), "w") as container:
         track = container.add_stream("libx264", rate=rate)
         track.width, track.height, track.pix_fmt = size[0], size[1], "yuv420p"
         track.codec_context.thread_count = 1
         track.codec_context.gop_size = round(2 * rate)
-        track.options = {"preset": "veryfast", "crf": str(crf)}
-        for picture in frames(made, size, rate, rng):
+        track.options = {"preset": "veryfast", "crf": str(sketch.crf)}
+        for picture in sketch.frames():
             container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(track.encode(None))
-    borders = list(zip(made.starts, made.mixes, strict=True))[1:]
     clip = Clip(
         path=path,
         group=kind,
-        seconds=made.seconds,
+        seconds=sketch.plan.seconds,
         rate=float(rate),
-        cuts=tuple(_frame(start, rate) / float(rate) for start, (mix, how) in borders if how == "cut"),
-        gradual=tuple(Span(start, start + mix) for start, (mix, how) in borders if how != "cut"),
-        events=tuple(made.events),
+        cuts=sketch.cuts,
+        gradual=sketch.gradual,
+        events=tuple(sketch.plan.events),
     )
     kept.write_text(json.dumps(clip.to_json()))
     return clip

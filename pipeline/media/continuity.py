@@ -12,6 +12,7 @@ from typing import Protocol
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.media import cadence
+from pipeline.media.bits import Bits
 from pipeline.media.cadence import Cadence
 from pipeline.media.decoders.port import CodedPacket
 
@@ -73,7 +74,7 @@ class H264Continuity:
         if self._bits is None or self._gaps_allowed:
             return None
         try:
-            bits = _Bits(unit[1:_HEADER_BYTES])
+            bits = _bits(unit[1:_HEADER_BYTES])
             for _ in range(3):
                 bits.number()
             if self._planes:
@@ -92,7 +93,7 @@ class H264Continuity:
     def _read_parameters(self, unit: bytes) -> None:
         """Take from a sequence parameter set (7.3.2.1.1) how many bits the number has."""
         try:
-            bits = _Bits(unit[1:])
+            bits = _bits(unit[1:])
             profile = bits.take(8)
             bits.take(16)
             bits.number()
@@ -174,7 +175,7 @@ def _record_units(extradata: bytes) -> list[bytes]:
     return [unit for unit in units if unit]
 
 
-def _pass_scaling_list(bits: "_Bits", size: int) -> None:
+def _pass_scaling_list(bits: Bits, size: int) -> None:
     last = following = 8
     for _ in range(size):
         if following:
@@ -182,31 +183,6 @@ def _pass_scaling_list(bits: "_Bits", size: int) -> None:
         last = following or last
 
 
-class _Bits:
-    """Reads a NAL unit's payload bit by bit (7.2); raises `IndexError` at its end."""
-
-    def __init__(self, data: bytes) -> None:
-        payload = data.replace(b"\0\0\3", b"\0\0")
-        self._value = int.from_bytes(payload, "big")
-        self._left = 8 * len(payload)
-
-    def take(self, count: int) -> int:
-        """An unsigned number of so many bits."""
-        if count > self._left:
-            raise IndexError
-        self._left -= count
-        return self._value >> self._left & ((1 << count) - 1)
-
-    def number(self) -> int:
-        """An Exp-Golomb code (9.1)."""
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-            if zeros > 32:
-                raise IndexError
-        return (1 << zeros) - 1 + self.take(zeros)
-
-    def signed(self) -> int:
-        """A signed Exp-Golomb code (9.1.1)."""
-        code = self.number()
-        return (code + 1) // 2 if code % 2 else -code // 2
+def _bits(unit: bytes) -> Bits:
+    """The payload of a NAL unit (7.2)."""
+    return Bits(unit.replace(b"\0\0\3", b"\0\0"))

@@ -22,6 +22,7 @@ from enum import IntEnum
 
 from kernels.frame_difference import Thumbnails, block_difference, luma_difference
 from pipeline.sample.looks import look, shape_distance
+from pipeline.sample.resting import small_change
 from pipeline.timeline import ZERO, MediaTime
 
 
@@ -63,7 +64,7 @@ _NEW = 0.4
 """A packet of more than this share of the latest keyframe's bytes holds much of a new picture, where it is above twice the usual."""
 _ALL_NEW = 0.75
 """The same for the first packet after a keyframe: of noise it was measured to have half of the keyframe's bytes."""
-_RISE, _RISING = 2.0, 4
+RISE, _RISING = 2.0, 4
 """How many times the usual a packet is that ends the state, and how many times three of four are."""
 _RISE_OF_MOTION = 1.4
 """The same for one that holds much of a new picture, where something moves anyway and to look closer costs little."""
@@ -82,6 +83,9 @@ _REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 1
 _PIXELS_A_BYTE = 4000
 """A packet of fewer bytes than one for so many pixels says nothing: an unchanged picture costs 30 to 200 bytes at 720p."""
 
+_QUIET = 2.0
+"""How many times the size that says nothing a packet of a picture may have of which hardly anything is sent."""
+
 
 @dataclass
 class _Sizes:
@@ -97,7 +101,7 @@ class _Sizes:
 
     def stands_out(self, size: int, least: float, new: float, *, still: bool) -> bool:
         """Whether the packet, or the last few with it, are far above what is usual; one of `new` bytes need not be so far."""
-        nothing = max(_RISE * least, _LIKE_HARMLESS * self.harmless)
+        nothing = max(RISE * least, _LIKE_HARMLESS * self.harmless)
         if size <= nothing and (not self.latest or max(self.latest) <= nothing):
             return False
         latest = sorted([*self.latest, size][-_RISING:])
@@ -107,7 +111,7 @@ class _Sizes:
         if len(self.seen) < _ENOUGH:
             return size > (_SPIKE * least if still else max(new, _SPIKE * least))
         usual = max(float(self.ordered[int(_HIGH * (len(self.ordered) - 1))]), least)
-        return size > _SPIKE * usual or size > max(new, (_RISE if still else _RISE_OF_MOTION) * usual) or together > _RISE * usual
+        return size > _SPIKE * usual or size > max(new, (RISE if still else _RISE_OF_MOTION) * usual) or together > RISE * usual
 
     def comes(self, time: MediaTime, least: float) -> bool:
         """Whether a packet whose picture comes after `time` is far above those up to then."""
@@ -117,6 +121,10 @@ class _Sizes:
         before = sorted(size for at, size in self.seen if at <= time.nanos)
         usual = max(before[int(_HIGH * (len(before) - 1))], least) if len(before) >= _ENOUGH else least
         return max(later) > _SPIKE * usual
+
+    def is_quiet(self, most: float) -> bool:
+        """Whether hardly any packet of late was of more bytes."""
+        return len(self.seen) >= _ENOUGH and self.ordered[int(_HIGH * (len(self.ordered) - 1))] <= most
 
     def keep(self, since: MediaTime) -> None:
         """What is usual is what came since then, where that is enough to tell: before, something moved."""
@@ -134,6 +142,11 @@ class _Sizes:
         while self.seen[0][0] < time - USUAL.nanos:
             _, old = self.seen.popleft()
             del self.ordered[bisect_left(self.ordered, old)]
+
+
+def least_bytes(pixels: int) -> float:
+    """How many bytes a packet says nothing with at most."""
+    return max(pixels / _PIXELS_A_BYTE, 64.0)
 
 
 def said_something(packets: Sequence[bytes], pixels: int) -> int:
@@ -154,7 +167,7 @@ class Liveliness:
     def __init__(self, pixels: int) -> None:
         """`pixels` is how many a picture has."""
         self.state = State.LIVELY
-        self._least = max(pixels / _PIXELS_A_BYTE, 64.0)
+        self._least = least_bytes(pixels)
         self._leading, self._others = _Sizes(), _Sizes()
         self._highest: int | None = None
         self._first: tuple[MediaTime, Thumbnails] | None = None
@@ -191,7 +204,7 @@ class Liveliness:
             return False
         if mends:
             # The first picture after a keyframe corrects what that left coarse, also where nothing moves.
-            if self.state is State.LIVELY or size <= max(_ALL_NEW / _NEW * self._new, _RISE * self._least):
+            if self.state is State.LIVELY or size <= max(_ALL_NEW / _NEW * self._new, RISE * self._least):
                 return False
             self.wake()
             return True
@@ -218,6 +231,11 @@ class Liveliness:
         """Something happens: everything is decoded, and looked at from the next picture on."""
         self.state = State.LIVELY
         self._first, self._farthest, self._very_still = None, State.STILL, True
+
+    def rest(self, luma: Thumbnails) -> None:
+        """The picture is known to stay as it is, although nobody looked for long."""
+        self.state, self._seen = State.STILL, luma
+        self._first, self._alarm = None, None
 
     def be_strict(self) -> None:
         """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""
@@ -277,7 +295,7 @@ class Liveliness:
         if alarm is None or self._seen is None or self.state is not State.STILL:
             return
         sizes, size, before = alarm
-        if before is not None and _verdict(_distance(before, self._seen)) is State.STILL:
+        if before is not None and _verdict(_distance(before, self._seen)) is State.STILL and not self._has_small_change(before, self._seen):
             sizes.harmless = max(sizes.harmless, size)
 
     def probe(self, luma: Thumbnails) -> bool:
@@ -286,10 +304,17 @@ class Liveliness:
         if before is None or _verdict(_distance(before, luma)) is not State.STILL:
             return True
         # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
-        if shape_distance(look(before), look(luma)) > _UNLIKE:
+        if shape_distance(look(before), look(luma)) > _UNLIKE or self._has_small_change(before, luma):
             return True
         self._seen = luma
         return False
+
+    def _has_small_change(self, before: Thumbnails, luma: Thumbnails) -> bool:
+        """Whether something small, such as a line of writing, has come or gone in a picture of which hardly anything is sent.
+
+        Where more is, noise and people who sit make differences as small.
+        """
+        return self._leading.is_quiet(_QUIET * self._least) and small_change(look(before), look(luma))
 
     def forget(self, time: MediaTime) -> None:
         """A scene begins with the picture at `time`: nothing before it matters any more."""

@@ -16,8 +16,22 @@ _LEAST = 12.0
 _TIMES_USUAL = 2.0
 _DIFFERS, _PART = 6.0, 0.25
 """A cell differs by more than the one; where more than the other part of them do, this is no small thing, or the light is another."""
+_FEW = 0.15
+"""A line or two of writing change no larger part of the cells."""
 _RESTS = 4.0
 """Levels by which a cell at rest differs from the look before at most."""
+
+
+def small_change(before: Look, now: Look) -> bool:
+    """Whether a cell of one picture at rest differs from the other's, much and by itself."""
+    differences = cell_differences(before, now)
+    return float(np.mean(differences > _DIFFERS)) <= _FEW and float(_by_itself(differences).max()) >= _LEAST
+
+
+def _by_itself(differences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the cells differ beyond what most do: the light may be another."""
+    rest: NDArray[np.float32] = differences - np.float32(_TIMES_USUAL * float(np.median(differences)))
+    return rest
 
 
 class Resting:
@@ -37,6 +51,6 @@ class Resting:
         if float(np.mean(beside > _DIFFERS)) > _PART:
             self._differed = None
             return False
-        beside -= np.float32(_TIMES_USUAL * float(np.median(beside)))
+        beside = _by_itself(beside)
         differed, self._differed = self._differed, beside
         return differed is not None and float(np.minimum(differed, beside).max()) >= _LEAST

@@ -28,6 +28,8 @@ class Picture:
     """Whether it must be chosen because no later one comes in time for the longest gap."""
     passed: int = 0
     """How many pictures between the one before and this were not looked at."""
+    held: bool = False
+    """Whether it was not decoded: it is the picture before it, for nothing was sent since but that it stays, and corrections of it."""
 
     def at(self, time: int) -> "Picture":
         """The same picture at another time, in nanoseconds."""
@@ -63,7 +65,7 @@ class Scout:
         if again is not None:
             picture = shown if shown is not None and shown.small is again.small else again.picture
             if picture is not None:
-                return replace(picture.at(packet.pts), due=False, passed=0)
+                return replace(picture.at(packet.pts), due=False, passed=0, held=False)
         frame = self._decoded(packet, parameters)
         if frame is None:
             return None

@@ -14,16 +14,17 @@ the first as it is. Where no keyframe packet has come, the packets since the las
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import replace
 
 import structlog
 from watchword.v1.media_pb2 import MediaChunk
 
 from pipeline.media.decoders import CodedPacket, DecoderFactory, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder
-from pipeline.sample.liveliness import Liveliness, State, said_something
+from pipeline.sample.liveliness import SOON, Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
+from pipeline.sample.needs import Counts, Need, Outcome
+from pipeline.sample.quiet import say_nothing, turn
 from pipeline.sample.scout import Picture, Scout
 from pipeline.timeline import MediaTime
 
@@ -45,45 +46,14 @@ _WORTH_A_LOOK = 40
 """Packets that cost more than to decode one keyframe twice."""
 _HELD_BACK = 4
 """Packets after which a codec has given a picture that it held back."""
+_AT_ONCE = 2
+"""Pictures after another one that are shown at once, because a cut is decided by them."""
 _PIXELS = 1280 * 720
 """What a picture is taken to have where nobody says."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What was decided when a picture was shown."""
-
-    chosen: MediaTime | None = None
-    """The latest picture that became a keyframe, if any did."""
-    opened: MediaTime | None = None
-    """The picture with which a scene began, if one did."""
-
-
-class _Need(IntEnum):
-    """What has to be decoded because of a packet."""
-
-    NOTHING = 0
-    PACKET = 1
-    """Itself, with all that was kept."""
-    WAKE = 2
-    """The same, because the packet stands out."""
-    PICTURE = 3
-    """One picture: it is time to see whether all is still as it was."""
-    ALL = 4
-    """A whole chunk has not been noted yet."""
-
-
-@dataclass
-class Counts:
-    """What was done with the packets so far."""
-
-    packets: int = 0
-    decoded: int = 0
-    """Packets that were given to a decoder; some of them twice."""
-    probes: int = 0
-    """Keyframe packets that were decoded while the picture was still."""
-    wakes: int = 0
-    """How often a still or calm picture was found to be neither."""
+_Found = tuple[int, Picture | None]
+"""A keyframe packet that shows something else: the time of its picture, and that itself where it can be had."""
 
 
 class SparseDecoder:
@@ -135,6 +105,8 @@ class SparseDecoder:
         self._before = -1
         """The time of the latest picture that was decoded."""
         self._picture: Picture | None = None
+        self._entered: Picture | None = None
+        """Another picture, of a keyframe packet, of which is not known yet whether it stays."""
 
     @property
     def state(self) -> State:
@@ -162,13 +134,13 @@ class SparseDecoder:
         """
         packets = self.video.require(chunk, self._latest)
         self.counts.packets += len(packets)
-        self._chunk, self._packets, self._need = chunk, packets, _Need.ALL
+        self._chunk, self._packets, self._need = chunk, packets, Need.ALL
         if self._rule.state is not State.STILL or not self.video.is_settled or not self._follows(chunk):
             return False
         self.video.follow(chunk)
         for number, packet in enumerate(packets):
             self._need = self._note(packet)
-            if self._need is not _Need.NOTHING:
+            if self._need is not Need.NOTHING:
                 del packets[:number]
                 return False
         return True
@@ -176,7 +148,7 @@ class SparseDecoder:
     def go_on(self) -> None:
         """Take what is left of the chunk that was begun; raises what `VideoDecoder.decode` raises."""
         chunk, packets, need = self._chunk, self._packets, self._need
-        if need is _Need.ALL:
+        if need is Need.ALL:
             if not self._follows(chunk):
                 self._settle()
                 self._start(chunk)
@@ -188,8 +160,8 @@ class SparseDecoder:
             self._each(self.video.feed(packets, alone=True))
         else:
             for packet in packets:
-                self._meet(packet, need if need in (_Need.WAKE, _Need.PICTURE) else self._note(packet))
-                need = _Need.NOTHING
+                self._meet(packet, need if need in (Need.WAKE, Need.PICTURE) else self._note(packet))
+                need = Need.NOTHING
         self.video.raise_if_lost(chunk, [])
 
     def _follows(self, chunk: MediaChunk) -> bool:
@@ -238,33 +210,90 @@ class SparseDecoder:
         self._shown, self._chosen = shown, chosen
         self._plan()
 
-    def _note(self, packet: CodedPacket) -> "_Need":
+    def _note(self, packet: CodedPacket) -> Need:
         """Note a packet, in the order of decoding, and keep it while the picture is still; what has to be decoded because of it."""
         self._latest = max(self._latest, packet.pts)
         if self._rule.packet(packet.pts, len(packet.data), keyframe=packet.keyframe):
-            return _Need.WAKE
+            return Need.WAKE
         if self._rule.state is not State.STILL:
-            return _Need.PACKET
+            return Need.PACKET
         self._keep(packet)
+        if self._entered is not None:
+            return Need.NOTHING if self._stays(self._entered.frame.time.nanos) is None else Need.PICTURE
         if self._latest >= self._look_at or self._kept_bytes > MOST_KEPT_BYTES or (packet.keyframe and self._rule.is_odd):
-            return _Need.PICTURE
-        return _Need.NOTHING
+            return Need.PICTURE
+        return Need.NOTHING
 
-    def _meet(self, packet: CodedPacket, need: "_Need") -> None:
+    def _meet(self, packet: CodedPacket, need: Need) -> None:
         """Decode what a packet that was noted needs."""
-        if need is _Need.WAKE:
+        if need is Need.WAKE:
             self.counts.wakes += 1
             self._come_near(packet.pts - LEAD.nanos)
             self._catch_up(every_from=packet.pts - LEAD.nanos)
             self._rule.wake()
             self._decode([packet])
-        elif need is _Need.PACKET:
+        elif need is Need.PACKET:
             self._catch_up(every_from=0)
             self._decode([packet])
-        elif need is _Need.PICTURE:
-            other = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
+        elif need is Need.PICTURE and self._entered is not None:
+            self._enter(self._entered)
+        elif need is Need.PICTURE:
+            found = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
             if self._rule.state is not State.STILL:
-                self._catch_up(every_from=0 if other is None else other - LEAD.nanos, past=other)
+                self._change(found)
+
+    def _change(self, found: _Found | None) -> None:
+        """See what was kept because something has happened in it, at the latest with the picture that was found to be another."""
+        if found is None:
+            self._catch_up(every_from=0)
+            return
+        time, picture = found
+        number = next(n for n, packet in enumerate(self._kept) if packet.pts == time)
+        if picture is None or not self._is_quiet(number):
+            self._catch_up(every_from=time - LEAD.nanos, past=time)
+            return
+        self._leave()
+        before = max((packet.pts for packet in self._kept if packet.pts < time), default=-1)
+        self._hold(before)
+        self._keep_all(self._take_kept()[number:])
+        self._rule.rest(picture.small.luma)
+        self._entered = picture
+        if self._stays(time) is not None:
+            self._enter(picture)
+
+    def _is_quiet(self, number: int) -> bool:
+        """Whether all that was sent between a keyframe packet that was looked at and that of this number is that the picture stays."""
+        if [n for n, packet in enumerate(self._kept[:number]) if packet.keyframe] != [0] or self._kept[0].pts != self._shown.nanos:
+            return False
+        return say_nothing(self._kept[:number], self._pixels, len(self._kept[number].data))
+
+    def _stays(self, since: int) -> bool | None:
+        """Whether what was sent after a keyframe packet says that its picture stays; `None` where that is not known yet."""
+        soon = [packet for packet in self._kept if packet.pts < since + SOON.nanos]
+        if not say_nothing(soon, self._pixels, len(soon[0].data)):
+            return False
+        return None if self._latest < since + SOON.nanos else True
+
+    def _enter(self, picture: Picture) -> None:
+        """Show another picture, which stays without being decoded further if nothing else is sent; if it does not, see all of it."""
+        self._entered = None
+        time = picture.frame.time
+        if not self._stays(time.nanos):
+            self._catch_up(every_from=0, past=time.nanos)
+            return
+        self.video.reach(time)
+        self._give(picture)
+        times = sorted(packet.pts for packet in self._kept if time.nanos < packet.pts < time.nanos + SOON.nanos)
+        for number, at in enumerate(times):
+            if number < _AT_ONCE or at // PERIOD.nanos != self._shown.nanos // PERIOD.nanos:
+                self._hold(at)
+        self._rule.rest(picture.small.luma)
+
+    def _hold(self, time: int) -> None:
+        """Show the latest picture once more, at a later time."""
+        if self._picture is not None and time > self._shown.nanos:
+            self.video.reach(MediaTime(time))
+            self._give(replace(self._picture.at(time), due=False, passed=0, held=True))
 
     def _keep_all(self, packets: Iterable[CodedPacket]) -> None:
         for packet in packets:
@@ -278,8 +307,8 @@ class SparseDecoder:
         kept, self._kept, self._kept_bytes = self._kept, [], 0
         return kept
 
-    def _probe(self, *, due: bool) -> int | None:
-        """Look at a picture: the latest that can be had by itself, else the present one. The time of the first that is known to be another.
+    def _probe(self, *, due: bool) -> _Found | None:
+        """Look at a picture: the latest that can be had by itself, else the present one. The first that is known to be another.
 
         Keyframe packets before it that were of another size, or came at another time, than usual have been looked at when
         they came. So nothing has happened before it, or all that was kept will be seen.
@@ -292,37 +321,44 @@ class SparseDecoder:
         picture = self._scouted(self._kept[latest])
         if picture is None or self._rule.probe(picture.small.luma):
             self.counts.wakes += 1
-            other = self._kept[latest].pts
-            other = min(other, self._come_near(other - 1) or other)
+            time = self._kept[latest].pts
+            found = self._come_near(time - 1) or (time, picture)
             self._rule.wake()
-            return other
+            return found
         self._pass_to(latest, replace(picture, due=due))
         return None
 
     def _pass_to(self, number: int, picture: Picture) -> None:
         """Show the picture of a keyframe packet that was kept, and nothing of what was kept before it, if all is still until then."""
         state = self._rule.state
-        self._each(self.video.leap())
-        self._thin.clear()
-        self._look()
+        self._leave()
         if self._rule.state is state:
             self.video.reach(picture.frame.time)
             self._give(picture)
             self._keep_all(self._take_kept()[number:])
 
-    def _come_near(self, time: int) -> int | None:
+    def _leave(self) -> None:
+        """Packets are left out: see what the decoder still holds."""
+        self._each(self.video.leap())
+        self._thin.clear()
+        self._look()
+
+    def _come_near(self, time: int) -> _Found | None:
         """Pass over what was kept before something happened, as far as keyframe packets up to `time` show that nothing had until then.
 
-        The time of the first of them that is known to show something else, if one does.
+        The first of them that is known to show something else, if one does.
         """
-        first, other, alike = 0, None, None
+        first, alike = 0, None
+        other: _Found | None = None
+        then = next((len(packet.data) for packet in self._kept if packet.keyframe and packet.pts > time), 0)
         known = [n for n, packet in enumerate(self._kept) if packet.keyframe and self._shown.nanos < packet.pts <= time]
         while known and known[-1] - first >= _WORTH_A_LOOK:
-            middle = len(known) // 2
+            sizes = [len(self._kept[n].data) for n in known]
+            middle = turn(sizes, then)
             number = known[middle]
             picture = self._scouted(self._kept[number])
             if picture is None or self._rule.probe(picture.small.luma):
-                other, known = self._kept[number].pts, known[:middle]
+                other, then, known = (self._kept[number].pts, picture), sizes[middle], known[:middle]
             else:
                 first, alike, known = number, picture, known[middle + 1 :]
         if alike is not None:
@@ -363,7 +399,7 @@ class SparseDecoder:
 
     def _catch_up(self, *, every_from: int, past: int | None = None) -> None:
         """See all that was kept, or until all is still again after the time `past`; before `every_from` only what others refer to."""
-        kept = self._take_kept()
+        kept, self._entered = self._take_kept(), None
         for number, packet in enumerate(kept):
             if packet.pts == past:
                 self._rule.wake()
@@ -447,9 +483,7 @@ class SparseDecoder:
             self._probe(due=False)
             if self._rule.state is not State.STILL:
                 self._catch_up(every_from=0)
-        self._each(self.video.leap())
-        self._thin.clear()
-        self._look()
+        self._leave()
 
 
 def _apart(packets: list[CodedPacket]) -> float:

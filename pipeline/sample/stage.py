@@ -24,12 +24,13 @@ from pipeline.media.decoders import Decoder, DecoderFactory, DecoderLost, Surfac
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.media.losses import Losses
 from pipeline.sample.liveliness import REACH
+from pipeline.sample.needs import Counts, Outcome
 from pipeline.sample.options import DEFAULTS, Options
 from pipeline.sample.pictures import Picture as Jpeg
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.scout import Picture
 from pipeline.sample.select import MEMORY, Chosen, Closed, Selector
-from pipeline.sample.sparse import Counts, Outcome, SparseDecoder
+from pipeline.sample.sparse import SparseDecoder
 from pipeline.timeline import ZERO, MediaTime, nanos_of
 
 

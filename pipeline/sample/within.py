@@ -12,8 +12,11 @@ many there are.
   them, so that whoever looks at them sees which way things move and how fast, else one. The peak is known when two later looks
   have less motion. Where all is at rest most of the time, or the peak stands far above what usually moves, less is enough, and
   the budget lends one, for what passes will not wait.
+- One peak is held until it is known **what comes of it**. When the picture rests and most of what was new at the peak is still there,
+  as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place. Otherwise something has passed,
+  and only the peak shows it. So a short action takes one keyframe, of its result, and one that goes on for longer one of its midst, too.
 - What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`); it can wait for the
-  budget.
+  budget, and a while after the last keyframe.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
@@ -64,7 +67,11 @@ change of the third at least."""
 _RESTLESS_COSTS = 1.5
 """A change that goes on costs more than what peaks, settles or appears: where all changes always, fewer will do."""
 _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
-"""How long a change is waited for to come to rest."""
+"""How long a change is waited for to come to rest; for what comes of a peak of motion no longer than the second."""
+_REMAINS, _RESULT_NEEDS = 0.7, 0.1
+"""What comes of a peak of motion is chosen in its place if that part of the peak's novelty, and so much at least, is left at rest."""
+_CAN_WAIT = MediaTime.of(1.5)
+"""What is small and stays is chosen no sooner than this after the last keyframe."""
 _PASSING = MediaTime.of(0.3)
 """A change so short before a cut is not chosen."""
 _RETURN = MediaTime.of(3)
@@ -84,10 +91,13 @@ class Pick(Generic[Payload]):
 
 @dataclass(frozen=True)
 class _Waiting(Generic[Payload]):
-    """A change that is chosen unless it turns out to be the way to the next scene."""
+    """A change that is chosen unless it turns out to be the way to the next scene, or a peak of motion unless something comes of it."""
 
     frame: Seen[Payload]
-    price: float
+    reason: scene_pb2.KeyframeReason
+    price: float = 1.0
+    novelty: float = 0.0
+    """How new the picture at a peak of motion was, of which it is waited what remains."""
 
 
 class SceneWatch(Generic[Payload]):
@@ -98,6 +108,8 @@ class SceneWatch(Generic[Payload]):
         self._options = options
         self._budget = Budget(options, first.time, before=before)
         self._reference: Look = first.look
+        self._lasting: Look = first.look
+        """Of the last keyframe that is no peak of motion."""
         self._reference_at = first.time
         self._reference_strokes = strokes(first.luma)
         self._earlier: tuple[Look, Strokes] | None = None
@@ -124,7 +136,9 @@ class SceneWatch(Generic[Payload]):
 
     def leave(self, time: MediaTime, *, cut: bool) -> list[Pick[Payload]]:
         """The scene ends at `time`, with a cut or gradually; what was waited for, unless it belongs to what follows."""
-        if self._waiting is None or not cut or time - self._waiting.frame.time < _PASSING:
+        if self._waiting is None or not cut:
+            return []
+        if self._waiting.reason == scene_pb2.KEYFRAME_REASON_CHANGE and time - self._waiting.frame.time < _PASSING:
             return []
         return self.finish()
 
@@ -133,7 +147,7 @@ class SceneWatch(Generic[Payload]):
         if self._waiting is None:
             return []
         waiting, self._waiting = self._waiting, None
-        return [self._pick(waiting.frame, scene_pb2.KEYFRAME_REASON_CHANGE, waiting.price)]
+        return [self._pick(waiting.frame, waiting.reason, waiting.price)]
 
     def _look(self, frame: Seen[Payload]) -> list[Pick[Payload]]:
         (before, last), self._last = self._last, (frame.time, frame.look)
@@ -157,7 +171,7 @@ class SceneWatch(Generic[Payload]):
         needed = self._needed(tokens, frame.time)
         if burst := self._burst(tokens, needed):
             return burst
-        if tokens < 1 - _LOAN:
+        if self._waiting is not None or tokens < 1 - _LOAN:
             return self._nothing()
         return self._change(frame, last, needed, close, borrowed=tokens < 1)
 
@@ -167,7 +181,7 @@ class SceneWatch(Generic[Payload]):
 
     def _stays(self, frame: Seen[Payload], last: Look) -> bool:
         """Whether something small has changed, and stays, in a picture that is usually at rest."""
-        waited = frame.time - self._reference_at >= self._options.minimum_gap
+        waited = frame.time - self._reference_at >= max(_CAN_WAIT, self._options.minimum_gap)
         if not (waited and self._motion.is_usually_at_rest and self._motion.rests and self._view.is_steady):
             self._resting.forget()
             return False
@@ -187,15 +201,25 @@ class SceneWatch(Generic[Payload]):
             return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         if self._shows_writing(frame, last):
             return [self._pick(frame, scene_pb2.KEYFRAME_REASON_TEXT)]
-        self._waiting = _Waiting(frame, 1.0 if settled else _RESTLESS_COSTS)
+        self._waiting = _Waiting(frame, scene_pb2.KEYFRAME_REASON_CHANGE, price=1.0 if settled else _RESTLESS_COSTS)
         return []
 
     def _wait(self, waiting: _Waiting[Payload], frame: Seen[Payload], close: bool) -> list[Pick[Payload]]:
         """What is waited for, when the picture comes to rest, frames no longer follow each other closely, or it took too long."""
         waited = frame.time - waiting.frame.time
-        if close and waited < _LONGEST_WAIT and (waited < _SHORTEST_WAIT or not self._motion.comes_to_rest()):
-            return []
-        return self.finish()
+        if waiting.reason == scene_pb2.KEYFRAME_REASON_CHANGE:
+            at_rest = waited >= _SHORTEST_WAIT and self._motion.comes_to_rest()
+        else:
+            at_rest = self._motion.rests
+            if close and at_rest and self._remains(waiting, frame):
+                self._waiting = None
+                return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
+        return self.finish() if at_rest or not close or waited >= _LONGEST_WAIT else []
+
+    def _remains(self, waiting: _Waiting[Payload], frame: Seen[Payload]) -> bool:
+        """Whether most of what was new at the peak is still new now, also against the last keyframe that shows more than what passed."""
+        needed = max(_RESULT_NEEDS, _REMAINS * waiting.novelty)
+        return self._view.novelty(frame.look) >= needed and novelty(self._lasting, frame.look) >= needed
 
     def _pick(self, frame: Seen[Payload], reason: scene_pb2.KeyframeReason, price: float = 1.0) -> Pick[Payload]:
         """Choose the frame, and pay for it."""
@@ -203,6 +227,8 @@ class SceneWatch(Generic[Payload]):
         self._budget.pay(frame.time, price)
         self._earlier = (self._reference, self._reference_strokes)
         self._reference, self._reference_at = frame.look, frame.time
+        if reason != scene_pb2.KEYFRAME_REASON_MOTION_PEAK:
+            self._lasting = frame.look
         self._reference_strokes = strokes(frame.luma)
         self._view.set_keyframe(frame.look)
         self._resting.forget()
@@ -232,7 +258,7 @@ class SceneWatch(Generic[Payload]):
         return found >= needed
 
     def _burst(self, tokens: float, needed: float) -> list[Pick[Payload]]:
-        """The frames around a peak of motion two looks ago, as many as it is fast and the budget allows."""
+        """The frames around a peak of motion two looks ago, if it is fast and the budget allows; else one of them waits."""
         peak = self._motion.peak() if tokens >= 1 - _LOAN else None
         if peak is None or peak.at.time - self._reference_at < self._options.minimum_gap:
             return []
@@ -246,8 +272,11 @@ class SceneWatch(Generic[Payload]):
             return []
         self._motion.take_peak()
         count = int(tokens) if peak.fast else 1
-        frames = peak.around[:count] if count >= _BURST else (self._newer(peak),)
-        return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in frames if frame is not None]
+        if count < _BURST:
+            found = self._view.novelty(peak.at.look)
+            self._waiting = _Waiting(self._newer(peak), scene_pb2.KEYFRAME_REASON_MOTION_PEAK, novelty=found)
+            return []
+        return [self._pick(frame, scene_pb2.KEYFRAME_REASON_MOTION_PEAK) for frame in peak.around[:count] if frame is not None]
 
     def _newer(self, peak: Peak[Payload]) -> Seen[Payload]:
         """Of the peak and the look after it, where less is blurred, the one that shows more that is new."""

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import SettingInvalid, WatchwordError, reason_name
 from services.gateway import sse
+from services.gateway.punctual import Punctual
 from services.rpc import CODES, bearer
 from services.settings import Settings
 
@@ -81,7 +82,7 @@ class HttpFace:
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                http="h11",
+                http=Punctual,
                 ws="none",
                 server_header=False,
                 proxy_headers=False,

@@ -141,8 +141,8 @@ class _Stream:
     complete: bool = False
     started_at: float | None = None
     media_end: MediaTime = ZERO
-    keyframes: dict[str, scene_pb2.Keyframe] = field(default_factory=dict)
-    """Those of the history, by their ids."""
+    keyframes: dict[str, _Update] = field(default_factory=dict)
+    """Those of the history that brought a keyframe, the latest of each by its id."""
     viewers: set[Viewer] = field(default_factory=set)
 
 
@@ -184,7 +184,8 @@ class Hub:
     def keyframe(self, stream_id: str, keyframe_id: str) -> scene_pb2.Keyframe | None:
         """A keyframe that is kept; `None` for one that never was, is not kept any more, or was taken back."""
         stream = self._streams.get(stream_id)
-        return stream.keyframes.get(keyframe_id) if stream is not None else None
+        update = stream.keyframes.get(keyframe_id) if stream is not None else None
+        return update.response.event.keyframe if update is not None else None
 
     def is_complete(self, stream_id: str) -> bool:
         """Whether every branch of the stream has ended."""
@@ -268,13 +269,14 @@ class Hub:
         if response.event.HasField("withheld"):
             self._take_back(stream, response.event.withheld.id)
         if response.event.HasField("keyframe"):
-            stream.keyframes[response.event.keyframe.id] = response.event.keyframe
+            stream.keyframes[response.event.keyframe.id] = update
         stream.history.append(update)
         stream.bytes += update.size
         while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
             oldest = stream.history.popleft()
             stream.bytes -= oldest.size
-            stream.keyframes.pop(oldest.response.event.keyframe.id, None)
+            if stream.keyframes.get(keyframe_id := oldest.response.event.keyframe.id) is oldest:
+                del stream.keyframes[keyframe_id]
             stream.forgotten = stream.forgotten.after(oldest.topic, oldest.offset)
         for viewer in stream.viewers:
             viewer.offer(update)

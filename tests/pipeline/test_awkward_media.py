@@ -11,8 +11,9 @@ from watchword.v1.media_pb2 import MediaChunk
 from pipeline.errors import WatchwordError
 from pipeline.media.decode import VideoDecoder
 from pipeline.media.decoders.cpu import open_cpu
+from pipeline.sample.needs import Outcome
 from pipeline.sample.scout import Picture
-from pipeline.sample.sparse import Outcome, SparseDecoder
+from pipeline.sample.sparse import SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.pipeline.decoder_suite import luma, shared
 from tests.synthetic import Spec, chunks, clip

@@ -141,6 +141,36 @@ def test_what_stood_out_for_nothing_ends_nothing_when_it_comes_again() -> None:
     assert stream.packets(9000) == [True]
 
 
+def quiet() -> Stream:
+    """A stream of a slide, of which hardly anything is sent: seen to be still, and then a packet that stands out."""
+    stream = Stream()
+    stream.go([luma()] * 30, 40)
+    assert stream.rule.state is State.STILL
+    assert stream.packets(800) == [True]
+    return stream
+
+
+def test_a_packet_that_wrote_something_small_is_not_harmless_and_the_next_such_is_noticed() -> None:
+    stream = quiet()
+    stream.go([luma(square=2)] * 40, 40)
+    assert stream.rule.state is State.STILL
+    assert stream.packets(800) == [True]
+    without = quiet()
+    without.go([luma()] * 40, 40)
+    assert without.packets(800) == [False], "after it all was as before"
+
+
+def test_a_look_that_shows_something_small_and_new_is_another_picture_only_where_hardly_anything_is_sent() -> None:
+    slide, camera = Stream(), Stream()
+    picture = np.kron(np.random.default_rng(3).integers(60, 190, (6, 8)), np.ones((6, 8), int)).astype(np.uint8)
+    slide.go([picture] * 30, 40)
+    camera.go([picture] * 30, 2000)
+    written = picture.copy()
+    written[9:12, 16:24] += 30
+    assert slide.rule.probe(written)
+    assert not camera.rule.probe(written)
+
+
 def test_three_of_four_packets_of_twice_the_usual_end_it_too() -> None:
     assert still().packets(1300, 600, 1300, 1300) == [False, False, False, True]
 

@@ -377,6 +377,34 @@ def test_what_passes_through_a_picture_at_rest_is_chosen_once_and_the_empty_pict
     assert more == []
 
 
+def brought(photo: Luma, *, leaves: bool) -> list[Luma]:
+    """Something is carried into a picture at rest from the left, slowly, and stays or is carried on and out again."""
+    path = [*range(-10, 72, 4)] if leaves else [*range(-10, 24, 4), *[24] * (2 * RATE)]
+    return [photo] * (6 * RATE) + [with_square(photo, left, 12, side=10) for left in path] + ([photo] * (2 * RATE) if leaves else [])
+
+
+def test_of_an_action_the_picture_of_its_result_is_chosen_and_not_its_midst() -> None:
+    decisions = select(noisy(brought(textured(5), leaves=False)), options=Options(maximum_gap=MediaTime.of(60), at_once=1))
+    (result,) = chosen(decisions)[1:]
+    assert 6 * RATE + 10 <= result < 7 * RATE + 10, "where it stays, at rest, and soon"
+
+
+def test_of_what_passes_the_picture_in_its_midst_is_chosen_because_nothing_comes_of_it() -> None:
+    decisions = select(noisy(brought(textured(5), leaves=True)), options=Options(maximum_gap=MediaTime.of(60), at_once=1))
+    (passing,) = chosen(decisions, MOTION_PEAK)
+    assert 6 * RATE + 1 <= passing < 6 * RATE + 21
+    assert chosen(decisions) == [0, passing]
+
+
+def test_a_peak_of_motion_just_before_a_cut_is_chosen() -> None:
+    photo = textured(5)
+    passing = [with_square(photo, -10 + 4 * number, 12, side=10) for number in range(14)]
+    decisions = select(noisy([photo] * (6 * RATE) + passing + [textured(8)] * RATE), options=Options(at_once=1))
+    assert chosen(decisions, CUT) == [6 * RATE + 14]
+    (peak,) = chosen(decisions, MOTION_PEAK)
+    assert 6 * RATE < peak < 6 * RATE + 14
+
+
 def test_a_change_that_leads_to_a_cut_is_not_chosen() -> None:
     photo = textured(5)
     decisions = select(noisy([photo] * (4 * RATE) + [with_square(photo, 20, 6, side=20)] * 6 + [textured(8)] * RATE))
@@ -507,6 +535,69 @@ def test_a_short_black_between_two_shots_is_one_border_and_a_lamp_that_fails_for
         decisions = select(noisy([textured(1)] * 75 + fade + [after] * 75, amount=1))
         assert chosen(decisions, CUT) == []
         assert len([each for each in decisions if isinstance(each, Closed)]) == scenes
+
+
+def barred(picture: Luma, rows: int, columns: int) -> Luma:
+    """The picture between black bars, as codecs leave them: not quite black."""
+    barred = np.random.default_rng(3).integers(0, 4, picture.shape).astype(np.uint8)
+    inside = np.s_[rows : 36 - rows, columns : 64 - columns]
+    barred[inside] = picture[inside]
+    return barred
+
+
+def pale(index: int) -> Luma:
+    """A light picture of little contrast beside that of black bars."""
+    return (150 + textured(index) // 3).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 8), (0, 12), (5, 0), (7, 0), (4, 6)])
+def test_a_cut_between_black_bars_is_found_as_one_without(rows: int, columns: int) -> None:
+    frames = noisy([pale(1)] * 40 + [pale(2)] * 40 + [pale(3)] * 40)
+    assert chosen(select([barred(each, rows, columns) for each in frames]), CUT) == [40, 80]
+
+
+def test_a_fade_to_white_between_black_bars_parts_the_scenes() -> None:
+    white = np.full((36, 64), 235, np.uint8)
+    frames = [textured(1)] * 75 + mixed(textured(1), white, 25) + [white] * 10 + mixed(white, textured(2), 25) + [textured(2)] * 75
+    decisions = select([barred(each, 0, 8) for each in noisy(frames)])
+    assert chosen(decisions, CUT) == []
+    assert len([each for each in decisions if isinstance(each, Closed)]) == 2
+
+
+def view(wide: Luma, at: float) -> Luma:
+    """64 columns of a wide picture, from a place between two of them."""
+    whole, part = int(at), at - int(at)
+    return ((1 - part) * wide[:, whole : whole + 64] + part * wide[:, whole + 1 : whole + 65]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seconds", [0.6, 0.8, 1.2])
+def test_a_dissolve_between_two_pans_opens_one_scene(seconds: float) -> None:
+    length, speed = int(seconds * RATE), 10 / RATE
+    one, other = textured(11, width=160), textured(12, width=160)
+    frames = []
+    for number in range(100 + length + 100):
+        before, after = view(one, speed * number if number < 180 else 0), view(other, speed * max(number - 100, 0))
+        share = min(max((number - 99) / (length + 1), 0), 1)
+        frames.append(((1 - share) * before + share * after).astype(np.uint8))
+    decisions = select(noisy(frames))
+    assert chosen(decisions, CUT) == []
+    (border,) = [each.start for each in decisions if isinstance(each, Closed)][1:]
+    assert -0.3 <= border.seconds - (100 + length) / RATE <= 0.5
+
+
+def test_a_dark_shot_in_which_hardly_anything_shows_is_no_fade() -> None:
+    wide = (textured(5, width=400) // 14).astype(np.uint8)
+    frames = [(view(wide, number / 2) * (0.7 + 0.3 * np.cos(number / 30))).astype(np.uint8) for number in range(300)]
+    assert len([each for each in select(noisy(frames, amount=1)) if isinstance(each, Closed)]) == 1
+
+
+def test_what_clouds_and_clears_after_a_fade_is_no_other_fade() -> None:
+    black = np.zeros((36, 64), np.uint8)
+    clear = np.interp(np.arange(150), [0, 5, 8, 27, 150], [1, 1, 0.4, 1, 1])
+    shot = [(128 + (textured(2) - 128.0) * each).astype(np.uint8) for each in clear]
+    fade = [*mixed(textured(1), black, 20), *[black] * 8, *mixed(black, textured(2), 20)]
+    decisions = select(noisy([*[textured(1)] * 75, *fade, *shot], amount=1))
+    assert len([each for each in decisions if isinstance(each, Closed)]) == 2
 
 
 def film(seed: int, seconds: int) -> list[Luma]:

@@ -16,9 +16,10 @@ from pipeline.media.decode import DecodedFrame, VideoDecoder
 from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
 from pipeline.sample.liveliness import State
+from pipeline.sample.needs import Outcome
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.scout import Picture
-from pipeline.sample.sparse import MOST_KEPT_BYTES, Outcome, SparseDecoder
+from pipeline.sample.sparse import MOST_KEPT_BYTES, SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
@@ -33,6 +34,8 @@ class Viewer:
 
     def __init__(self, *, gap: MediaTime = GAP, opens: Iterable[float] = (), may_hide: Callable[[Small], bool] = lambda _: True) -> None:
         self.shown: list[DecodedFrame] = []
+        self.held: list[DecodedFrame] = []
+        """Those that were not decoded, but are the picture before them."""
         self.chosen: list[float] = []
         self._gap = gap
         self._opens = set(opens)
@@ -48,7 +51,7 @@ class Viewer:
 
     def _show(self, picture: Picture) -> Outcome:
         frame, due = picture.frame, picture.due
-        self.shown.append(frame)
+        (self.held if picture.held else self.shown).append(frame)
         time = frame.time.seconds
         opened = time in self._opens
         if not self.chosen or due or opened or time - self.chosen[-1] >= self._gap.seconds:
@@ -64,7 +67,7 @@ class Viewer:
 
     @property
     def times(self) -> list[float]:
-        return [frame.time.seconds for frame in self.shown]
+        return sorted(frame.time.seconds for frame in self.shown + self.held)
 
 
 def whole(pieces: Iterable[MediaChunk]) -> dict[MediaTime, NDArray[np.uint8]]:
@@ -78,6 +81,12 @@ def are_right(shown: Iterable[DecodedFrame], source: Path | str) -> bool:
     """Whether each picture is to the bit what it is when everything is decoded."""
     truth = whole(chunks(source, "video"))
     return all(np.array_equal(frame.frame.to_ndarray(), truth[frame.time]) for frame in shown)
+
+
+def are_near(held: Iterable[DecodedFrame], source: Path | str) -> bool:
+    """Whether each picture is what it is when everything is decoded, but for what an encoder corrects after a keyframe."""
+    truth = whole(chunks(source, "video"))
+    return all(np.abs(frame.frame.to_ndarray() - truth[frame.time].astype(np.int16)).mean() < 1 for frame in held)
 
 
 ENCODERS = [("libx264", "mp4"), ("libx265", "mp4"), ("libvpx-vp9", "webm"), ("libvpx", "webm"), ("libsvtav1", "mp4"), ("mpeg4", "mp4")]
@@ -121,6 +130,28 @@ def test_of_what_is_found_out_late_only_that_is_decoded_in_which_it_happened(cut
     assert {(cut - 1) / 10, cut / 10} <= set(viewer.times)
     assert viewer.decoder.counts.decoded < 65
     assert are_right(viewer.shown, source)
+    assert are_near(viewer.held, source)
+
+
+def test_of_a_new_slide_nothing_is_decoded_but_its_keyframe_and_it_begins_where_it_does() -> None:
+    source = clip(replace(STILL, seconds=16, cuts=(80,), gop=20, width=960, height=544))
+    viewer = Viewer(gap=MediaTime.of(10)).see(chunks(source, "video"))
+    assert {7.9, 8.0, 8.1, 8.2} <= set(viewer.times)
+    assert {7.9, 8.1, 8.2} <= {frame.time.seconds for frame in viewer.held}
+    assert viewer.decoder.counts.decoded < 20
+    assert viewer.decoder.counts.probes <= 4
+    assert are_right(viewer.shown, source)
+    assert are_near(viewer.held, source)
+
+
+@pytest.mark.parametrize("stays", [1, 3, 5])
+def test_what_moves_soon_after_a_new_picture_is_seen(stays: int) -> None:
+    """A new picture comes with a keyframe packet, and does not stay."""
+    source = clip(replace(STILL, cuts=(100, 100 + stays), gop=20, b_frames=0))
+    viewer = Viewer(gap=MediaTime.of(10)).see(chunks(source, "video"))
+    assert {9.9, 10.0, (100 + stays - 1) / 10, (100 + stays) / 10} <= set(viewer.times)
+    assert are_right(viewer.shown, source)
+    assert are_near(viewer.held, source)
 
 
 def test_pictures_between_two_that_are_alike_are_decoded_and_not_looked_at() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.timeline import MediaTime
 from services.cli.run_page import RunPage
 from services.gateway import hub as hub_module
-from services.gateway import live, questions, sse
+from services.gateway import live, punctual, questions, sse
 from services.gateway.http import HttpFace
 from services.gateway.hub import Hub
 from services.gateway.live import Streams
@@ -247,6 +247,36 @@ def test_a_client_that_falls_behind_is_told_and_one_that_takes_nothing_is_let_go
     run(work)
 
 
+@pytest.mark.parametrize(
+    ("head", "answered"),
+    [
+        ("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ", b""),
+        (f"POST {EVENTS} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n", b"HTTP/1.1 401"),
+    ],
+    ids=["headers without end", "a body that is not wanted"],
+)
+def test_who_never_ends_a_request_is_hung_up_on_and_who_listens_is_not(monkeypatch: pytest.MonkeyPatch, head: str, answered: bytes) -> None:
+    monkeypatch.setattr(punctual, "REQUEST_S", 0.3)
+
+    async def work(there: Place) -> None:
+        there.source.say(0, "Begin.")
+        there.web.headers["Authorization"] = "Bearer secret"
+        reader, writer = await asyncio.open_connection(*there.face.address.split(":"))
+
+        async with there.listening() as events:
+            writer.write(head.encode())
+            if answered:
+                assert (await reader.readuntil(b"}")).startswith(answered)
+                writer.write(b"and so on")
+            with suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+            there.source.say(1, "Still here.")
+            assert [event["data"]["text"] for event in await told(events, 2)] == ["Begin.", "Still here."]
+
+    run(work, key="secret")
+
+
 async def collected(response: EventStream) -> AsyncIterator[bytes]:
     parts: list[bytes] = []
 
@@ -308,6 +338,20 @@ def test_a_picture_is_given_while_it_is_kept_and_never_when_it_is_withheld() -> 
         assert (await there.web.get(where, headers={"If-None-Match": picture.headers["etag"]})).status_code == 404
         async with there.listening() as events:
             assert [event["data"]["id"] for event in await told(events, 3)] == ["keyframe-2", "verdict-keyframe-2", "verdict-keyframe-1"]
+
+    run(work)
+
+
+def test_a_picture_stays_where_an_older_one_of_the_same_id_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HISTORY_UPDATES", 3)
+
+    async def work(there: Place) -> None:
+        for picture in (PICTURE, b"\xff\xd8 after the publisher began again"):
+            there.source.show(1, picture)
+        there.source.say(2, "One.")
+        there.source.say(3, "Two.")
+        answer = await there.web.get(f"/v1/streams/{STREAM}/keyframes/keyframe-1.jpg")
+        assert (answer.status_code, answer.content) == (200, picture)
 
     run(work)
 

@@ -77,7 +77,10 @@ def scenes(events: list[Event]) -> list[tuple[str, float, float, str, list[str]]
 
 
 def answers(events: list[Event]) -> list[tuple[str, bool, list[Event]]]:
-    return [(event["text"], event["supported"], event["evidence"]) for event in of_type(events, "answer")]
+    return [
+        (event["text"], event["supported"], [{**each, "stream": each["stream"] == event["stream"]} for each in event["evidence"]])
+        for event in of_type(events, "answer")
+    ]
 
 
 def ask(installation: Installation, stream_id: str, folder: Path) -> list[Event]:

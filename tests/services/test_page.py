@@ -110,6 +110,34 @@ def test_text_is_text_and_what_is_flagged_withheld_or_corrected_is_seen(tmp_path
     in_page(tmp_path, work)
 
 
+def test_a_picture_that_is_taken_back_is_not_shown_any_more_anywhere_on_the_page(tmp_path: Path) -> None:
+    async def work(there: Place, page: Page) -> None:
+        there.source.show(1, jpeg())
+        there.source.show(2, jpeg())
+        await until(page, "document.querySelectorAll('.shot img').length === 2 && document.getElementById('picture').naturalWidth > 0")
+        assert "keyframe-2" in await page.run("document.getElementById('picture').src")
+        there.source.withhold("keyframe-2", "keyframe")
+        await until(page, "document.querySelector('.shot.gone')")
+        assert await page.run("[...document.querySelectorAll('.shot img')].map(each => each.dataset.from.slice(-14))") == ["keyframe-1.jpg"]
+        assert "keyframe-1" in await page.run("document.getElementById('picture').src")
+        there.source.withhold("keyframe-1", "keyframe")
+        await until(page, "document.querySelectorAll('.shot.gone').length === 2")
+        assert await page.run("document.querySelectorAll('.shot img').length") == 0
+        assert await page.run("document.getElementById('picture').hidden")
+
+    in_page(tmp_path, work)
+
+
+def test_an_address_that_names_no_stream_shows_what_there_is(tmp_path: Path) -> None:
+    async def within() -> None:
+        async with serving() as there, browser(tmp_path) as page:
+            there.source.say(1, "One.")
+            await page.open(f"http://{there.face.address}/#100%")
+            await until(page, "document.querySelector('.line')")
+
+    asyncio.run(within())
+
+
 def test_a_gateway_that_is_started_again_in_mid_stream_is_come_back_to_and_nothing_comes_twice(tmp_path: Path) -> None:
     address = free_address()
 

@@ -7,6 +7,7 @@ import numpy as np
 from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.media import codecs
+from pipeline.media.av1 import Av1Headers
 from pipeline.media.decoders.port import CodedPacket, DecoderFailed, Frame, Pixels, Skip, Small, Surface
 from pipeline.timeline import NANOS
 
@@ -85,9 +86,10 @@ class AvSurface:
 class AvDecoder:
     """A decoder of FFmpeg's."""
 
-    def __init__(self, context: "VideoCodecContext", name: str = "cpu") -> None:
-        """`context` is open, or opens by itself with the first packet."""
+    def __init__(self, context: "VideoCodecContext", name: str = "cpu", headers: Av1Headers | None = None) -> None:
+        """`context` is open, or opens by itself with the first packet. `headers` tell what may be left out where it cannot."""
         self._context = context
+        self._headers = headers
         self._scaler = Scaler()
         self._skip = Skip.NOTHING
         self._aspect, self._rotation = Fraction(1), 0
@@ -99,7 +101,13 @@ class AvDecoder:
 
         if skip is not self._skip:
             self._context.skip_frame, self._skip = _SKIP[skip], skip
-        data = codecs.packet(packet.data)
+        whole = packet.data
+        if self._headers is not None and (packet.keyframe or skip is Skip.UNREFERENCED):
+            thinned = self._headers.thinned(whole)
+            whole = thinned if skip is Skip.UNREFERENCED else whole
+            if not whole:
+                return []
+        data = codecs.packet(whole)
         data.time_base = _UNIT
         data.pts, data.dts = packet.pts, packet.dts
         data.is_keyframe = packet.keyframe
@@ -146,4 +154,5 @@ class AvDecoder:
 
 def open_cpu(stream_id: str, parameters: VideoParameters) -> AvDecoder:
     """A software decoder; raises `CodecUnsupported` or `MessageInvalid`."""
-    return AvDecoder(codecs.open_video(stream_id, parameters))
+    headers = Av1Headers(parameters.extradata) if parameters.codec == "av1" else None
+    return AvDecoder(codecs.open_video(stream_id, parameters), headers=headers)

@@ -26,7 +26,8 @@ export async function call(path, options = {}) {
       if (!response.ok) throw await refusal(response);
       return response;
     }
-    await unlocked(key !== null);
+    // Refused late, with a key that another one has taken the place of meanwhile: that is tried first.
+    if (sessionStorage.getItem(KEY) === key) await unlocked(key !== null);
     options.signal?.throwIfAborted();
   }
 }

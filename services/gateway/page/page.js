@@ -146,7 +146,14 @@ function open(info) {
   view.follow();
 }
 
-const wanted = () => decodeURIComponent(location.hash.slice(1));
+/** The stream that the address names, if it names one. */
+function wanted() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
+}
 
 function pick(streams) {
   const chooser = place("streams");

@@ -23,6 +23,14 @@ export async function load(image, path) {
   if (blob) image.src = URL.createObjectURL(blob);
 }
 
-export function release(image) {
+/** Let go of an image's picture: it is not loaded any more, nor shown when it comes after all. */
+export function forget(image) {
+  near.unobserve(image);
+  release(image);
+  delete image.dataset.from;
+  image.removeAttribute("src");
+}
+
+function release(image) {
   if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
 }

@@ -1,7 +1,7 @@
 // Scenes: their pictures as they are chosen, their descriptions when they close, and the verdicts on both.
 
 import { ACTIONS, clock, flash, make, place } from "./elements.js";
-import { near, release } from "./pictures.js";
+import { forget, near } from "./pictures.js";
 
 const KEPT = 200, SHOTS_SHOWN = 9;
 const REASONS = { motion_peak: "motion" };
@@ -44,6 +44,7 @@ export class Scenes {
     const shot = make("button", "shot", "", image, make("span", "", `${clock(event.media_start)} ${reason}`));
     shot.title = `Show ${clock(event.media_start)} (${reason}, score ${event.score.toFixed(2)})`;
     shot.setAttribute("aria-label", `Show the picture at ${clock(event.media_start)}, chosen as ${reason}`);
+    shot.dataset.keyframe = event.id;
     shot.onclick = () => this.of.goTo(event.media_start);
     card.pictures.append(shot);
     near.observe(image);
@@ -103,7 +104,13 @@ export class Scenes {
       card.gone.add(verdict.of);
       const tile = make("div", "shot gone", "", make("span", "", `${clock(verdict.media_start)} withheld`));
       tile.title = verdict.text || does;
-      card.pictures.append(tile);
+      const shot = card.pictures.querySelector(`[data-keyframe="${CSS.escape(verdict.of)}"]`);
+      if (shot) {
+        forget(shot.querySelector("img"));
+        shot.replaceWith(tile);
+      } else card.pictures.append(tile);
+      this.keyframes.delete(verdict.of);
+      this.of.stage.takeBack(verdict.of);
     }
     card.pictureVerdict.className = `verdict ${verdict.action}`;
     card.pictureVerdict.textContent = `A picture at ${clock(verdict.media_start)} is ${does}${verdict.text ? `: ${verdict.text}` : ""}`;
@@ -139,11 +146,7 @@ export class Scenes {
   remove(id) {
     const card = this.cards.get(id);
     for (const shot of card.shots) this.keyframes.delete(shot);
-    for (const image of card.element.querySelectorAll("img")) {
-      near.unobserve(image);
-      delete image.dataset.from;
-      release(image);
-    }
+    for (const image of card.element.querySelectorAll("img")) forget(image);
     card.element.remove();
     this.cards.delete(id);
   }

@@ -1,7 +1,7 @@
 // The stage: the recording with its captions in time, or the latest picture.
 
 import { clock, make, place } from "./elements.js";
-import { load, release } from "./pictures.js";
+import { forget, load } from "./pictures.js";
 
 const HOLD_S = 4;  // how long a caption stays over a live picture after its last word
 
@@ -14,6 +14,7 @@ export class Stage {
     this.frame = this.video.parentElement;
     this.plays = of.info.recording;
     this.latest = null;
+    this.shown = null;
     this.pinned = false;
     this.edge = null;
     this.spoken = 0;
@@ -33,9 +34,7 @@ export class Stage {
     this.video.pause();
     this.video.removeAttribute("src");
     this.video.load();
-    release(this.picture);
-    this.picture.removeAttribute("src");
-    delete this.picture.dataset.from;
+    forget(this.picture);
   }
 
   openVideo() {
@@ -98,10 +97,26 @@ export class Stage {
   }
 
   show(keyframe) {
+    this.shown = keyframe.id;
     place("nothing").hidden = true;
     this.picture.hidden = false;
     this.picture.alt = `The picture at ${clock(keyframe.media_start)}`;
     load(this.picture, this.of.scenes.pathOf(keyframe.id));
+  }
+
+  /** A picture is withheld after all: the one before it is the latest. */
+  takeBack(id) {
+    if (this.latest?.id === id) this.latest = this.of.scenes.before(Infinity);
+    if (this.shown !== id) return;
+    this.shown = null;
+    if (this.latest) {
+      this.showLatest();
+      return;
+    }
+    forget(this.picture);
+    this.pinned = false;
+    this.picture.hidden = place("back").hidden = true;
+    place("nothing").hidden = false;
   }
 
   goTo(seconds, play) {
