@@ -88,7 +88,9 @@ class KafkaBus:
         kept = {"retention.ms": str(RETENTION_S * 1000)}
         self._cluster.create_missing({self._prefix + name: self._partitions for name in self._topics}, kept)
         patience_ms = int(self._cluster.patience_s * 1000)
-        return self._cluster.producer(
+        return KafkaProducer(
+            allow_auto_create_topics=False,
+            **self._cluster.options,
             metrics_enabled=False,
             acks="all",
             enable_idempotence=True,
@@ -136,14 +138,8 @@ class KafkaBus:
         try:
             partitions = len(self._producer.partitions_for(name))
             self._cluster.create_missing({f"{name}.progress": partitions}, {"cleanup.policy": "compact"})
-            there = len(self._producer.partitions_for(f"{name}.progress"))
         except KafkaError as error:
             raise self._cluster.unavailable(f"{name} cannot be read", error) from error
-        if there < partitions:
-            raise SettingInvalid(
-                f"topic {name} has {partitions} partitions and {name}.progress {there}: give both the same number, "
-                f"or delete {name}.progress, which is made again; what {name} holds is then read again"
-            )
 
     async def _append(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
         """Append a record and return its offset; `whose` it is, is told when it fails."""

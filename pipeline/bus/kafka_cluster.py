@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.cluster import ClusterMetadata
-from kafka.errors import NoError, OutOfOrderSequenceNumberError, TopicAlreadyExistsError, UnknownProducerIdError, for_code
+from kafka import KafkaAdminClient
+from kafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from pipeline.errors import BrokerUnavailable
 
@@ -19,8 +18,6 @@ CALL_TIMEOUT_MS = 3_000
 _CLOSE_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_GONE_S = 0.5
 """The same where the broker is gone."""
-_OF_A_STRANGER = (UnknownProducerIdError, OutOfOrderSequenceNumberError)
-"""What a broker says to a producer that it ought to know."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +30,8 @@ class Cluster:
 
     def unavailable(self, what: str, error: BaseException | None) -> BrokerUnavailable:
         """The error to raise: what cannot be done, and why."""
-        if isinstance(error, _OF_A_STRANGER):
-            return self.forgotten(what, "it does not know this producer any more")
         cause = f"{type(error).__name__}: {error}" if error else f"no answer for {self.patience_s:g} s"
         return BrokerUnavailable(f"{what}: the broker at {self.address} does not serve ({cause})")
-
-    def forgotten(self, what: str, sign: str) -> BrokerUnavailable:
-        """The error to raise where a broker came back without what it held: positions from before mean nothing in what it holds now."""
-        return BrokerUnavailable(
-            f"{what}: the broker at {self.address} has lost what it held ({sign}); started again, this process goes on with what is new"
-        )
 
     async def closing_s(self) -> float:
         """How long what has to be said to the broker may take now: next to nothing where nobody listens."""
@@ -66,18 +55,6 @@ class Cluster:
                         raise error
             time.sleep(0.1)
 
-    def consumer(self, **options: Any) -> KafkaConsumer:
-        """A consumer of this cluster that never has it make a topic."""
-        consumer = KafkaConsumer(**self.options, **options)
-        _make_no_topics(consumer._cluster)
-        return consumer
-
-    def producer(self, **options: Any) -> KafkaProducer:
-        """A producer to this cluster that never has it make a topic."""
-        producer = KafkaProducer(**self.options, **options)
-        _make_no_topics(producer._metadata)
-        return producer
-
     def create_missing(self, partitions: Mapping[str, int], settings: Mapping[str, str]) -> None:
         """Create the topics that are missing; one replica is all that one machine has, clusters declare their topics beforehand."""
         admin = KafkaAdminClient(**self.options)
@@ -92,11 +69,3 @@ class Cluster:
             admin.wait_for_topics(missing)
         finally:
             admin.close()
-
-
-def _make_no_topics(metadata: ClusterMetadata) -> None:
-    """A broker that came back empty would make each topic that is asked for, with a number of partitions of its own.
-
-    Both clients take `allow_auto_create_topics`, and kafka-python 3.0 loses it on the way to where it counts.
-    """
-    metadata.config["allow_auto_create_topics"] = False

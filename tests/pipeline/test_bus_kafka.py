@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.coordinator.consumer import ConsumerCoordinator
+from kafka import KafkaProducer
 from kafka.errors import NotLeaderForPartitionError
 from structlog.typing import EventDict
 
-from pipeline.bus import Assigned, Bus, Progress, Record, Revoked, StreamProgress, Subscription, codec, kafka_reading
+from pipeline.bus import Assigned, Bus, Progress, Revoked, StreamProgress, Subscription, codec, kafka_reading
 from pipeline.bus.broker import Broker
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
@@ -23,13 +22,9 @@ from tests.pipeline.bus_suite import PARTITIONS, TIMEOUT_S, BusSuite, assignment
 pytestmark = pytest.mark.connected
 
 
-UNLIKE_THE_BROKER = PARTITIONS + 2
-"""Tansu gives topics that it makes by itself 4 partitions."""
-
-
 @asynccontextmanager
-async def connected(address: str, prefix: str, partitions: int = PARTITIONS, **options: object) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(address, prefix=prefix, partitions=partitions, **options)  # type: ignore[arg-type]
+async def connected(address: str, prefix: str, **options: object) -> AsyncIterator[KafkaBus]:
+    bus = KafkaBus(address, prefix=prefix, partitions=PARTITIONS, **options)  # type: ignore[arg-type]
     await bus.start()
     try:
         yield bus
@@ -122,8 +117,8 @@ async def until_owned(
 
 
 def test_members_of_a_group_share_the_partitions_and_hand_them_over(broker_address: str, prefix: str) -> None:
-    done = {number: Progress(0, {"s": StreamProgress(number + 1)}) for number in range(PARTITIONS)}
-    later = {number: Progress(0, {"s": StreamProgress(number + 100)}) for number in range(PARTITIONS)}
+    done = {number: Progress(number + 1, {"s": StreamProgress(number + 2)}) for number in range(PARTITIONS)}
+    later = {number: Progress(number + 100) for number in range(PARTITIONS)}
 
     async def flow() -> None:
         async with connected(broker_address, prefix) as bus, connected(broker_address, prefix) as other_bus:
@@ -203,83 +198,6 @@ def test_a_broker_that_dies_is_told_to_publishers_and_readers(prefix: str) -> No
     asyncio.run(flow())
 
 
-def partitions(address: str) -> dict[str, int]:
-    """Of each topic that is there."""
-    admin = KafkaAdminClient(bootstrap_servers=address)
-    try:
-        return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
-    finally:
-        admin.close()
-
-
-async def take_part(subscription: Subscription, committed: asyncio.Event) -> None:
-    """Read as a step does, committing each record."""
-    while True:
-        match await subscription.next():
-            case Record() as record:
-                await subscription.commit({record.partition: Progress(record.offset + 1)})
-                committed.set()
-            case Revoked():
-                await subscription.release({})
-
-
-@pytest.mark.parametrize("topics_are_there", [True, False], ids=["topics made by another process", "no topics"])
-def test_a_broker_that_comes_back_empty_is_told_and_nothing_new_is_missed(prefix: str, topics_are_there: bool) -> None:
-    async def flow() -> None:
-        with Broker(port=0) as broker:
-            async with connected(broker.address, prefix, UNLIKE_THE_BROKER, patience_s=10.0) as bus:
-                for sequence in range(3):
-                    await bus.publish("audio", "old", chunk("old", sequence))
-                subscriptions = [await bus.follow("audio"), await bus.subscribe("audio", "step")]
-                begun = [asyncio.Event() for _ in subscriptions]
-                readers = [asyncio.ensure_future(take_part(*each)) for each in zip(subscriptions, begun, strict=True)]
-                async with asyncio.timeout(TIMEOUT_S):
-                    await asyncio.gather(*(each.wait() for each in begun))
-                broker.kill()
-                with Broker(port=broker.port) as empty:
-                    if topics_are_there:
-                        async with connected(empty.address, prefix, UNLIKE_THE_BROKER):
-                            pass
-                    async with asyncio.timeout(TIMEOUT_S):
-                        outcomes = await asyncio.gather(*readers, return_exceptions=True)
-                    assert [type(outcome) for outcome in outcomes] == [BrokerUnavailable] * 2
-                    assert "has lost what it held" in str(outcomes[0])
-                    assert set(partitions(empty.address).values()) <= {UNLIKE_THE_BROKER}, "the broker made no topic of its own"
-                    await bus.close()
-                    async with connected(empty.address, prefix, UNLIKE_THE_BROKER) as again:
-                        member, follower = await again.subscribe("audio", "step"), await again.follow("audio")
-                        await again.publish("audio", "new", chunk("new", 0))
-                        for records in await asyncio.gather(read(member, 1), read(follower, 1)):
-                            assert by_stream(records) == {"new": [0]}
-
-    asyncio.run(flow())
-
-
-def test_progress_of_a_topic_that_was_deleted_is_void(broker_address: str, prefix: str, logs: list[EventDict]) -> None:
-    async def flow() -> None:
-        async with connected(broker_address, prefix) as bus:
-            member = await bus.subscribe("audio", "step")
-            await assignments(member)
-            await member.commit({number: Progress(7) for number in range(PARTITIONS)})
-            await member.close()
-            await bus.publish("audio", "s", chunk("s", 0))
-            assert by_stream(await read(await bus.subscribe("audio", "step"), 1)) == {"s": [0]}
-
-    asyncio.run(flow())
-    assert {entry["partition"] for entry in logs if entry["event"] == "progress_void"} == set(range(PARTITIONS))
-
-
-def test_a_progress_topic_with_too_few_partitions_is_refused(broker_address: str, prefix: str) -> None:
-    async def flow() -> None:
-        async with connected(broker_address, prefix) as bus:
-            name = f"{prefix}audio.progress"
-            await asyncio.to_thread(bus._cluster.create_missing, {name: PARTITIONS - 1}, {})
-            with pytest.raises(SettingInvalid, match=rf"{name} {PARTITIONS - 1}: give both the same number"):
-                await bus.subscribe("audio", "step")
-
-    asyncio.run(flow())
-
-
 def test_progress_beyond_the_limit_leaves_the_older_one(
     broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict], errors_are_expected: None
 ) -> None:
@@ -287,12 +205,12 @@ def test_progress_beyond_the_limit_leaves_the_older_one(
         async with connected(broker_address, prefix) as bus:
             member = await bus.subscribe("audio", "step")
             await assignments(member)
-            await member.commit({0: Progress(0, {"s": StreamProgress(3)})})
+            await member.commit({0: Progress(3)})
             monkeypatch.setattr(kafka_reading, "MAX_MESSAGE_BYTES", 1000)
             await member.commit({0: Progress(9, {f"stream-{number}": StreamProgress(9) for number in range(100)})})
             await member.close()
             again = await assignments(await bus.subscribe("audio", "step"))
-            assert again[0] == Progress(0, {"s": StreamProgress(3)})
+            assert again[0] == Progress(3)
             assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["progress_too_large"]
 
     asyncio.run(flow())
@@ -352,19 +270,5 @@ def test_a_reader_whose_client_does_not_come_back_is_told(broker_address: str, p
                         await member.next()
             finally:
                 free.set()
-
-    asyncio.run(flow())
-
-
-def test_a_group_that_does_not_come_about_is_told(broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when a broker waits for a member that is gone."""
-    monkeypatch.setattr(kafka_reading, "_JOIN_TIMEOUT_S", 0.0)
-    monkeypatch.setattr(ConsumerCoordinator, "generation_if_stable", lambda _: None)
-
-    async def flow() -> None:
-        async with connected(broker_address, prefix, patience_s=1.0) as bus:
-            member = await bus.subscribe("audio", "step")
-            with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*has not let this process into the group .*step for"):
-                await asyncio.wait_for(take_part(member, asyncio.Event()), TIMEOUT_S)
 
     asyncio.run(flow())
