@@ -71,7 +71,7 @@ async def serve(service: str, settings: Settings, bus: Bus, *, alone: bool = Fal
         checker = health.aio.HealthServicer()
         server, address = await start_server(parts.faces, settings.address(service), settings, checker)
         stack.push_async_callback(server.stop, DRAIN_S)
-        async with _one_failure(), asyncio.TaskGroup() as group:
+        async with one_failure(), asyncio.TaskGroup() as group:
             tasks = [group.create_task(run(step, bus, parts.stages[step.name]), name=step.name) for step in steps]
             tasks += [group.create_task(work(), name=service) for work in parts.background]
             await checker.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -95,7 +95,7 @@ def asked_to_stop() -> asyncio.Event:
 
 
 @contextlib.asynccontextmanager
-async def _one_failure() -> AsyncIterator[None]:
+async def one_failure() -> AsyncIterator[None]:
     """Raise the first failure of a task group by itself."""
     try:
         yield

@@ -16,7 +16,7 @@ from services.gateway.hub import Hub
 from services.gateway.live import Streams
 from services.gateway.page_files import Page
 from services.gateway.questions import Questions
-from services.serve import asked_to_stop
+from services.serve import asked_to_stop, one_failure
 from services.setting_values import is_loopback
 from services.settings import Settings
 
@@ -53,14 +53,14 @@ class RunPage:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Serve as long as this is entered."""
-        tasks = [asyncio.create_task(self._hub.run()), asyncio.create_task(self._face.run())]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        """Serve as long as this is entered; raises what keeps the page from being served, should anything."""
+        async with one_failure(), asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._hub.run()), group.create_task(self._face.run())]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
 
     def answer_by(self, flow: "Flow") -> None:
         """From now on questions are answered."""

@@ -504,3 +504,16 @@ def test_the_page_is_given_with_its_files_and_nothing_of_it_is_out_of_date() -> 
 def test_the_page_of_a_run_is_for_its_own_machine() -> None:
     with pytest.raises(SettingInvalid, match="for this machine alone"):
         RunPage("talk.mp4", STREAM, Settings(http="0.0.0.0:8080"))
+
+
+def test_a_page_that_cannot_be_served_any_more_ends_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def breaks(_: Hub) -> None:
+        raise StoreUnavailable("the bus is gone")
+
+    async def serve() -> None:
+        async with RunPage("talk.mp4", STREAM, Settings(http="127.0.0.1:0")).serving():
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(Hub, "run", breaks)
+    with pytest.raises(StoreUnavailable, match="the bus is gone"):
+        asyncio.run(asyncio.wait_for(serve(), 20))

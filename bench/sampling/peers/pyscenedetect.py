@@ -5,26 +5,18 @@ its least length of 0.6 s is left out, with which it misses true cuts by design.
 decoding threads one is left, so that processor time is that of one core.
 """
 
-import json
 import os
 import sys
-import time
-from pathlib import Path
 
 os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
 
 import cv2
+import report
 import scenedetect
 from scenedetect import AdaptiveDetector, ContentDetector, SceneManager, open_video
 
 cv2.setNumThreads(1)
 DETECTORS = {"adaptive": AdaptiveDetector, "content": ContentDetector}
-
-
-def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
 def main() -> None:
@@ -36,27 +28,13 @@ def main() -> None:
     else:
         options["min_scene_len"] = 1
     for file in files:
-        begun, clock = time.process_time(), time.perf_counter()
+        watch = report.Watch(file)
         video = open_video(file, backend="opencv")
         manager = SceneManager()
         manager.add_detector(DETECTORS[name](**options))
         manager.detect_scenes(video)
-        found = [round(start.get_seconds(), 4) for start, _ in manager.get_scene_list()][1:]
-        spent, wall = time.process_time() - begun, time.perf_counter() - clock
-        print(
-            json.dumps(
-                {
-                    "file": file,
-                    "borders": found,
-                    "cpu_s": spent,
-                    "wall_s": wall,
-                    "frames": video.frame_number,
-                    "peak_mib": peak_mib(),
-                    "versions": {"scenedetect": scenedetect.__version__, "opencv": cv2.__version__},
-                }
-            ),
-            flush=True,
-        )
+        borders = [start.seconds for start, _ in manager.get_scene_list()][1:]
+        watch.tell(borders, video.frame_number, scenedetect=scenedetect.__version__, opencv=cv2.__version__)
 
 
 main()

