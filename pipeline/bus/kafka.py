@@ -89,7 +89,6 @@ class KafkaBus:
         self._cluster.create_missing({self._prefix + name: self._partitions for name in self._topics}, kept)
         patience_ms = int(self._cluster.patience_s * 1000)
         return KafkaProducer(
-            allow_auto_create_topics=False,
             **self._cluster.options,
             metrics_enabled=False,
             acks="all",

@@ -45,8 +45,6 @@ _READING = {
     "metrics_enabled": False,
     "enable_auto_commit": False,
     "auto_offset_reset": "earliest",
-    # A broker that came back empty would make the topics anew as soon as somebody asks for them, with a number of partitions of its own.
-    "allow_auto_create_topics": False,
     # Tansu answers a waiting fetch only when this is over. Measured on one core: 20 ms cost 12 % of it for each idle topic and
     # 10 ms of delay, 50 ms cost 6 % and 13 ms, 100 ms cost 3 % and 32 ms.
     "fetch_max_wait_ms": 50,
