@@ -58,7 +58,7 @@ def test_a_scene_is_described_by_what_is_seen_and_when(url: str) -> None:
 
 def test_it_is_told_while_it_is_written(url: str) -> None:
     async def all_of() -> list[str | Description]:
-        model = ServedCaptioner(url, model="tiny", key=KEY, max_new_tokens=24)
+        model = ServedCaptioner(url, model="tiny", key=KEY, max_new_tokens=1_000)
         try:
             return [part async for part in telling(model, scene(1, 2))]
         finally:
@@ -66,7 +66,9 @@ def test_it_is_told_while_it_is_written(url: str) -> None:
 
     *parts, last = asyncio.run(all_of())
     assert isinstance(last, Description)
-    assert len(parts) > 3
+    # Parts that came while nobody looked are told as one, so how many there are is the machine's affair: that some come early is not.
+    assert len(parts) > 1
+    assert len(str(parts[0])) < len(last.text) / 2
     for sooner, later in zip(parts, [*parts[1:], last.text.removesuffix(" …")], strict=True):
         assert str(later).startswith(str(sooner))
 
