@@ -29,11 +29,13 @@ from pipeline.timeline import MediaTime
 from services.cli.run_page import RunPage
 from services.gateway import hub as hub_module
 from services.gateway import live, punctual, questions, sse
+from services.gateway.hls import Hls
 from services.gateway.http import HttpFace
 from services.gateway.hub import Hub
 from services.gateway.live import Streams
 from services.gateway.page_files import Page
 from services.gateway.questions import Ask, Questions
+from services.gateway.subtitle_tracks import SubtitleTracks
 from services.gateway.sse import ENDED, EventStream
 from services.memory.servicer import Asking
 from services.settings import Settings
@@ -122,10 +124,14 @@ async def serving(
     hub: Hub | None = None,
     recordings: dict[str, Path] | None = None,
     key: str = "",
+    tracks: SubtitleTracks | None = None,
+    origins: tuple[str, ...] = (),
 ) -> AsyncIterator[Place]:
-    hub = hub or Hub(MemoryBus())
+    tracks = tracks or SubtitleTracks()
+    hub = hub or Hub(MemoryBus(), followers=[tracks])
     streams = Streams(hub, recordings=recordings, heartbeat_s=0.05)
-    face = HttpFace([Page(), streams, Questions(ask or nobody)], Settings(http=address, api_key=key))
+    parts = [Page(), streams, Hls(tracks, key, first_s=0.3), Questions(ask or nobody)]
+    face = HttpFace(parts, Settings(http=address, api_key=key, hls_origins=origins))
     running = asyncio.create_task(face.run())
     try:
         async with httpx2.AsyncClient(base_url=f"http://{face.address}", timeout=20) as web, asyncio.timeout(60):

@@ -1,0 +1,119 @@
+"""Live subtitles for players: HLS playlists of WebVTT, beside the pictures of whoever sends these (docs/hls.md).
+
+GET /v1/streams/{stream}/hls                        the addresses, and the line for a master playlist
+GET /v1/streams/{stream}/hls/captions.m3u8          what is said; captions.en.m3u8 is its translation
+GET /v1/streams/{stream}/hls/captions-BEGUN-N.vtt   a segment; BEGUN tells streams of one name apart
+"""
+
+import asyncio
+import re
+from urllib.parse import urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pipeline.bus.codec import STREAM_ID
+from pipeline.errors import RequestInvalid, ServiceUnavailable, StreamUnknown
+from pipeline.live_subtitles import LiveSubtitles
+from services.gateway import playlists
+from services.gateway.grants import PARAMETER, grant
+from services.gateway.playlists import Listing
+from services.gateway.subtitle_tracks import SubtitleTracks
+
+FIRST_S = 20.0
+"""How long a player waits for the first segment, which comes when enough of the stream has been heard; players give up on less."""
+LOOK_S = 0.25
+FRESH = {"Cache-Control": "max-age=1"}
+KEPT = {"Cache-Control": "max-age=31536000, immutable"}
+_PLAYLIST = re.compile(r"captions(?:\.([A-Za-z0-9-]{1,35}))?\.m3u8")
+_SEGMENT = re.compile(r"captions(?:\.([A-Za-z0-9-]{1,35}))?-(\d{1,15})-(\d{1,12})\.vtt")
+
+
+class Hls:
+    """The routes of players."""
+
+    def __init__(self, tracks: SubtitleTracks, key: str = "", *, first_s: float = FIRST_S) -> None:
+        """`key` is that of the face, of which grants are made."""
+        self._tracks, self._key, self._first_s = tracks, key, first_s
+        self.routes = [
+            Route("/v1/streams/{stream}/hls", self._addresses, methods=["GET"]),
+            Route("/v1/streams/{stream}/hls/{name}", self._file, methods=["GET"]),
+        ]
+
+    def close(self) -> None:
+        """Nothing is told for long."""
+
+    async def _addresses(self, request: Request) -> Response:
+        stream_id, mpegts = request.path_params["stream"], _mpegts(request)
+        if not STREAM_ID.fullmatch(stream_id):
+            raise RequestInvalid(f"{stream_id[:50]!r} is not a stream id")
+        base = str(request.url.replace(query="")).rstrip("?")
+        found = []
+        for language in self._tracks.languages(stream_id) or [""]:
+            name = f"Live captions ({language})" if language else "Live captions"
+            address = f"{base}/{_name(language)}.m3u8{self._query(stream_id, mpegts)}"
+            line = playlists.rendition(name, address, language=language, is_default=not language)
+            found.append({"language": language or None, "playlist": address, "media": line})
+        return JSONResponse({"captions": found, "stream_inf": f'SUBTITLES="{playlists.GROUP}"'}, headers={"Cache-Control": "no-store"})
+
+    async def _file(self, request: Request) -> Response:
+        stream_id, name = request.path_params["stream"], request.path_params["name"]
+        if wanted := _PLAYLIST.fullmatch(name):
+            return await self._playlist(stream_id, wanted[1] or "", _mpegts(request))
+        if wanted := _SEGMENT.fullmatch(name):
+            return self._segment(stream_id, wanted[1] or "", begun=int(wanted[2]), number=int(wanted[3]), mpegts=_mpegts(request))
+        raise HTTPException(404, "there is no such file", FRESH)
+
+    async def _playlist(self, stream_id: str, language: str, mpegts: int) -> Response:
+        track = await self._listed(stream_id, language)
+        named = f"{_name(language)}-{self._begun(stream_id)}"
+        query = self._query(stream_id, mpegts)
+        listed = [(stretch, f"{named}-{stretch.number}.vtt{query}") for stretch in track.stretches]
+        listing = Listing(self._tracks.rules.length, self._tracks.begun(stream_id), track.ended)
+        return Response(playlists.media_playlist(listed, listing), media_type=playlists.PLAYLIST, headers=FRESH)
+
+    def _segment(self, stream_id: str, language: str, *, begun: int, number: int, mpegts: int) -> Response:
+        track = self._tracks.track(stream_id, language)
+        known = track is not None and begun == self._begun(stream_id)
+        stretch = next((each for each in track.stretches if each.number == number), None) if track is not None and known else None
+        if stretch is None:
+            raise HTTPException(404, "no such segment is kept, or it is not there yet", FRESH)
+        return Response(playlists.segment(stretch, mpegts), media_type=playlists.VTT, headers=KEPT)
+
+    async def _listed(self, stream_id: str, language: str) -> LiveSubtitles:
+        """The track, once it has a segment: a playlist without one is given up by players."""
+        try:
+            async with asyncio.timeout(self._first_s):
+                while True:
+                    track = self._tracks.track(stream_id, language)
+                    if track is None:
+                        translated = f" in {language!r}" if language else ""
+                        raise StreamUnknown(f"no captions{translated} of a stream {stream_id!r} are known here; GET /v1/streams tells which are")
+                    if track.stretches:
+                        return track
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise ServiceUnavailable(f"stream {stream_id}: too little has been heard for a first segment: ask again in a moment") from None
+
+    def _begun(self, stream_id: str) -> int:
+        return int((self._tracks.begun(stream_id) or 0) * 1000)
+
+    def _query(self, stream_id: str, mpegts: int) -> str:
+        """What follows the name of a file, so that it is given and fits: an address in a playlist takes nothing over from the playlist's own."""
+        asked = {"mpegts": mpegts or "", PARAMETER: grant(self._key, stream_id)}
+        told = urlencode({name: value for name, value in asked.items() if value})
+        return f"?{told}" if told else ""
+
+
+def _name(language: str) -> str:
+    return f"captions.{language}" if language else "captions"
+
+
+def _mpegts(request: Request) -> int:
+    """The time of media time 0 on the clock of the pictures, 0 unless it is told."""
+    told = request.query_params.get("mpegts", "0")
+    if not told.isascii() or not told.isdigit() or int(told[:20]) >= playlists.WRAPS:
+        raise RequestInvalid(f"mpegts={told[:30]} is no time of an MPEG-2 clock: ticks of 1/90,000 s, from 0 to {playlists.WRAPS - 1:,}")
+    return int(told)
