@@ -53,9 +53,10 @@ class Hls:
         found = []
         for language in self._tracks.languages(stream_id) or [""]:
             name = f"Live captions ({language})" if language else "Live captions"
+            said_in = language or self._tracks.spoken(stream_id)
             address = f"{base}/{_name(language)}.m3u8{self._query(stream_id, mpegts)}"
-            line = playlists.rendition(name, address, language=language, is_default=not language)
-            found.append({"language": language or None, "playlist": address, "media": line})
+            line = playlists.rendition(name, address, language=said_in, is_default=not language)
+            found.append({"language": said_in or None, "translated": bool(language), "playlist": address, "media": line})
         return JSONResponse({"captions": found, "stream_inf": f'SUBTITLES="{playlists.GROUP}"'}, headers={"Cache-Control": "no-store"})
 
     async def _file(self, request: Request) -> Response:

@@ -47,9 +47,12 @@ def media_playlist(stretches: Sequence[tuple[Stretch, str]], listing: Listing) -
 
 
 def segment(stretch: Stretch, mpegts: int) -> str:
-    """A stretch as WebVTT (section 3.5); `mpegts` is what the clock of the pictures says at media time 0."""
+    """A stretch as WebVTT (section 3.5); `mpegts` is what the clock of the pictures says at media time 0.
+
+    An empty line ends it: some players read segments as one text.
+    """
     ticks = (mpegts + stretch.start.nanos * CLOCK // NANOS) % WRAPS
-    return webvtt(stretch.cues, header=f"X-TIMESTAMP-MAP=MPEGTS:{ticks},LOCAL:{stamp(stretch.start)}")
+    return webvtt(stretch.cues, header=f"X-TIMESTAMP-MAP=MPEGTS:{ticks},LOCAL:{stamp(stretch.start)}") + "\n"
 
 
 def rendition(name: str, address: str, *, language: str = "", is_default: bool = True) -> str:

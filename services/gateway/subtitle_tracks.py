@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from watchword.v1.events_pb2 import ClearedEvent
+from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline import telemetry
 from pipeline.bus import Record
@@ -27,6 +28,8 @@ class _Stream:
     started_at: float | None = None
     is_live: bool = False
     tracks: dict[str, LiveSubtitles] = field(default_factory=dict)
+    language: str = ""
+    """What was spoken last."""
     heard: MediaTime = ZERO
     """As far as was told."""
     told_at: float = 0.0
@@ -68,6 +71,11 @@ class SubtitleTracks:
         stream = self._streams.get(stream_id)
         return stream.started_at if stream is not None else None
 
+    def spoken(self, stream_id: str) -> str:
+        """The BCP 47 language that was spoken last; empty where none was."""
+        stream = self._streams.get(stream_id)
+        return stream.language if stream is not None else ""
+
     def languages(self, stream_id: str) -> list[str]:
         """The tracks of a stream; none where it is not known."""
         stream = self._streams.get(stream_id)
@@ -89,8 +97,7 @@ class SubtitleTracks:
             case "segment":
                 stream.heard = max(stream.heard, MediaTime.from_proto(event.segment.media_end))
                 if event.segment.is_final:
-                    language = event.segment.language if event.segment.translation_of else ""
-                    _say(stream.tracks.setdefault(language, LiveSubtitles(self.rules)), event)
+                    self._say(stream, event.segment)
             case "withheld":
                 said.know(MediaTime.from_proto(event.withheld.media_end))
             case "gap":
@@ -102,12 +109,13 @@ class SubtitleTracks:
                 stream.is_silent = True
         _each(stream, lambda track: track.hear(stream.heard))
 
-
-def _say(track: LiveSubtitles, event: ClearedEvent) -> None:
-    before = track.in_time, track.late
-    track.say(event.segment)
-    telemetry.SUBTITLE_WORDS.labels("in_time").inc(track.in_time - before[0])
-    telemetry.SUBTITLE_WORDS.labels("late").inc(track.late - before[1])
+    def _say(self, stream: _Stream, final: TranscriptSegment) -> None:
+        stream.language = final.language if not final.translation_of else stream.language
+        track = stream.tracks.setdefault(final.language if final.translation_of else "", LiveSubtitles(self.rules))
+        before = track.in_time, track.late
+        track.say(final)
+        telemetry.SUBTITLE_WORDS.labels("in_time").inc(track.in_time - before[0])
+        telemetry.SUBTITLE_WORDS.labels("late").inc(track.late - before[1])
 
 
 def _each(stream: _Stream, work: Callable[[LiveSubtitles], None]) -> None:

@@ -55,6 +55,7 @@ class Source:
     hubs: list[Hub]
     records: list[Record] = field(default_factory=list)
     started_at: float = 1000.5
+    live: bool = False
 
     def tell(self, event: ClearedEvent, step: str = "screen-transcripts") -> None:
         self._take("cleared", event, Origin(step, Position(len(self.records), 0)))
@@ -85,7 +86,7 @@ class Source:
 
     def _take(self, topic: str, event: Any, origin: Origin) -> None:
         offset = sum(record.topic == topic for record in self.records)
-        record = Record(topic, 0, offset, STREAM, event, origin, Context(started_at=self.started_at))
+        record = Record(topic, 0, offset, STREAM, event, origin, Context(self.started_at, self.live))
         self.records.append(record)
         for hub in self.hubs:
             hub.take(record)
