@@ -16,6 +16,7 @@ from pipeline.subtitles import APART, LINGERING, Cue, on_screen, parted, timed
 from pipeline.timeline import NANOS, ZERO, MediaTime
 from pipeline.transcribe.words import closes_sentence
 
+LENGTH, DELAY = MediaTime(4 * NANOS), MediaTime(8 * NANOS)
 FROM_THE_START = MediaTime(60 * NANOS)
 """A stream that is met before this is numbered from its start."""
 UNSEEN = MediaTime(NANOS // 4)
@@ -28,12 +29,15 @@ RESTED = MediaTime(NANOS * 3 // 20)
 class Rules:
     """How a stream is cut."""
 
-    length: MediaTime = MediaTime(4 * NANOS)
+    length: MediaTime = LENGTH
     """Of a stretch; the last one of a stream may be shorter."""
-    delay: MediaTime = MediaTime(8 * NANOS)
+    delay: MediaTime = DELAY
     """How long after a stretch's end words of it are waited for."""
     kept: int = 150
     """How many stretches are kept; the oldest goes."""
+
+
+RULES = Rules()
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Stretch:
 class LiveSubtitles:
     """One track of one stream."""
 
-    def __init__(self, rules: Rules = Rules()) -> None:
+    def __init__(self, rules: Rules = RULES) -> None:
         self.stretches: deque[Stretch] = deque(maxlen=rules.kept)
         """Those that are listed, in order."""
         self.ended = False

@@ -90,8 +90,8 @@ class Hls:
                 while True:
                     track = self._tracks.track(stream_id, language)
                     if track is None:
-                        translated = f" in {language!r}" if language else ""
-                        raise StreamUnknown(f"no captions{translated} of a stream {stream_id!r} are known here; GET /v1/streams tells which are")
+                        what = f"captions in {language!r}" if language else "captions"
+                        raise StreamUnknown(f"no {what} of a stream {stream_id!r} are known here; GET /v1/streams tells which are")
                     if track.stretches:
                         return track
                     await asyncio.sleep(LOOK_S)
@@ -102,7 +102,7 @@ class Hls:
         return int((self._tracks.begun(stream_id) or 0) * 1000)
 
     def _query(self, stream_id: str, mpegts: int) -> str:
-        """What follows the name of a file, so that it is given and fits: an address in a playlist takes nothing over from the playlist's own."""
+        """What follows the name of each file: an address in a playlist takes nothing over from the playlist's own."""
         asked = {"mpegts": mpegts or "", PARAMETER: grant(self._key, stream_id)}
         told = urlencode({name: value for name, value in asked.items() if value})
         return f"?{told}" if told else ""

@@ -59,9 +59,7 @@ def rendition(name: str, address: str, *, language: str = "", is_default: bool =
     """The line of a master playlist that offers a playlist of subtitles (section 4.3.4.1)."""
     known = f'LANGUAGE="{language}",' if language else ""
     default = "YES" if is_default else "NO"
-    return (
-        f'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="{GROUP}",NAME="{name}",{known}DEFAULT={default},AUTOSELECT=YES,FORCED=NO,URI="{address}"'
-    )
+    return f'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="{GROUP}",NAME="{name}",{known}DEFAULT={default},AUTOSELECT=YES,FORCED=NO,URI="{address}"'
 
 
 def _date(begun: float, at: MediaTime) -> str:

@@ -12,7 +12,7 @@ from watchword.v1.transcript_pb2 import TranscriptSegment
 from pipeline import telemetry
 from pipeline.bus import Record
 from pipeline.clock import Clock, SystemClock
-from pipeline.live_subtitles import LiveSubtitles, Rules
+from pipeline.live_subtitles import RULES, LiveSubtitles, Rules
 from pipeline.timeline import NANOS, ZERO, MediaTime
 
 SPEECH = "screen-transcripts"
@@ -41,7 +41,7 @@ class _Stream:
 class SubtitleTracks:
     """Under "" what was said, under a language its translations into it; as long as the hub keeps the stream."""
 
-    def __init__(self, rules: Rules = Rules(), *, clock: Clock | None = None) -> None:
+    def __init__(self, rules: Rules = RULES, *, clock: Clock | None = None) -> None:
         self.rules = rules
         self._clock = clock or SystemClock()
         self._streams: dict[str, _Stream] = {}
@@ -86,7 +86,8 @@ class SubtitleTracks:
         stream = self._streams.get(stream_id)
         if stream is None or language not in stream.tracks:
             return None
-        if stream.is_live and not stream.is_silent and stream.started_at is not None and self._clock.monotonic() - stream.told_at >= STILL_S:
+        is_still = self._clock.monotonic() - stream.told_at >= STILL_S
+        if stream.is_live and is_still and not stream.is_silent and stream.started_at is not None:
             reached = MediaTime.of(self._clock.now() - stream.started_at)
             stream.tracks[language].hear(min(reached, stream.heard + TRUSTED))
         return stream.tracks[language]

@@ -1,11 +1,10 @@
-"""Captions over HLS: what is listed and given over real HTTP, to whom, and real players that show it (FFmpeg's, and hls.js in a browser)."""
+"""Captions over HLS: what is listed and given over real HTTP, to whom, and two players that show it: FFmpeg, and hls.js in a browser."""
 
 import asyncio
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +24,7 @@ from services.gateway.subtitle_tracks import SubtitleTracks
 from tests import synthetic
 from tests.clock import ManualClock
 from tests.services.browser import CHROMIUM, browser
-from tests.services.test_live_http import STREAM, Place, Source, run, serving
+from tests.services.test_live_http import STREAM, Place, Source, run
 from tests.services.test_page import until
 
 pytestmark = pytest.mark.connected
@@ -81,7 +80,7 @@ def test_a_playlist_lists_what_is_final_and_its_segments_tell_when_it_is_seen() 
         assert "immutable" in segments[0].headers["cache-control"]
         cue = "00:00:06.500 --> 00:00:08.900\nThe conference opens on Monday morning.\n\n"
         assert segments[1].text == f"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:360000,LOCAL:00:00:04.000\n\n{cue}"
-        assert segments[2].text.startswith(f"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:720000,LOCAL:00:00:08.000\n\n00:00:06.500"), "it is seen in both"
+        assert segments[2].text.startswith("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:720000,LOCAL:00:00:08.000\n\n00:00:06.500"), "it is seen in both"
         there.source.end()
         ended = (await there.web.get(CAPTIONS)).text
         assert ended.startswith(listed.text)
@@ -94,7 +93,9 @@ def test_partials_and_what_is_withheld_are_not_there_and_silence_is() -> None:
     async def work(there: Place) -> None:
         source = there.source
         say(source, 1, "Hello there.")
-        source.tell(ClearedEvent(segment=TranscriptSegment(stream_id=STREAM, id="segment-5", text="Something", words=[Word(text="Something")])))
+        source.tell(
+            ClearedEvent(segment=TranscriptSegment(stream_id=STREAM, id="segment-5", text="Something", words=[Word(text="Something")]))
+        )
         source.withhold("segment-5", "transcript")
         say(source, 20, "Good bye.")
         source.end()

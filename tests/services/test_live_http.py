@@ -35,8 +35,8 @@ from services.gateway.hub import Hub
 from services.gateway.live import Streams
 from services.gateway.page_files import Page
 from services.gateway.questions import Ask, Questions
-from services.gateway.subtitle_tracks import SubtitleTracks
 from services.gateway.sse import ENDED, EventStream
+from services.gateway.subtitle_tracks import SubtitleTracks
 from services.memory.servicer import Asking
 from services.settings import Settings
 from tests.fakes import ScriptedEmbedder
