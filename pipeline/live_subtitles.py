@@ -16,7 +16,7 @@ from pipeline.subtitles import APART, LINGERING, Cue, on_screen, parted, timed
 from pipeline.timeline import NANOS, ZERO, MediaTime
 from pipeline.transcribe.words import closes_sentence
 
-LENGTH, DELAY = MediaTime(4 * NANOS), MediaTime(8 * NANOS)
+LENGTH, DELAY = MediaTime(4 * NANOS), MediaTime(6 * NANOS)
 FROM_THE_START = MediaTime(60 * NANOS)
 """A stream that is met before this is numbered from its start."""
 UNSEEN = MediaTime(NANOS // 4)

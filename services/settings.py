@@ -71,7 +71,7 @@ class Settings:
     """WATCHWORD_HTTP: host:port of the gateway's HTTP face, with the page, events and questions; empty means none."""
     hls_segment: int = 4
     """WATCHWORD_HLS_SEGMENT: seconds of a segment of captions over HLS: what the packager of the pictures has as its target duration."""
-    hls_delay: int = 8
+    hls_delay: int = 6
     """WATCHWORD_HLS_DELAY: for how many seconds after its end a segment waits for words that are not final yet."""
     hls_window: int = 600
     """WATCHWORD_HLS_WINDOW: how many seconds of captions a playlist goes back."""

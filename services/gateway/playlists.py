@@ -6,12 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from pipeline.live_subtitles import Stretch
 from pipeline.subtitles import stamp, webvtt
-from pipeline.timeline import NANOS, MediaTime
+from pipeline.timeline import CLOCK_HZ, NANOS, MediaTime
 
 PLAYLIST = "application/vnd.apple.mpegurl"
 VTT = "text/vtt; charset=utf-8"
-CLOCK = 90_000
-"""Ticks of an MPEG-2 transport stream's clock in a second."""
 WRAPS = 2**33
 """At which that clock begins again at 0."""
 GROUP = "captions"
@@ -46,12 +44,12 @@ def media_playlist(stretches: Sequence[tuple[Stretch, str]], listing: Listing) -
     return "\n".join(lines) + "\n"
 
 
-def segment(stretch: Stretch, mpegts: int) -> str:
-    """A stretch as WebVTT (section 3.5); `mpegts` is what the clock of the pictures says at media time 0.
+def segment(stretch: Stretch, clock: int) -> str:
+    """A stretch as WebVTT (section 3.5); `clock` is what that of the pictures says at media time 0.
 
     An empty line ends it: some players read segments as one text.
     """
-    ticks = (mpegts + stretch.start.nanos * CLOCK // NANOS) % WRAPS
+    ticks = (clock + stretch.start.nanos * CLOCK_HZ // NANOS) % WRAPS
     return webvtt(stretch.cues, header=f"X-TIMESTAMP-MAP=MPEGTS:{ticks},LOCAL:{stamp(stretch.start)}") + "\n"
 
 
@@ -60,6 +58,13 @@ def rendition(name: str, address: str, *, language: str = "", is_default: bool =
     known = f'LANGUAGE="{language}",' if language else ""
     default = "YES" if is_default else "NO"
     return f'#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID="{GROUP}",NAME="{name}",{known}DEFAULT={default},AUTOSELECT=YES,FORCED=NO,URI="{address}"'
+
+
+def master(renditions: Sequence[str], *, pictures: str, bandwidth: int, codecs: str) -> str:
+    """A master playlist of subtitles beside a media playlist that is elsewhere."""
+    told = f'CODECS="{codecs}",' if codecs else ""
+    stream = f'#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},{told}SUBTITLES="{GROUP}"'
+    return "\n".join(["#EXTM3U", "#EXT-X-VERSION:3", *renditions, stream, pictures]) + "\n"
 
 
 def _date(begun: float, at: MediaTime) -> str:

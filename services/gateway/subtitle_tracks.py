@@ -21,6 +21,10 @@ STILL_S = 2.0
 """A live stream of which nothing comes for so long is silent; while somebody speaks, or what happened is read again, more comes."""
 TRUSTED = MediaTime(12 * NANOS)
 """How far a silent stream is taken to have gone on: at least every ten seconds a transcriber says that it hears."""
+SAME_CLOCK = 90
+"""Ticks by which a clock may differ and be the same: what rounding leaves."""
+CLOCKS_KEPT = 64
+"""How many clocks of a stream are remembered: a source that begins anew more often within a playlist is out of order anyway."""
 
 
 @dataclass
@@ -28,6 +32,8 @@ class _Stream:
     started_at: float | None = None
     is_live: bool = False
     tracks: dict[str, LiveSubtitles] = field(default_factory=dict)
+    clocks: list[tuple[MediaTime, int]] = field(default_factory=list)
+    """What the source's clock said at media time 0, each from a media time on; the latest last."""
     language: str = ""
     """What was spoken last."""
     heard: MediaTime = ZERO
@@ -55,6 +61,7 @@ class SubtitleTracks:
         stream.started_at = stream.started_at or record.context.started_at
         stream.is_live, stream.told_at = record.context.live, self._clock.monotonic()
         if record.origin.step == SPEECH:
+            _note_clock(stream, record.context.clock)
             self._hear(stream, value)
         if stream.is_silent:
             _each(stream, lambda track: track.know(media_end))
@@ -70,6 +77,12 @@ class SubtitleTracks:
         """Unix time in seconds at media time 0, as near as is known."""
         stream = self._streams.get(stream_id)
         return stream.started_at if stream is not None else None
+
+    def clock(self, stream_id: str, at: MediaTime) -> int:
+        """What the source's clock, which holds at a media time, said at media time 0, in 1/90,000 s; 0 where it is not known."""
+        stream = self._streams.get(stream_id)
+        known = [clock for since, clock in stream.clocks if since <= at] if stream is not None else []
+        return known[-1] if known else 0
 
     def spoken(self, stream_id: str) -> str:
         """The BCP 47 language that was spoken last; empty where none was."""
@@ -117,6 +130,14 @@ class SubtitleTracks:
         track.say(final)
         telemetry.SUBTITLE_WORDS.labels("in_time").inc(track.in_time - before[0])
         telemetry.SUBTITLE_WORDS.labels("late").inc(track.late - before[1])
+
+
+def _note_clock(stream: _Stream, clock: int | None) -> None:
+    """Another clock holds for what comes behind all that was heard so far."""
+    if clock is None or (stream.clocks and abs(clock - stream.clocks[-1][1]) <= SAME_CLOCK):
+        return
+    stream.clocks.append((stream.heard, clock))
+    del stream.clocks[:-CLOCKS_KEPT]
 
 
 def _each(stream: _Stream, work: Callable[[LiveSubtitles], None]) -> None:

@@ -56,6 +56,7 @@ class Source:
     records: list[Record] = field(default_factory=list)
     started_at: float = 1000.5
     live: bool = False
+    clock: int | None = None
 
     def tell(self, event: ClearedEvent, step: str = "screen-transcripts") -> None:
         self._take("cleared", event, Origin(step, Position(len(self.records), 0)))
@@ -86,7 +87,7 @@ class Source:
 
     def _take(self, topic: str, event: Any, origin: Origin) -> None:
         offset = sum(record.topic == topic for record in self.records)
-        record = Record(topic, 0, offset, STREAM, event, origin, Context(self.started_at, self.live))
+        record = Record(topic, 0, offset, STREAM, event, origin, Context(self.started_at, self.live, self.clock))
         self.records.append(record)
         for hub in self.hubs:
             hub.take(record)
