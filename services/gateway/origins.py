@@ -24,18 +24,20 @@ class Origins:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say so with the answer."""
-        origin = Headers(scope=scope).get("origin", "")
-        if not _OPEN.fullmatch(scope["path"]) or not self._allowed.intersection((ANY, origin)):
+        if not self._allowed or not _OPEN.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
-        told = {"Access-Control-Allow-Origin": ANY if ANY in self._allowed else origin, "Vary": "Origin"}
-        if scope["method"] == "OPTIONS" and origin:
-            await Response(status_code=204, headers=told | _ASKED_FIRST)(scope, receive, send)
-            return
+        origin = Headers(scope=scope).get("origin", "")
+        told = {"Vary": "Origin"}
+        if self._allowed.intersection((ANY, origin)):
+            told |= {"Access-Control-Allow-Origin": ANY if ANY in self._allowed else origin, "Cross-Origin-Resource-Policy": "cross-origin"}
+            if scope["method"] == "OPTIONS" and origin:
+                await Response(status_code=204, headers=told | _ASKED_FIRST)(scope, receive, send)
+                return
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(told | {"Cross-Origin-Resource-Policy": "cross-origin"})
+                MutableHeaders(scope=message).update(told)
             await send(message)
 
         await self._app(scope, receive, sending)

@@ -288,6 +288,8 @@ def test_pages_of_origins_that_are_named_may_read_captions_and_nothing_else() ->
         for path, origin in ((CAPTIONS, "https://evil.example"), ("/v1/streams", OTHER), (HLS, OTHER)):
             closed = await there.web.get(path, headers={"Origin": origin, "Authorization": "Bearer secret"})
             assert (closed.status_code, "access-control-allow-origin" in closed.headers) == (200, False)
+        unasked = await there.web.get(CAPTIONS, headers={"Authorization": "Bearer secret"})
+        assert unasked.headers["vary"] == "Origin", "what a cache keeps of it is not for pages"
 
     run(work, key="secret", origins=(OTHER,))
 
