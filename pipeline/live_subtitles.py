@@ -73,11 +73,6 @@ class LiveSubtitles:
         """Up to here all that was said has been told."""
         self._heard = ZERO
 
-    @property
-    def heard(self) -> MediaTime:
-        """Up to where the stream is known to have come."""
-        return self._heard
-
     def say(self, final: TranscriptSegment) -> None:
         """Take a final, which comes after all that was said before it."""
         if self.ended:
@@ -112,7 +107,7 @@ class LiveSubtitles:
         self.know(at)
         while at >= self._end_of_next():
             self._list_next(is_due=True)
-        if self._start_of_next() < at or self._words:
+        if self._start_of_next() < at or self._words or not self.stretches:
             self._list_next(is_due=True, end=max(at, self._start_of_next() + MediaTime(NANOS)))
         self.ended = True
 

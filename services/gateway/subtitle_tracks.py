@@ -113,7 +113,9 @@ class SubtitleTracks:
                 if event.segment.is_final:
                     self._say(stream, event.segment)
             case "withheld":
-                said.know(MediaTime.from_proto(event.withheld.media_end))
+                end = MediaTime.from_proto(event.withheld.media_end)
+                stream.heard = max(stream.heard, end)
+                said.know(end)
             case "gap":
                 stream.heard = max(stream.heard, MediaTime.from_proto(event.gap.media_end))
                 _each(stream, lambda track: track.know(stream.heard))

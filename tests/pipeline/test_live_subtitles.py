@@ -146,6 +146,12 @@ def test_the_end_lists_what_is_left_and_nothing_follows() -> None:
     assert len(track.stretches) == 2
 
 
+def test_a_stream_that_ends_at_once_has_one_empty_stretch() -> None:
+    track = LiveSubtitles(RULES)
+    track.end(MediaTime.of(0))
+    assert [(stretch.start.seconds, stretch.end.seconds, stretch.cues) for stretch in track.stretches] == [(0.0, 1.0, ())]
+
+
 def test_a_stream_that_is_met_late_and_one_that_leaps_are_numbered_by_their_time() -> None:
     track = LiveSubtitles(RULES)
     track.say(segment("We are back.", 90_001.0))
