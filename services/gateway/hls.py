@@ -26,7 +26,7 @@ from services.gateway.subtitle_tracks import SubtitleTracks
 from services.setting_values import whole
 
 FIRST_S = 20.0
-"""How long a player waits for the first segment, which comes when enough of the stream has been heard; players give up on less."""
+"""How long a player that is early waits: a stream is known after 10 s at the latest, and its first segment when enough of it was heard."""
 LOOK_S = 0.25
 FRESH = {"Cache-Control": "max-age=1"}
 KEPT = {"Cache-Control": "max-age=31536000, immutable"}
@@ -131,18 +131,18 @@ class Hls:
         return Response(playlists.segment(stretch, clock), media_type=playlists.VTT, headers=KEPT)
 
     async def _listed(self, stream_id: str, language: str) -> LiveSubtitles:
-        """The track, once it has a segment: a playlist without one is given up by players."""
+        """The track, once it has a segment: players give up a playlist that is not there, or has none."""
         try:
             async with asyncio.timeout(self._first_s):
                 while True:
                     track = self._tracks.track(stream_id, language)
-                    if track is None:
-                        what = f"captions in {language!r}" if language else "captions"
-                        raise StreamUnknown(f"no {what} of a stream {stream_id!r} are known here; GET /v1/streams tells which are")
-                    if track.stretches:
+                    if track is not None and track.stretches:
                         return track
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
+            if track is None:
+                what = f"captions in {language!r}" if language else "captions"
+                raise StreamUnknown(f"no {what} of a stream {stream_id!r} are known here; GET /v1/streams tells which are") from None
             raise ServiceUnavailable(f"stream {stream_id}: too little has been heard for a first segment: ask again in a moment") from None
 
     def _begun(self, stream_id: str) -> int:
