@@ -1,6 +1,7 @@
 """Captions over HLS: what is listed and given over real HTTP, to whom, and two players that show it: FFmpeg, and hls.js in a browser."""
 
 import asyncio
+import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -392,19 +393,19 @@ PAGE = """<!doctype html><style>body { margin: 0; background: #000 } video { wid
 <video muted playsinline></video><script src="hls.min.js"></script><script>
 const video = document.querySelector("video"), hls = new Hls({ liveSyncDurationCount: 3, startPosition: 0 });
 let failed = "";
-// It gives up a load of its own accord where it finds a better one.
-hls.on(Hls.Events.ERROR, (_, problem) => { if (problem.details !== "aborted") failed += problem.details + " "; });
+// On a busy machine it stalls, and goes on.
+hls.on(Hls.Events.ERROR, (_, problem) => { if (problem.fatal || /subtitle/i.test(problem.details)) failed += problem.details + " "; });
 hls.loadSource("master.m3u8");
 hls.attachMedia(video);
 hls.subtitleDisplay = true;
 const first = () => video.buffered.length ? video.buffered.start(0) : 0;
 const lines = () => [...video.textTracks[0]?.cues ?? []].map(cue => [Math.round((cue.startTime - first()) * 100) / 100, cue.text]);
 const seen = () => [...video.textTracks[0]?.activeCues ?? []].map(cue => cue.text);
-const at = time => new Promise(done => { video.onseeked = () => setTimeout(() => done(seen()), 100); video.currentTime = time; });
 </script>"""
 
 
 @pytest.mark.skipif(CHROMIUM is None or not PLAYER.is_file(), reason="no Chromium or no hls.js is installed: .ci/tools brings them")
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("kind", "begins"), [("mpegts", 8_100_000), ("fmp4", 0)])
 def test_hls_js_shows_the_captions_at_their_time_on_a_page_of_another_origin(tmp_path: Path, kind: str, begins: int) -> None:
     async def work(there: Place) -> None:
@@ -424,6 +425,7 @@ def test_hls_js_shows_the_captions_at_their_time_on_a_page_of_another_origin(tmp
                 assert await page.run("failed") == ""
                 assert await page.run("lines()") == [list(line) for line in SAID]
                 for time, text in ((2.0, [SAID[0][1]]), (5.0, []), (8.2, [SAID[1][1]]), (11.5, [SAID[2][1]])):
-                    assert await page.run(f"at({time})") == text
+                    await page.run(f"video.currentTime = {time}")
+                    await until(page, f"!video.seeking && JSON.stringify(seen()) === JSON.stringify({json.dumps(text)})")
 
-    run(work, origins=("*",), key="secret")
+    run(work, origins=("*",), key="secret", patience_s=250)

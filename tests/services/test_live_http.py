@@ -128,6 +128,7 @@ async def serving(
     key: str = "",
     tracks: SubtitleTracks | None = None,
     origins: tuple[str, ...] = (),
+    patience_s: float = 60,
 ) -> AsyncIterator[Place]:
     tracks = tracks or SubtitleTracks()
     hub = hub or Hub(MemoryBus(), followers=[tracks])
@@ -136,7 +137,7 @@ async def serving(
     face = HttpFace(parts, Settings(http=address, api_key=key, hls_origins=origins))
     running = asyncio.create_task(face.run())
     try:
-        async with httpx2.AsyncClient(base_url=f"http://{face.address}", timeout=20) as web, asyncio.timeout(60):
+        async with httpx2.AsyncClient(base_url=f"http://{face.address}", timeout=20) as web, asyncio.timeout(patience_s):
             yield Place(web, face, Source([hub]), streams)
     finally:
         running.cancel()
