@@ -3,11 +3,6 @@
 import asyncio
 import json
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ from services.gateway.grants import grant
 from services.gateway.subtitle_tracks import SubtitleTracks
 from tests import synthetic
 from tests.clock import ManualClock
+from tests.pipeline.test_network_sources import served
 from tests.services.browser import CHROMIUM, browser
 from tests.services.test_live_http import STREAM, Place, Source, run
 from tests.services.test_page import until
@@ -296,25 +292,6 @@ def test_pages_of_origins_that_are_named_may_read_captions_and_nothing_else() ->
     run(work, key="secret", origins=(OTHER,))
 
 
-@contextmanager
-def site(folder: Path) -> Iterator[str]:
-    """The folder on a web server: the address of whoever sends the pictures."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def packaged(folder: Path, *, begins: int = 0, kind: str = "mpegts") -> int:
     """A clip as the HLS of some packager, which Watchword reads, too: what its clock says at media time 0."""
     source = synthetic.playlist(synthetic.clip(CLIP), folder, begins=begins, kind=kind)
@@ -376,7 +353,7 @@ def test_ffmpeg_has_the_captions_beside_the_pictures_of_somebody_else(tmp_path: 
         talk(there.source)
         there.source.end()
         await master(there, tmp_path)
-        with site(tmp_path) as pictures:
+        with served(tmp_path) as pictures:
             assert await asyncio.to_thread(shown, f"{pictures}/master.m3u8") == SAID
             ours = f"{HLS}/master.m3u8?video={pictures}/list.m3u8&bandwidth=500000&codecs=avc1.64000b&grant={grant('secret', STREAM)}"
             told = (await there.web.get(ours)).text
@@ -415,7 +392,7 @@ def test_hls_js_shows_the_captions_at_their_time_on_a_page_of_another_origin(tmp
         await master(there, tmp_path)
         (tmp_path / "index.html").write_text(PAGE)
         (tmp_path / "hls.min.js").write_bytes(PLAYER.read_bytes())
-        with site(tmp_path) as pictures:
+        with served(tmp_path) as pictures:
             async with browser(tmp_path / "profile") as page:
                 await page.open(f"{pictures}/index.html")
                 await until(page, "failed || lines().length === 2")
