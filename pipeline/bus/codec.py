@@ -30,6 +30,8 @@ UNKNOWN_STEP = "unknown"
 """The step name of a record that cannot be read."""
 END_POSITION = Position(2**63 - 1, 0)
 """Beyond every chunk: the position of a publisher's end."""
+LATEST_START = 7_258_118_400.0
+"""The year 2200, in Unix seconds. A start before 1970 or after this is the publisher's mistake, and no date could be made of it."""
 
 
 def encode(topic: Topic, stream_id: str, value: Message, origin: Origin | None, context: Context) -> tuple[bytes, Headers]:
@@ -131,9 +133,16 @@ def _read(headers: Sequence[tuple[str, bytes]], topic: Topic, stream_id: str) ->
                 step, major, minor = value.decode("ascii").rsplit(":", 2)
                 origin = Origin(step, Position(int(major), int(minor)))
             elif name == STARTED_HEADER:
-                started_at = float(value)
+                started_at = _started_at(value)
             elif name == LIVE_HEADER:
                 live = value == b"1"
     except ValueError:
         raise RecordInvalid(f"stream {stream_id}: the header {name} of a record on {topic.name} cannot be read") from None
     return origin, Context(started_at, live)
+
+
+def _started_at(value: bytes) -> float:
+    seconds = float(value)
+    if not 0 <= seconds <= LATEST_START:
+        raise ValueError(f"{seconds} is no time at which a stream can have begun")
+    return seconds
