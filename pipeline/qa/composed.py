@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retrieved
 
-from pipeline.errors import ModelMismatch, Overloaded, ServiceUnavailable, WatchwordError
+from pipeline.errors import ServiceUnavailable, WatchwordError
 from pipeline.memory.store import EVERYTHING, Kind, Moment, Picture, SceneStore, Span, StreamState
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known
 from pipeline.qa.checking import echoes, supporting
@@ -106,7 +106,7 @@ class ComposedAnswerer:
         except TimeoutError:
             late = ServiceUnavailable(f"{self.model}: it did not end its answer within {self._deadline_s:g} s")
             _break_off(answer, late)
-        except (ServiceUnavailable, Overloaded, ModelMismatch) as error:
+        except WatchwordError as error:
             _break_off(answer, error)
         answer.supported = bool(answer.claims)
         if answer.supported:

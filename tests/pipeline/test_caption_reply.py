@@ -95,7 +95,8 @@ def test_what_breaks_the_schema_is_left_out_and_said(key: str, value: Any, kept:
 @pytest.mark.parametrize(
     "times",
     [
-        {}, {"start": 3, "end": 1}, {"start": -5, "end": 1}, {"start": 1, "end": 900}, {"start": "x", "end": 2}, {"start": 0, "end": 10**400},
+        {}, {"start": 3, "end": 1}, {"start": -5, "end": 1},
+        {"start": 1, "end": 900}, {"start": 0, "end": 10**400}, {"start": "x", "end": 2},
     ],
 )  # fmt: skip
 def test_an_action_without_a_time_in_the_scene_takes_all_of_it(times: dict[str, Any]) -> None:
