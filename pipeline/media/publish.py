@@ -120,8 +120,7 @@ async def publish(
         await publisher.end(str(error))
         raise _named(error, stream_id) from error
     except asyncio.CancelledError:
-        async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
-            await publisher.end("publishing was stopped")
+        await publisher.stop()
         raise
     except BaseException:
         await publisher.end("publishing failed")
@@ -184,6 +183,15 @@ class _Publisher:
             last = StreamEnd(stream_id=self.stream_id, media_end=self._ends.get(kind, ZERO).to_proto(), cause=cause)
             await self.bus.publish(kind, self.stream_id, _EVENTS[kind](end=last), context=context)
         _log.info("stream ended", stream=self.stream_id, chunks=self.report.chunks, cause=cause)
+
+    async def stop(self) -> None:
+        """Say the last word if the bus takes it soon; raises nothing, since whoever cancels waits for the cancel."""
+        try:
+            async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
+                await self.end("publishing was stopped")
+        except (TimeoutError, WatchwordError) as error:
+            cause = str(error) or f"the bus took nothing for {_LAST_WORD_TIMEOUT_S:g} s"
+            _log.warning("stream not ended", stream=self.stream_id, cause=cause)
 
     def close(self) -> None:
         """Let go of the source; where its thread is still reading, as soon as it has stopped."""

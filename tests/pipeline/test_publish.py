@@ -396,6 +396,35 @@ def test_a_source_that_blocks_does_not_block_a_cancel() -> None:
     assert len(tape.of("end")) == 2
 
 
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_cancel_stays_one_where_the_broker_does_not_take_the_end(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.media.publish._LAST_WORD_TIMEOUT_S", 0.01)
+
+    class Dying(Tape):
+        async def publish(self, topic: str, stream_id: str, value: Any, **kwargs: Any) -> None:
+            if value.WhichOneof("event") != "end":
+                await super().publish(topic, stream_id, value, **kwargs)
+            elif hangs:
+                await asyncio.Event().wait()
+            else:
+                raise BrokerUnavailable("no broker answers at localhost:9092")
+
+    blocked, release = threading.Event(), threading.Event()
+    source = Scripted([audio(0), audio(300), blocked.set, lambda: release.wait(20)], live=True)
+
+    async def flow() -> None:
+        task = asyncio.create_task(publish("rtsp://camera/1", Dying(), stream_id="s", opener=lambda _: source))  # type: ignore[arg-type]
+        await asyncio.to_thread(blocked.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    try:
+        run(flow())
+    finally:
+        release.set()
+
+
 def test_a_dead_broker_is_told_as_it_is() -> None:
     class Dead(Tape):
         async def publish(self, *args: Any, **kwargs: Any) -> None:
