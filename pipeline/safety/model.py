@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.batcher import Batcher
 from pipeline.errors import MediaUndecodable
 from pipeline.models import locate
-from pipeline.transcribe.batcher import Batcher
 
 if TYPE_CHECKING:
     from PIL import Image

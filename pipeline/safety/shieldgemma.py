@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.batcher import Batcher
 from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing
 from pipeline.safety import prompts
 from pipeline.safety.model import opened
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.scorer import may_judge
-from pipeline.transcribe.batcher import Batcher
 
 TEXT_POLICIES = frozenset(["dangerous-content", "hate", "harassment", "sexually-explicit"])
 """What the text models were trained to judge (their card, "Guidelines")."""
