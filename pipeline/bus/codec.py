@@ -14,6 +14,8 @@ Headers = list[tuple[str, bytes]]
 
 STREAM_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 """What a stream id may look like."""
+STREAM_ID_RULE = "1 to 200 letters, digits, '.', '_', '-' and ':'"
+"""`STREAM_ID` in words."""
 
 ORIGIN_HEADER = "watchword-origin"
 """`step:major:minor`: which step sent the record, and where it stands among what that step says about the stream."""
@@ -39,7 +41,7 @@ def encode(topic: Topic, stream_id: str, value: Message, origin: Origin | None, 
     if type(value) is not topic.message:
         raise MessageInvalid(f"a {type(value).__name__} cannot be sent to {topic.name}, which holds {topic.message.__name__}")
     if not STREAM_ID.fullmatch(stream_id):
-        raise MessageInvalid(f"{stream_id[:50]!r} is not a stream id: 1 to 200 letters, digits, '.', '_', '-' and ':'")
+        raise MessageInvalid(f"{stream_id[:50]!r} is not a stream id: {STREAM_ID_RULE}")
     body = value.SerializeToString(deterministic=True)
     if len(body) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(

@@ -104,7 +104,7 @@ async def _one(
     except Exception as error:
         cause = "late" if isinstance(error, TimeoutError) else "failed"
         telemetry.CLASSIFIER_FAILURES.labels(scorer.name, cause).inc()
-        _log.warning("classifier.failed", classifier=scorer.name, subject=subject.value, cause=cause, error=repr(error))
+        _log.warning("classifier_failed", classifier=scorer.name, subject=subject.value, cause=cause, error=repr(error))
         return None
 
 

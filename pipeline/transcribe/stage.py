@@ -501,7 +501,7 @@ class Transcribe:
     def _fail(self, error: WatchwordError, what: str) -> None:
         """Something that can be done without could not be done."""
         telemetry.ERRORS.labels("transcribe", reason_name(error.reason)).inc()
-        _log.warning("hearing failed", stream=self._stream_id, what=what, cause=str(error))
+        _log.warning("hearing_failed", stream=self._stream_id, what=what, cause=str(error))
 
     def _tell_statistics(self, now: MediaTime) -> events_pb2.TranscriptEvent:
         self._latest = None

@@ -312,7 +312,7 @@ def test_a_lost_camera_is_found_again_and_media_time_goes_on_by_wall_clock(logs:
     assert MediaTime.from_proto(gap.media_end) == media_start(after[0])
     assert media_start(after[0]).seconds == pytest.approx(clock.monotonic(), abs=0.1)
     assert {record.context.live for record in tape.sent} == {True}
-    assert [entry["attempt"] for entry in logs if entry["event"] == "source lost"] == [1, 2]
+    assert [entry["attempt"] for entry in logs if entry["event"] == "source_lost"] == [1, 2]
 
 
 def test_a_camera_that_stays_away_is_given_up_after_bounded_waits(logs: list[EventDict]) -> None:
@@ -320,7 +320,7 @@ def test_a_camera_that_stays_away_is_given_up_after_bounded_waits(logs: list[Eve
     opener = sources(Scripted([audio(0), audio(300), LOST], live=True), *[SourceUnavailable("refused")] * 4)
     with pytest.raises(SourceUnavailable, match="stream s: refused; given up after 4 attempts"):
         follow(tape, clock, opener, retry=Retry(attempts=4, first_wait_s=1, longest_wait_s=3))
-    waits = [entry["wait_s"] for entry in logs if entry["event"] == "source lost"]
+    waits = [entry["wait_s"] for entry in logs if entry["event"] == "source_lost"]
     assert len(waits) == 4
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, (1, 2, 3, 3), strict=True))
     assert ["given up" in record.value.end.cause for record in tape.of("end")] == [True, True]

@@ -363,7 +363,7 @@ def test_where_the_audit_topic_is_away_the_verdict_is_given_and_the_loss_is_told
         with structlog.testing.capture_logs() as logged:
             response = await servicer.Screen(ScreenRequest(text="oh shit"), None)  # type: ignore[arg-type]
         assert response.text == "oh s***"
-        assert [(line["event"], line["subject"]) for line in logged] == [("audit.lost", "speech")]
+        assert [(line["event"], line["subject"]) for line in logged] == [("audit_lost", "speech")]
         assert "shit" not in str(logged)
 
     asyncio.run(main())
