@@ -17,7 +17,8 @@ from watchword.v1 import events_pb2, safety_pb2, scene_pb2, transcript_pb2
 from pipeline.errors import MediaUndecodable, MessageInvalid
 from pipeline.safety import described
 from pipeline.safety.audit import Auditor, Item
-from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords, Said
+from pipeline.safety.findings import Said
+from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords
 from pipeline.safety.policy import Subject, passes
 from pipeline.timeline import MediaTime
 

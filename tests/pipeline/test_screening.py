@@ -289,6 +289,22 @@ def test_a_model_that_finds_what_it_cannot_point_at_withholds_where_the_policy_r
     assert withheld.withheld.verdict.scores[0].model == "scripted-model"
 
 
+def test_a_mask_for_one_policy_does_not_let_pass_what_violates_another() -> None:
+    scorer = ScriptedScorer(["hate"], {"hate": 0.9})
+    both = book(own("profanity", "speech", "redact") + own("hate", "speech", "redact"))
+    (withheld,) = process(ScreenTranscripts("s", Judge(NoPictures(), book=both, scorers=[scorer])), segment("oh", "shit", "hello"))
+    assert isinstance(withheld, ClearedEvent)
+    assert withheld.withheld.verdict.action == BLOCK
+    assert "nothing in it could be masked for hate" in withheld.withheld.verdict.cause
+
+
+def test_a_stretch_that_violates_two_policies_is_masked_for_both() -> None:
+    both = book(own("profanity", "speech", "redact") + own("rude", "speech", "redact", ", judged_by: [profanity]"))
+    (cleared,) = process(ScreenTranscripts("s", Judge(NoPictures(), book=both)), segment("oh", "shit"))
+    assert isinstance(cleared, ClearedEvent)
+    assert cleared.segment.text == "oh s***"
+
+
 def test_policies_differ_by_stream() -> None:
     from pipeline.safety.policy_file import PolicyFile
 
