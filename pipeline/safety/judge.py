@@ -113,8 +113,8 @@ class Judge:
     async def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str | None, ...]]:
         """Judge a text with lines that belong to it, as a description with words read in the picture; models hear the lines as one text.
 
-        What may pass of each line, `None` for one that must not; all are `None` where only together they break a policy. The
-        text's verdict then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
+        What may pass of each line, `None` for one that must not; all are `None` where those that might pass break a policy
+        together. The text's verdict then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
         """
         held = self._book.of(stream_id)
         of_text = await self._ask(text, held, Subject.DESCRIPTION)
@@ -195,12 +195,16 @@ class Judge:
         judged = self._text(text, held, subject, of_text)
         if not passes(judged.verdict):
             return judged, (None,) * len(lines)
-        each = [self._text(line, held, subject, NOTHING) for line in lines]
-        kept = tuple(line.text if passes(line.verdict) else None for line in each)
-        together = self._text(" ".join(lines), held, subject, of_lines).verdict
-        if not passes(together) and None not in kept:
-            kept = (None,) * len(lines)
-        parts = [judged.verdict, *(line.verdict for line in each), together]
+        alone = [self._text(line, held, subject, NOTHING) for line in lines]
+        kept: list[str | None] = [line.text if passes(line.verdict) else None for line in alone]
+        left = [number for number, text in enumerate(kept) if text is not None]
+        together, starts = _line([lines[number] for number in left], ())
+        # What models say of all lines holds for those that are left: nobody knows which of them they mean.
+        rest = self._text(together, held, subject, of_lines)
+        for number, start in zip(left, starts, strict=False):
+            masked = rest.text[start : start + len(lines[number])]
+            kept[number] = _masked_in_either(alone[number].text, masked) if passes(rest.verdict) else None
+        parts = [judged.verdict, *(line.verdict for line in alone), rest.verdict]
         scores = highest({score.policy: score.probability for score in part.scores} for part in parts)
         failed = of_text.failed | of_lines.failed
         models = {**of_text.models, **of_lines.models}
@@ -209,7 +213,7 @@ class Judge:
         if not passes(verdict) or None in kept:
             verdict.action = strictest([Action.ACTION_REDACT, verdict.action]) if passes(verdict) else Action.ACTION_REDACT
             verdict.cause = f"on-screen text left out: {verdict.cause}"
-        return Judged(judged.text, verdict), kept
+        return Judged(judged.text, verdict), tuple(kept)
 
     def _decide(
         self, held: PolicySet, subject: Subject, rules: Mapping[str, float], scored: Scored, *, model: str = words.MODEL
@@ -308,3 +312,8 @@ def _line(parts: Sequence[str], glued: Sequence[bool]) -> tuple[str, list[int]]:
     return "".join(gap + part for gap, part in zip(gaps, parts, strict=True)), [
         start + len(gap) for start, gap in zip(starts, gaps, strict=False)
     ]
+
+
+def _masked_in_either(one: str, other: str) -> str:
+    """A text that was masked twice, of which nothing stays that was masked once."""
+    return "".join("*" if "*" in pair else pair[0] for pair in zip(one, other, strict=True))

@@ -305,6 +305,14 @@ def test_a_stretch_that_violates_two_policies_is_masked_for_both() -> None:
     assert cleared.segment.text == "oh s***"
 
 
+def test_what_a_model_says_of_all_lines_holds_for_those_that_rules_let_pass() -> None:
+    scorer = ScriptedScorer(["hate"], {"hate": 0.0}, {"hate": 0.9})
+    both = book(own("profanity", "description", "withhold") + own("hate", "description", "withhold"))
+    (cleared,) = process(ScreenCaptions("s", Judge(NoPictures(), book=both, scorers=[scorer])), caption("A wall.", "SHIT", "GO HOME"))
+    assert isinstance(cleared, ClearedEvent)
+    assert not cleared.caption.on_screen_text
+
+
 def test_policies_differ_by_stream() -> None:
     from pipeline.safety.policy_file import PolicyFile
 
