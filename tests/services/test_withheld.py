@@ -421,7 +421,7 @@ def test_a_claim_that_is_masked_does_not_keep_the_others_from_being_told() -> No
     parts = asyncio.run(run())
     answer = parts[-1]
     assert isinstance(answer, Answer)
-    assert answer.text.split() == "The gate is shut. Oh s***. It opens at nine.".split()
+    assert answer.text.split() == ["The", "gate", "is", "shut.", "Oh", "s***.", "It", "opens", "at", "nine."]
     told = ["The gate is shut.", "It opens at nine."]
     assert [claim.text for claim in answer.claims] == told
     assert [part.text for part in parts if isinstance(part, Claim)] == told
