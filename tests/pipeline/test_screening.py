@@ -289,6 +289,17 @@ def test_a_model_that_finds_what_it_cannot_point_at_withholds_where_the_policy_r
     assert withheld.withheld.verdict.scores[0].model == "scripted-model"
 
 
+def test_a_policy_about_which_a_model_says_nothing_is_judged_as_where_it_fails() -> None:
+    """As a server whose model answers neither of the words that it was asked for."""
+    scorer = ScriptedScorer(["hate", "harassment"], {"harassment": 0.1})
+    both = own("harassment", "speech", "withhold") + own("hate", "speech", "withhold", ", on_error: withhold")
+    (withheld,) = process(ScreenTranscripts("s", Judge(NoPictures(), book=book(both), scorers=[scorer])), segment("hello"))
+    assert isinstance(withheld, ClearedEvent)
+    verdict = withheld.withheld.verdict
+    assert (verdict.action, list(verdict.failed), list(verdict.unscored)) == (BLOCK, ["hate"], [])
+    assert verdict.cause == "could not be judged for hate"
+
+
 def test_a_mask_for_one_policy_does_not_let_pass_what_violates_another() -> None:
     scorer = ScriptedScorer(["hate"], {"hate": 0.9})
     both = book(own("profanity", "speech", "redact") + own("hate", "speech", "redact"))
