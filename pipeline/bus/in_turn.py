@@ -1,4 +1,7 @@
-"""A thread that does one thing after the other; what never comes back from it keeps nobody, not even the process from ending."""
+"""One daemon thread that runs jobs in the order in which they were asked for.
+
+A job that never returns keeps neither its caller, who can be cancelled, nor the process from ending.
+"""
 
 import queue
 import threading

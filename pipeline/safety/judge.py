@@ -1,4 +1,4 @@
-"""The one who judges: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams; keeps no state."""
+"""Judges items under policies: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams, without state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
