@@ -1,4 +1,4 @@
-"""Judges items under policies: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams, without state."""
+"""Judges items under policies: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
