@@ -28,6 +28,8 @@ HISTORY_BYTES = 64_000_000
 """How many bytes of updates of a stream are kept."""
 STREAMS_KEPT = 512
 """How many streams are kept; the one that was silent longest goes first."""
+STREAMS_TOLD = 5
+"""So many are named to who asks for one that is not known."""
 ERRORS_REMEMBERED = 1024
 """How many errors of a stream are remembered, to tell each once."""
 QUEUE_UPDATES = 256
@@ -97,7 +99,7 @@ class Viewer:
             self.cut(
                 ClientSlow(
                     f"stream {self.stream_id}: this client fell {QUEUE_UPDATES} updates behind and was dropped from the live edge; "
-                    "call Watch again with its last resume token"
+                    "it may come back to where it was"
                 )
             )
             return
@@ -163,7 +165,7 @@ class Hub:
         """A new viewer, served from its mark on; raises `StreamUnknown` or `RequestInvalid`."""
         stream = self._streams.get(stream_id)
         if stream is None:
-            raise StreamUnknown(f"no stream {stream_id!r} is known here; ListStreams tells which are")
+            raise StreamUnknown(f"no stream {stream_id[:200]!r} is known here; {_told(self._streams)}")
         mark = Mark.parse(resume_token)
         if resume_token and (mark.cleared < stream.forgotten.cleared or mark.errors < stream.forgotten.errors):
             raise RequestInvalid(
@@ -186,6 +188,11 @@ class Hub:
         stream = self._streams.get(stream_id)
         update = stream.keyframes.get(keyframe_id) if stream is not None else None
         return update.response.event.keyframe if update is not None else None
+
+    def started_at(self, stream_id: str) -> float | None:
+        """The Unix time at which the stream began; `None` where nobody knows."""
+        stream = self._streams.get(stream_id)
+        return stream.started_at if stream is not None else None
 
     def is_complete(self, stream_id: str) -> bool:
         """Whether every branch of the stream has ended."""
@@ -316,6 +323,12 @@ def media_end_of(event: events_pb2.ClearedEvent) -> MediaTime:
     item: Message = getattr(event, which)
     name = "media_time" if which == "keyframe" else "media_end"
     return MediaTime.from_proto(getattr(item, name))
+
+
+def _told(known: Iterable[str]) -> str:
+    """The latest streams of those that are known, in words."""
+    names = list(known)[-STREAMS_TOLD:]
+    return f"these were heard of last: {', '.join(reversed(names))}" if names else "none has been heard of yet"
 
 
 def _timestamp(seconds: float | None) -> Timestamp | None:

@@ -240,10 +240,13 @@ def test_of_a_truncated_file_what_is_there_is_told(tmp_path: Path) -> None:
     assert "Welcome to the" in done.stdout
 
 
-@pytest.mark.parametrize(("kind", "missing", "step"), [("audio", "video", "sample"), ("video", "audio", "transcribe")])
-def test_a_source_without_one_track_is_understood_as_far_as_it_goes(kind: Kind, missing: str, step: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "step", "lacks"),
+    [("audio", "sample", "has no video: captions only"), ("video", "transcribe", "has no sound: there is nothing to caption")],
+)
+def test_a_source_without_one_track_is_understood_as_far_as_it_goes(kind: Kind, step: str, lacks: str, tmp_path: Path) -> None:
     done, events = understood(excerpt(tmp_path / "one-track.mp4", 3.2, kind), tmp_path / "events.jsonl")
-    missed = f"stream one-track has no {missing} track: there is nothing to {step}"
+    missed = f"stream one-track {lacks}"
     assert refusal(done, "TRACK_MISSING", status=INCOMPLETE) == f"watchword: {missed} [TRACK_MISSING]"
     if kind == "audio":
         assert words(events).startswith("Welcome to the")
