@@ -15,6 +15,7 @@ from pipeline.evaluation.questions import QuestionSet, load
 from services.cli import logs
 from services.cli.session import require_folder
 from services.cli.status import INCOMPLETE
+from services.cli.writing import writing
 from services.evaluation.cleared import Shelf
 from services.evaluation.run import Outcome
 from services.settings import Settings, read, require_address
@@ -54,7 +55,8 @@ def evaluate(sets: Sequence[Path], *, out: Path, against: Path | None, options: 
             "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         },
     )
-    _write(out, found, before)
+    with writing("--out", out):
+        _write(out, found, before)
     for name, share in {**found["answers"], **{f"abstention {key}": value for key, value in found["abstention"].items()}}.items():
         print(f"{name:22} {share['part']:4} of {share['of']}")
     print(f"wrote: {out / 'report.md'}, {out / 'report.json'} and charts")

@@ -34,6 +34,7 @@ from services.cli.progress import Progress, Reached
 from services.cli.run import id_of
 from services.cli.session import require_folder
 from services.cli.status import FAILED, INCOMPLETE
+from services.cli.writing import writing
 from services.incoming.sound import Sound, chunks, length, missing
 from services.settings import Settings, read
 from services.speech import Asked
@@ -151,10 +152,8 @@ async def _hear_all(
 def _write(out: Path, file: _File, formats: Sequence[str]) -> None:
     for suffix, text in documents(formats, file.heard).items():
         path = out / f"{file.name}.{suffix}"
-        try:
+        with writing("--out", path):
             path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SettingInvalid(f"{path} cannot be written: {error.strerror}") from None
 
 
 async def _hear(file: _File, stages: Stages, reached: Reached) -> None:

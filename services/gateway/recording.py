@@ -20,6 +20,9 @@ class Recording(FileResponse):
 
         await super().__call__(scope, receive, sending)
         if refused is not None:
-            told = {"reason": "REQUEST_INVALID", "message": "of this recording there is no such range: 'Range: bytes=FIRST-LAST' asks for one"}
+            told = {
+                "reason": "REQUEST_INVALID",
+                "message": "of this recording there is no such range: 'Range: bytes=FIRST-LAST' asks for one",
+            }
             headers = {name.decode(): value.decode() for name, value in refused["headers"] if name == b"content-range"}
             await JSONResponse(told, refused["status"], headers)(scope, receive, send)
