@@ -136,7 +136,8 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> WatchwordError:
         return named(reason)(said)
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
-            return ServiceUnavailable(f"nothing answers at {address}: is the service running? ({said})")
+            # gRPC tells what it tried, and what each try met with; the last is the cause.
+            return ServiceUnavailable(f"nothing answers at {address}: is the service running? ({said.rpartition(': ')[2].strip('[]')})")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return ServiceUnavailable(f"{address} did not answer in time")
         case grpc.StatusCode.UNAUTHENTICATED:

@@ -1,4 +1,4 @@
-"""Commands that talk to a broker or to services: publish, serve, watch, ask, health."""
+"""Commands that talk to a broker or to services: publish, serve, streams, watch, ask, health."""
 
 import asyncio
 import os
@@ -16,6 +16,7 @@ from watchword.v1.errors_pb2 import ErrorEvent
 from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
 from pipeline.errors import SettingInvalid, StreamEnded, reason_name
+from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.session import Session
 from services.cli.status import INCOMPLETE
@@ -25,6 +26,7 @@ from services.serve import known
 from services.serve import serve as serve_service
 from services.settings import PORTS, Settings, read, require_address
 
+LISTING_S = 10.0
 POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
 REFUSAL_S = 1.0
@@ -113,6 +115,21 @@ async def _refused(bus: KafkaBus, stream_id: str) -> StreamEnded:
             continue
         if record.value.reason == StreamEnded.reason:
             return StreamEnded(record.value.message)
+
+
+def streams(gateway: str) -> None:
+    """Print a line for each stream that the gateway knows."""
+    settings = read(os.environ)
+    require_address(gateway)
+
+    async def listed() -> Sequence[live_service_pb2.StreamInfo]:
+        async with channel(gateway, settings) as link:
+            stub: Any = live_service_pb2_grpc.LiveServiceStub(link)
+            response = await stub.ListStreams(live_service_pb2.ListStreamsRequest(), timeout=LISTING_S)
+            return list(response.streams)
+
+    for each in asyncio.run(_calling(gateway, listed())):
+        print(f"{each.stream_id}  {MediaTime.from_proto(each.media_end).clock()}  {'ended' if each.ended else 'live'}")
 
 
 def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None, wait: bool) -> None:

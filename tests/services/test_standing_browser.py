@@ -63,7 +63,9 @@ def test_a_page_of_another_origin_hears_nothing_and_begins_nothing(tmp_path: Pat
             await page.open(f"http://localhost:{port}/")
             assert await listen(page, there, f"http://{there.face.address}") == "error 2"
             query = json.dumps(f"http://{there.face.address}/v1/standing?{urlencode(FIRE)}")
-            await page.run(f"new Promise(done => {{ const image = new Image(); image.onerror = done; image.src = {query}; }}).then(() => 0)")
+            await page.run(
+                f"new Promise(done => {{ const image = new Image(); image.onerror = done; image.src = {query}; }}).then(() => 0)"
+            )
             assert not there.feeds._feeds
 
     run(work)

@@ -1,4 +1,4 @@
-"""`watchword watch` in a process of its own: a break in the connection costs it nothing, and shows nothing twice."""
+"""`watchword watch` in a process of its own: a break in the connection costs it nothing, and shows nothing twice. And what there is to watch."""
 
 import asyncio
 import os
@@ -84,7 +84,11 @@ class Gateway:
 
 
 async def watch(port: int, *options: str) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "services.cli.main", "watch", STREAM, "--gateway", f"127.0.0.1:{port}", *options]
+    return await command(port, "watch", STREAM, *options)
+
+
+async def command(port: int, *arguments: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "services.cli.main", *arguments, "--gateway", f"127.0.0.1:{port}"]
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, "PYTHONUNBUFFERED": "1"})
 
@@ -156,5 +160,20 @@ def test_what_was_shown_before_a_break_is_not_shown_again() -> None:
         before = await shown(process, "said before")
         await gateway.stop()
         await to_the_end(gateway, process, before)
+
+    with_gateway(work)
+
+
+def test_who_does_not_know_what_there_is_is_told() -> None:
+    async def work(gateway: Gateway) -> None:
+        await gateway.say_final("Hello.")
+        await gateway.end()
+        wrong = await command(gateway.port, "watch", "camera-2", "--no-wait")
+        printed, why = await wrong.communicate()
+        assert wrong.returncode == 1
+        assert f"no stream 'camera-2' is known here; these were heard of last: {STREAM}" in why.decode()
+        listing = await command(gateway.port, "streams")
+        printed, why = await listing.communicate()
+        assert (listing.returncode, printed.decode()) == (0, f"{STREAM}  0:00  ended\n"), why
 
     with_gateway(work)
