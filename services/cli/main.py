@@ -311,9 +311,7 @@ def review_list(
 def review_show(
     verdict: VERDICT,
     store: STORE = "watchword.db",
-    out: Annotated[
-        Path | None, typer.Option(help="Write its keyframe here; where it has several, FILE-2 and so on hold the others.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write its keyframe here; of several, the others into NAME-2 and so on.")] = None,
 ) -> None:
     """Tell all that is kept of a verdict; --out writes its keyframe."""
     from services.cli.audit import review_show as command
