@@ -26,6 +26,8 @@ HISTORY_UPDATES = 4096
 """How many updates of a stream are kept for viewers who come late."""
 HISTORY_BYTES = 64_000_000
 """How many bytes of updates of a stream are kept."""
+HISTORY_BYTES_IN_ALL = 512_000_000
+"""How many of all streams together; the one that has most of them gives its oldest."""
 STREAMS_KEPT = 512
 """How many streams are kept; the one that was silent longest goes first."""
 STREAMS_TOLD = 5
@@ -146,6 +148,14 @@ class _Stream:
     keyframes: dict[str, _Update] = field(default_factory=dict)
     """Those of the history that brought a keyframe, the latest of each by its id."""
     viewers: set[Viewer] = field(default_factory=set)
+
+    def forget_oldest(self) -> None:
+        """Keep the oldest update no more."""
+        oldest = self.history.popleft()
+        self.bytes -= oldest.size
+        if self.keyframes.get(keyframe_id := oldest.response.event.keyframe.id) is oldest:
+            del self.keyframes[keyframe_id]
+        self.forgotten = self.forgotten.after(oldest.topic, oldest.offset)
 
 
 class Hub:
@@ -280,11 +290,9 @@ class Hub:
         stream.history.append(update)
         stream.bytes += update.size
         while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
-            oldest = stream.history.popleft()
-            stream.bytes -= oldest.size
-            if stream.keyframes.get(keyframe_id := oldest.response.event.keyframe.id) is oldest:
-                del stream.keyframes[keyframe_id]
-            stream.forgotten = stream.forgotten.after(oldest.topic, oldest.offset)
+            stream.forget_oldest()
+        while sum(each.bytes for each in self._streams.values()) > HISTORY_BYTES_IN_ALL:
+            max(self._streams.values(), key=lambda each: each.bytes).forget_oldest()
         for viewer in stream.viewers:
             viewer.offer(update)
 

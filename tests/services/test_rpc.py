@@ -87,9 +87,7 @@ def test_a_call_that_fails_without_our_status_is_explained(code: grpc.StatusCode
 
 
 def test_of_all_that_was_tried_in_vain_the_cause_is_told() -> None:
-    tried = (
-        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused"
-    )
+    tried = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect: Connection refused"
     told = str(rpc.error_of(failed(grpc.StatusCode.UNAVAILABLE, tried), "here:1"))
     assert told == "nothing answers at here:1: is the service running? (Connection refused)"
 

@@ -1,4 +1,4 @@
-"""`watchword watch` in a process of its own: a break in the connection costs it nothing, and shows nothing twice. And what there is to watch."""
+"""`watchword watch` in a process of its own: a break in the connection costs it nothing, and shows nothing twice; what there is."""
 
 import asyncio
 import os
