@@ -15,13 +15,13 @@ from watchword.v1.errors_pb2 import ErrorEvent
 
 from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
-from pipeline.errors import SettingInvalid, StreamEnded, reason_name
+from pipeline.errors import ConversationUnknown, SettingInvalid, StreamEnded, reason_name
 from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.session import Session
 from services.cli.status import INCOMPLETE
 from services.cli.viewer import Viewer
-from services.rpc import channel, error_of, is_accepted
+from services.rpc import channel, error_of, is_accepted, reason_of
 from services.serve import known
 from services.serve import serve as serve_service
 from services.settings import PORTS, Settings, read, require_address
@@ -202,10 +202,21 @@ def ask(stream_id: str, question: str, *, gateway: str, events: Path | None, opt
             conversation = await _ask_one(stub, session, stream_id, question, "", options)
             while options.follow and (line := await asyncio.to_thread(sys.stdin.readline)):
                 if line.strip():
-                    conversation = await _ask_one(stub, session, stream_id, line.strip(), conversation, options)
+                    conversation = await _ask_on(stub, session, stream_id, line.strip(), conversation, options)
 
     with Session(events=events, summary=False) as session:
         asyncio.run(_calling(gateway, work(session)))
+
+
+async def _ask_on(stub: Any, session: Session, stream_id: str, question: str, conversation: str, options: AskOptions) -> str:
+    """Go on with a conversation; one that is not kept any more begins anew, which is told."""
+    try:
+        return await _ask_one(stub, session, stream_id, question, conversation, options)
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != reason_name(ConversationUnknown.reason):
+            raise
+        session.terminal.say("what was asked before is not kept any more; the question is asked by itself:")
+        return await _ask_one(stub, session, stream_id, question, "", options)
 
 
 async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, conversation: str, options: AskOptions) -> str:
