@@ -13,6 +13,7 @@ from watchword.v1.safety_service_pb2 import ScreenRequest, ScreenResponse, Scree
 from watchword.v1.safety_service_pb2_grpc import SafetyServiceStub
 
 from pipeline.errors import StoreUnavailable
+from pipeline.memory.postgres import PostgresStore
 from pipeline.memory.sqlite import SqliteDatabase, SqliteStore
 from pipeline.safety import prompts
 from pipeline.safety.audit import Auditor, Item, Keys
@@ -197,7 +198,8 @@ def test_the_filter_serves_by_itself_without_a_broker_and_keeps_its_audit(tmp_pa
     assert "only safety is of use by itself" in other.stderr
 
 
-def test_by_itself_it_keeps_its_audit_where_the_store_is_and_tells_no_password() -> None:
+def test_by_itself_it_keeps_its_audit_where_the_store_is_and_tells_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PostgresStore.__init__.__kwdefaults__, "patience_s", 0.0)
     address = "postgresql://ann:open-sesame@127.0.0.1:1/scenes?connect_timeout=2"
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as told:
         asyncio.run(OwnAudit.open(Settings(store=address)))
