@@ -245,9 +245,9 @@ def broker(
     listen: Annotated[str, typer.Option(help="Where it listens, as host:port; loopback only.")] = "127.0.0.1:9092",
 ) -> None:
     """Run a Kafka-protocol broker for this machine. It keeps its records in memory."""
-    from pipeline.bus.broker import run_forever
+    from services.cli.remote import broker as broker_command
 
-    run_forever(listen)
+    broker_command(listen)
 
 
 @app.command()

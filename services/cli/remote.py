@@ -1,7 +1,8 @@
-"""Commands that talk to a broker or to services: publish, serve, streams, watch, ask, health."""
+"""Commands of brokers and services: broker, serve, publish, streams, watch, ask, health."""
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,18 @@ def serve(service: str, *, alone: bool) -> None:
             await bus.close()
 
     asyncio.run(work())
+
+
+def broker(listen: str) -> None:
+    """Run a broker until it is stopped, by SIGTERM too; raises what made it end."""
+    from pipeline.bus.broker import run_forever
+
+    logs.configure(read(os.environ).log or "warning")
+    # Without this the process of the broker itself would stay behind where the system does not end it with its parent.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    run_forever(
+        listen, ready=lambda broker: print(f"broker: listening on {broker.address}, records in memory until it is stopped", flush=True)
+    )
 
 
 async def _audit_file(settings: Settings) -> Bus:
