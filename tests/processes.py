@@ -92,7 +92,7 @@ class Process:
         """As an operator does; its exit status."""
         self.popen.terminate()
         try:
-            status = self.popen.wait(30)
+            status = self.popen.wait(90)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
