@@ -17,6 +17,7 @@ from watchword.v1.errors_pb2 import ErrorEvent
 from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
 from pipeline.errors import ConversationUnknown, SettingInvalid, StreamEnded, reason_name
+from pipeline.media.address import shown
 from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.session import Session
@@ -110,7 +111,8 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
             await bus.close()
         if report is not None:
             length, tracks = report.media_end.clock(), " and ".join(report.tracks)
-            print(f"published {source} as stream {stream_id}: {length} of {tracks}, {report.chunks} chunks, {report.bytes / 1e6:.1f} MB")
+            much = f"{report.chunks} chunks, {report.bytes / 1e6:.1f} MB"
+            print(f"published {shown(source)} as stream {stream_id}: {length} of {tracks}, {much}")
             for missing in report.missing:
                 print(f"watchword: {missing} [{reason_name(missing.reason)}]", file=sys.stderr)
             if report.missing:

@@ -13,6 +13,7 @@ from typing import Literal
 import pytest
 
 from pipeline.models import load_catalog
+from services.cli.run import id_of
 from tests import synthetic
 from tests.processes import COMMAND, DEMO, Event, of_type, read_events, watchword
 from tests.synthetic import Spec, clip
@@ -311,6 +312,29 @@ def test_a_kind_of_url_that_is_not_known_is_refused_before_models_are_loaded() -
     done = watchword("run", "gopher://example.org/1", "--speed", "max")
     assert "gopher is not a kind of source" in refusal(done, "SOURCE_INVALID")
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("source", ["rtsp://ann:open-sesame@[nowhere", "rtsp://ann:open-sesame@127.0.0.1:1"])
+def test_a_password_in_an_address_is_told_nowhere(source: str, tmp_path: Path) -> None:
+    done = watchword("publish", source, "--stream", "s", "--kafka", NOBODY) if "[" in source else watchword("run", source)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "sesame" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "stream_id"),
+    [
+        ("samples/demo.mp4", "demo"),
+        ("/dev/video0", "video0"),
+        ("rtsp://ann:open-sesame@camera.local/live?channel=1", "live"),
+        ("rtsp://ann:open-sesame@10.0.0.7:554", "10.0.0.7"),
+        ("https://ann:open-sesame@[::1]/", "1"),
+        ("rtsp://ann:open-sesame@[nowhere", "stream"),
+    ],
+)
+def test_a_stream_is_called_by_what_may_be_told_of_its_source(source: str, stream_id: str) -> None:
+    assert id_of(source) == stream_id
 
 
 def test_a_refused_run_leaves_its_events_file_closed(tmp_path: Path) -> None:
