@@ -119,9 +119,8 @@ async def _understand(run: _Run, session: Session, held: contextlib.AsyncExitSta
     if page is not None:
         page.answer_by(flow)
     loaded_s = time.monotonic() - begun
-    session.terminal.say(
-        f"Watchword: {shown(run.source)} as stream {run.stream_id}, {_pace(run.wanted.speed)}; models loaded in {loaded_s:.1f} s"
-    )
+    what = f"{shown(run.source)} as stream {run.stream_id}"
+    session.terminal.say(f"Watchword: {what}, {_pace(run.wanted.speed)}; models loaded in {loaded_s:.1f} s")
     bus = page.bus if page is not None else None
     try:
         await flow.run(run.source, run.stream_id, speed=run.wanted.speed, cleared=viewer.cleared, failed=viewer.error, bus=bus)
