@@ -181,7 +181,7 @@ def test_a_wrong_address_of_the_store_does_not_tell_its_password() -> None:
     ],
 )
 def test_a_wrong_address_of_a_model_does_not_tell_its_password(name: str, value: str) -> None:
-    with pytest.raises(SettingInvalid, match="//models.example/v1") as refused:
+    with pytest.raises(SettingInvalid, match=r"//models\.example/v1") as refused:
         read({f"WATCHWORD_{name}": value})
     assert "hunter4" not in str(refused.value)
 
