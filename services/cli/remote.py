@@ -175,6 +175,11 @@ async def _watch(stream_id: str, gateway: str, settings: Settings, session: Sess
                     if not answered:
                         session.terminal.say(f"waiting for stream {stream_id} …")
                     answered, broken = True, 0
+                elif token and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                    # The token was given by this very call: what followed it is not kept any more.
+                    session.terminal.say("some of what happened meanwhile is not kept any more; on with what is:")
+                    token = ""
+                    continue
                 elif answered and broken < RETRIES and (is_unknown or error.code() in BROKEN):
                     # A gateway that has been started again does not know a stream until it has read of it.
                     broken += 1

@@ -13,6 +13,7 @@ from watchword.v1 import events_pb2, live_service_pb2, live_service_pb2_grpc, me
 from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
 from pipeline.graph import BRANCHES
+from services.gateway import hub as hub_module
 from services.gateway.hub import Hub, Viewer
 from services.gateway.servicer import LiveServicer
 
@@ -27,9 +28,11 @@ class WatchedHub(Hub):
     def __init__(self, bus: MemoryBus) -> None:
         super().__init__(bus)
         self.heard, self.came = asyncio.Event(), asyncio.Event()
+        self.taken = 0
 
     def take(self, record: Record) -> None:
         super().take(record)
+        self.taken += 1
         self.heard.set()
 
     def watch(self, stream_id: str, resume_token: str) -> Viewer:
@@ -52,9 +55,11 @@ class Gateway:
         self.port = 0
         self._sent = 0
 
-    async def start(self) -> None:
+    async def start(self, *, having_read_all: bool = False) -> None:
         self.hub = WatchedHub(self.bus)
         self._following = asyncio.create_task(self.hub.run())
+        while having_read_all and self.hub.taken < self._sent:
+            await asyncio.sleep(0)
         self._server = grpc.aio.server()
         live_service_pb2_grpc.add_LiveServiceServicer_to_server(LiveServicer(self.bus, self.hub), self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -160,6 +165,26 @@ def test_what_was_shown_before_a_break_is_not_shown_again() -> None:
         before = await shown(process, "said before")
         await gateway.stop()
         await to_the_end(gateway, process, before)
+
+    with_gateway(work)
+
+
+def test_who_was_away_for_too_long_is_told_so_and_goes_on_with_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(gateway: Gateway) -> None:
+        await gateway.say_final("said before")
+        process = await watch(gateway.port)
+        before = await shown(process, "said before")
+        await gateway.stop()
+        monkeypatch.setattr(hub_module, "HISTORY_UPDATES", 3)
+        for number in range(5):
+            await gateway.say_final(f"long ago {number}")
+        await gateway.start(having_read_all=True)
+        printed = before + await shown(process, "not kept any more") + await shown(process, "long ago 4")
+        assert "long ago 1" not in printed
+        await gateway.end()
+        rest, why = await process.communicate()
+        assert process.returncode == 0, why
+        assert (printed + rest.decode()).count("said before") == 1
 
     with_gateway(work)
 
