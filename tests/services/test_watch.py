@@ -23,16 +23,18 @@ STREAM = "camera-1"
 
 
 class WatchedHub(Hub):
-    """Says when it has heard of a stream, and when a viewer is about to be told what happens."""
+    """Says when it has heard of a stream, when of all that was said before, and when a viewer is about to be told what happens."""
 
-    def __init__(self, bus: MemoryBus) -> None:
+    def __init__(self, bus: MemoryBus, before: int) -> None:
         super().__init__(bus)
-        self.heard, self.came = asyncio.Event(), asyncio.Event()
-        self.taken = 0
+        self.heard, self.came, self.caught_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._before = before
 
     def take(self, record: Record) -> None:
         super().take(record)
-        self.taken += 1
+        self._before -= 1
+        if self._before <= 0:
+            self.caught_up.set()
         self.heard.set()
 
     def watch(self, stream_id: str, resume_token: str) -> Viewer:
@@ -56,10 +58,10 @@ class Gateway:
         self._sent = 0
 
     async def start(self, *, having_read_all: bool = False) -> None:
-        self.hub = WatchedHub(self.bus)
+        self.hub = WatchedHub(self.bus, self._sent)
         self._following = asyncio.create_task(self.hub.run())
-        while having_read_all and self.hub.taken < self._sent:
-            await asyncio.sleep(0)
+        if having_read_all:
+            await self.hub.caught_up.wait()
         self._server = grpc.aio.server()
         live_service_pb2_grpc.add_LiveServiceServicer_to_server(LiveServicer(self.bus, self.hub), self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
