@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 OWN = ("same-origin", "none")
 """A page of this origin, or somebody who typed the address."""
+LEAVE = "watchword.leave"
+"""Set in the scope of a request by who gives a page of another origin leave to read its answer (Fetch standard, "CORS protocol")."""
 
 
 class OwnPages:
@@ -24,7 +26,8 @@ class OwnPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
         headers = Headers(scope=scope)
-        told = self._refusal(host_of(headers.get("host", "")), headers.get("sec-fetch-site", "none"), scope["path"])
+        site = OWN[0] if scope.get(LEAVE) else headers.get("sec-fetch-site", OWN[1])
+        told = self._refusal(host_of(headers.get("host", "")), site, scope["path"])
         answer = JSONResponse({"reason": "REQUEST_INVALID", "message": told[1]}, told[0]) if told else self._app
         await answer(scope, receive, send)
 

@@ -32,6 +32,7 @@ from services.gateway import live, punctual, questions, sse
 from services.gateway.http import HttpFace
 from services.gateway.hub import Hub
 from services.gateway.live import Streams
+from services.gateway.own_pages import LEAVE, OwnPages
 from services.gateway.page_files import Page
 from services.gateway.questions import Ask, Questions
 from services.gateway.sse import ENDED, EventStream
@@ -555,6 +556,22 @@ def test_without_a_key_no_page_of_another_origin_begins_anything(site: str) -> N
             assert (await there.web.get("/v1/streams", headers={"Sec-Fetch-Site": own})).status_code == 200
 
     run(work)
+
+
+def test_who_was_given_leave_may_ask_from_another_origin() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append(scope["path"])
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            told.append(message["status"])
+
+    told: list[Any] = []
+    guard = OwnPages(app, ["localhost"], "/page/")
+    for leave in (False, True):
+        headers = [(b"host", b"localhost:80"), (b"sec-fetch-site", b"cross-site")]
+        asyncio.run(guard({"type": "http", "path": "/v1/x", "headers": headers, LEAVE: leave}, asyncio.Event().wait, send))
+    assert told == [403, "/v1/x"]
 
 
 def test_a_defect_is_told_as_json_without_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
