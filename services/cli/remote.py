@@ -29,6 +29,7 @@ from services.serve import serve as serve_service
 from services.settings import PORTS, Settings, read, require_address
 
 LISTING_S = 10.0
+"""How long the list of streams may take to come."""
 POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
 REFUSAL_S = 1.0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipeline.errors import RequestInvalid
 from services.gateway.hub import Mark
 from services.gateway.sse import ENDED
 
@@ -12,28 +13,32 @@ class LastEvent:
 
     token: str = ""
     """A resume token, or `ENDED`."""
-    began: str = ""
-    """When the stream began, in Unix milliseconds; empty where nobody knows."""
+    began_ms: int | None = None
+    """When the stream began, in Unix milliseconds, where that is known."""
 
     @classmethod
     def read(cls, text: str) -> "LastEvent":
         """Raises `RequestInvalid` for what is none."""
-        token, _, began = text.partition("@")
+        token, at, began = text.partition("@")
         if token != ENDED:
             Mark.parse(token)
-        return cls(token, began)
+        if at and not (began.isdecimal() and len(began) < 16):
+            raise RequestInvalid(f"{text[:50]!r} is no id of an event of this service; leave it out to start from the oldest that is kept")
+        return cls(token, int(began) if at else None)
 
     @classmethod
     def of(cls, token: str, started_at: float | None) -> "LastEvent":
         """An event of the stream that began at this Unix time."""
-        return cls(token, "" if started_at is None else str(round(started_at * 1000)))
+        return cls(token, round(started_at * 1000) if started_at is not None else None)
 
     @property
     def text(self) -> str:
         """As it is sent."""
-        return f"{self.token}@{self.began}" if self.began else self.token
+        return f"{self.token}@{self.began_ms}" if self.began_ms is not None else self.token
 
     def seen_of(self, started_at: float | None) -> str:
         """Its token for the stream that began at this time: nothing was seen of that one where it is another."""
-        began = LastEvent.of("", started_at).began
-        return self.token if not began or not self.began or began == self.began else ""
+        if started_at is None or self.began_ms is None:
+            return self.token
+        # The time was rounded on its way here.
+        return self.token if abs(self.began_ms - started_at * 1000) < 2 else ""

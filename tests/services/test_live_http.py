@@ -317,6 +317,8 @@ async def collected(response: EventStream) -> AsyncIterator[bytes]:
     [
         ("/v1/streams/nobody/events", "", 404, "STREAM_UNKNOWN"),
         (EVENTS, "yesterday", 400, "REQUEST_INVALID"),
+        (EVENTS, "1.0@yesterday", 400, "REQUEST_INVALID"),
+        (EVENTS, "1.0@" + "9" * 5000, 400, "REQUEST_INVALID"),
         ("/v1/nothing", "", 404, "REQUEST_INVALID"),
         (f"/v1/streams/{STREAM}/recording", "", 404, "REQUEST_INVALID"),
         (f"/v1/streams/{STREAM}/keyframes/keyframe-9.jpg", "", 404, "REQUEST_INVALID"),
