@@ -10,8 +10,8 @@ from watchword.v1 import scene_pb2
 
 from pipeline.timeline import MediaTime
 from services import events as json_events
+from services.cli.files import write
 from services.cli.viewer import Viewer
-from services.cli.writing import writing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,9 +33,8 @@ def write_words(viewer: Viewer, folder: Path) -> list[Path]:
         name, cues = f"captions.{language}".rstrip("."), subtitles.cues(finals)
         files |= {f"{name}.vtt": subtitles.webvtt(cues), f"{name}.srt": subtitles.subrip(cues)}
     files["scenes.json"] = _scenes(viewer)
-    with writing("--out", folder):
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+    for name, text in files.items():
+        write(folder / name, text)
     return [folder / name for name in files]
 
 
@@ -58,12 +57,13 @@ class ContactSheets:
         """Write what waits."""
         if not self._waiting:
             return
+        if not self.paths:
+            for stale in self._folder.glob("keyframes-*.jpg"):
+                stale.unlink()
         path = self._folder / f"keyframes-{len(self.paths) + 1}.jpg"
-        with writing("--out", self._folder):
-            if not self.paths:
-                for stale in self._folder.glob("keyframes-*.jpg"):
-                    stale.unlink()
-            _sheet(self._waiting).save(path, quality=88)
+        sheet = io.BytesIO()
+        _sheet(self._waiting).save(sheet, format="JPEG", quality=88)
+        write(path, sheet.getvalue())
         self.paths.append(path)
         self._waiting.clear()
 

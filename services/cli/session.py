@@ -5,11 +5,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.errors import SettingInvalid
 from services.cli.events_file import EventsFile
 from services.cli.outputs import ContactSheets, write_words
 from services.cli.terminal import Terminal
 from services.cli.viewer import Sink, Viewer
-from services.cli.writing import writing
 
 
 class Session:
@@ -25,7 +25,7 @@ class Session:
         self._events = events
         if out is not None:
             require_folder(out)
-        self._file = EventsFile(events) if events is not None else None
+        self._file = _open(events) if events is not None else None
         self.terminal = Terminal()
         sinks: list[Sink] = [self.terminal]
         if self._file is not None:
@@ -54,9 +54,18 @@ class Session:
         return paths + ([self._events] if self._events is not None else [])
 
 
+def _open(path: Path) -> EventsFile:
+    try:
+        return EventsFile(path)
+    except OSError as error:
+        raise SettingInvalid(f"--events {path} cannot be written: {error.strerror}") from None
+
+
 def require_folder(path: Path) -> None:
     """Make the folder where there is none; raises `SettingInvalid` where nothing can be written into it."""
-    with writing("--out", path):
+    try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
+    except OSError as error:
+        raise SettingInvalid(f"--out {path} cannot be written: {error.strerror}") from None

@@ -30,11 +30,11 @@ from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import Options
 from services.cli import logs
 from services.cli.documents import FORMATS, Heard, documents, printed
+from services.cli.files import write
 from services.cli.progress import Progress, Reached
 from services.cli.run import id_of
 from services.cli.session import require_folder
 from services.cli.status import FAILED, INCOMPLETE
-from services.cli.writing import writing
 from services.incoming.sound import Sound, chunks, length, missing
 from services.settings import Settings, read
 from services.speech import Asked
@@ -151,9 +151,7 @@ async def _hear_all(
 
 def _write(out: Path, file: _File, formats: Sequence[str]) -> None:
     for suffix, text in documents(formats, file.heard).items():
-        path = out / f"{file.name}.{suffix}"
-        with writing("--out", path):
-            path.write_text(text, encoding="utf-8")
+        write(out / f"{file.name}.{suffix}", text)
 
 
 async def _hear(file: _File, stages: Stages, reached: Reached) -> None:

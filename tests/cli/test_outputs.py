@@ -1,20 +1,24 @@
-"""What is left of a stream: contact sheets, written while it goes on, events, and what is printed; and places that take nothing."""
+"""The files that a command leaves: contact sheets, written while a stream goes on, and what is left where there is no room."""
 
 import io
+import json
 import os
-import subprocess
-import sys
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from watchword.v1 import scene_pb2
+from watchword.v1 import events_pb2, scene_pb2, transcript_pb2
 
 from pipeline.errors import SettingInvalid
 from pipeline.timeline import MediaTime
+from services.cli import files
 from services.cli.events_file import EventsFile
 from services.cli.outputs import COLUMNS, ROWS, ContactSheets
-from tests.processes import ROOT
+from services.cli.session import Session
 
 pytestmark = pytest.mark.unit
 
@@ -49,39 +53,59 @@ def test_a_sheet_is_written_as_soon_as_it_is_full_and_old_ones_go(tmp_path: Path
     assert sizes[2][1] * ROWS == sizes[0][1], "three pictures take one row"
 
 
-def test_a_full_disk_is_told_with_the_option_that_leads_there(tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("needs /dev/full")
-    events = EventsFile(full)
-    with pytest.raises(SettingInvalid, match="--events /dev/full cannot be written: No space left"):
-        events.write([{"type": "gap"}])
-    with pytest.raises(SettingInvalid, match="--events"):
-        events.close()
-    sheets = ContactSheets(tmp_path)
-    sheets.add(keyframe(1))
-    sheets.paths.append(tmp_path / "keyframes-1.jpg")
-    (tmp_path / "keyframes-2.jpg").symlink_to(full)
-    with pytest.raises(SettingInvalid, match=f"--out {tmp_path} cannot be written"):
-        sheets.finish()
-
-
-def test_where_nobody_reads_on_what_goes_on_is_ended_in_good_order() -> None:
-    """As of `watchword run talk.mp4 | head`: an ordinary error goes through whatever holds something."""
-    code = (
-        "import sys\n"
-        "from services.cli.terminal import Terminal\n"
-        "try:\n"
-        "    with Terminal() as terminal:\n"
-        "        for _ in range(10_000):\n"
-        "            terminal.say('Is anybody there?')\n"
-        "except BrokenPipeError:\n"
-        "    sys.exit(7)\n"
-    )
-    reading, writing = os.pipe()
-    os.close(reading)
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """As on a disk that is full after so many bytes of a file."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+        yield
     finally:
-        os.close(writing)
-    assert (done.returncode, done.stderr) == (7, "")
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_without_room_a_file_is_named_with_the_cause_and_what_was_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "captions.vtt"
+    files.write(path, "whole")
+    with room_for(1000), pytest.raises(SettingInvalid, match=r"captions\.vtt cannot be written: File too large"):
+        files.write(path, "x" * 5000)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("captions.vtt", "whole")]
+
+
+def write_numbers(events: EventsFile) -> None:
+    for number in range(50):
+        events.write([{"number": number, "text": "x" * 50}])
+
+
+def test_without_room_the_events_end_with_a_whole_line_and_go_on_when_there_is_some(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = EventsFile(path)
+    with room_for(1000), pytest.raises(SettingInvalid, match=r"events\.jsonl cannot be written: File too large"):
+        write_numbers(events)
+    whole = [json.loads(line)["number"] for line in path.read_text().splitlines()]
+    events.write([{"number": "last"}])
+    events.close()
+    assert len(whole) > 5
+    assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [*whole, "last"]
+    assert whole == list(range(len(whole)))
+
+
+def test_what_is_no_file_is_written_to_as_it_is() -> None:
+    with pytest.raises(SettingInvalid, match="/dev/full cannot be written: No space left on device"):
+        files.write(Path("/dev/full"), "x")
+    assert Path("/dev/full").is_char_device()
+
+
+def watched_until_stopped(out: Path) -> None:
+    said = transcript_pb2.TranscriptSegment(id="segment-0", text="Welcome.", is_final=True, media_end=MediaTime.of(1).to_proto())
+    with Session(out=out) as session:
+        session.viewer.cleared(events_pb2.ClearedEvent(segment=said), None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_what_was_told_is_written_when_a_run_is_asked_to_stop(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        watched_until_stopped(tmp_path)
+    assert "Welcome." in (tmp_path / "captions.vtt").read_text()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

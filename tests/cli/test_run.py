@@ -1,8 +1,10 @@
 """`watchword run` on the sample clip: what a user sees, the events, the files, and how true they are."""
 
 import asyncio
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pipeline.graph import STEPS
 from pipeline.qa.recordings import Recordings
 from services.embedded import flow as flow_module
 from services.serve import Parts
-from tests.processes import TRUTH, Event, of_type
+from tests.processes import ROOT, TRUTH, Event, of_type
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
@@ -197,3 +199,24 @@ def test_what_ends_a_run_in_the_middle_is_raised_by_itself(monkeypatch: pytest.M
     flow = flow_module.Flow({"all": Parts((), idle)}, nobody, nobody, Recordings())
     with pytest.raises(BrokenPipeError):
         asyncio.run(flow.run("nothing.mp4", "s", speed=None, cleared=lambda *_: None, failed=lambda _: None))
+
+
+def test_where_nobody_reads_on_what_goes_on_is_ended_in_good_order() -> None:
+    """As of `watchword run talk.mp4 | head`: an ordinary error goes through whatever holds something."""
+    code = (
+        "import sys\n"
+        "from services.cli.terminal import Terminal\n"
+        "try:\n"
+        "    with Terminal() as terminal:\n"
+        "        for _ in range(10_000):\n"
+        "            terminal.say('Is anybody there?')\n"
+        "except BrokenPipeError:\n"
+        "    sys.exit(7)\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (7, "")
