@@ -5,10 +5,10 @@
 A keyframe every two seconds of the clip, 448 pixels long, five to a scene; processor time, one thread, the first scene not counted.
 """
 
+import argparse
 import asyncio
 import io
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -77,4 +77,6 @@ def _view(shots: Sequence[Shot]) -> SceneView:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(prog="python -m bench.tags", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("file", help="the video whose pictures are described")
+    main(parser.parse_args().file)

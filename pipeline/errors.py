@@ -24,6 +24,7 @@
     │   └── ModelMismatch        not what the catalog names
     ├── RequestError           a caller
     │   ├── StreamUnknown        asked about a stream nobody published
+    │   ├── ConversationUnknown  went on with a conversation that is not kept (any more)
     │   ├── RequestInvalid       breaks a rule
     │   └── ClientSlow           reads too slowly for the live edge (a retry may help)
     ├── SettingInvalid         a setting is wrong
@@ -192,6 +193,12 @@ class StreamUnknown(RequestError):
     """No such stream is known."""
 
     reason = ErrorReason.ERROR_REASON_STREAM_UNKNOWN
+
+
+class ConversationUnknown(RequestError):
+    """No such conversation is kept (any more)."""
+
+    reason = ErrorReason.ERROR_REASON_CONVERSATION_UNKNOWN
 
 
 class RequestInvalid(RequestError):

@@ -32,6 +32,8 @@ STREAMS_AT_ONCE = 1024
 
 LAST_COMMIT_S = 2.0
 """How long a step that is asked to stop waits for its last commit; where it gives up, a little is read again."""
+LACKS = {"audio": "has no sound: there is nothing to caption", "video": "has no video: captions only"}
+"""What is told of a source that has one track alone, by the topic on which nothing came."""
 IDLE_S = 600.0
 """After how long without a record a stream is let go: its publisher may be gone without an end."""
 
@@ -320,7 +322,7 @@ class _Runner:
         """Tell that a source had nothing for this step, unless publishing failed, which is told by itself."""
         published = not writers(self._step.reads)
         if published and self._ledgers[stream.partition].is_empty(stream_id) and not _end_of(record.value).cause:
-            missing = TrackMissing(f"stream {stream_id} has no {self._step.reads} track: there is nothing to {self._step.name}")
+            missing = TrackMissing(f"stream {stream_id} {LACKS[self._step.reads]}")
             await self._report(record, outputs, missing)
 
     async def _pass_on(self, record: Record, outputs: _Outputs, said: AsyncIterator[Message]) -> bool:

@@ -52,6 +52,7 @@ CODES = {
     ErrorReason.ERROR_REASON_SERVICE_UNAVAILABLE: code_pb2.UNAVAILABLE,
     ErrorReason.ERROR_REASON_STORE_UNAVAILABLE: code_pb2.UNAVAILABLE,
     ErrorReason.ERROR_REASON_STREAM_UNKNOWN: code_pb2.NOT_FOUND,
+    ErrorReason.ERROR_REASON_CONVERSATION_UNKNOWN: code_pb2.NOT_FOUND,
     ErrorReason.ERROR_REASON_CLIENT_SLOW: code_pb2.RESOURCE_EXHAUSTED,
     ErrorReason.ERROR_REASON_OVERLOADED: code_pb2.RESOURCE_EXHAUSTED,
     ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE: code_pb2.RESOURCE_EXHAUSTED,
@@ -135,7 +136,8 @@ def error_of(error: grpc.aio.AioRpcError, address: str) -> WatchwordError:
         return named(reason)(said)
     match error.code():
         case grpc.StatusCode.UNAVAILABLE:
-            return ServiceUnavailable(f"nothing answers at {address}: is the service running? ({said})")
+            # gRPC tells what it tried, and what each try met with; the last is the cause.
+            return ServiceUnavailable(f"nothing answers at {address}: is the service running? ({said.rpartition(': ')[2].strip('[]')})")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return ServiceUnavailable(f"{address} did not answer in time")
         case grpc.StatusCode.UNAUTHENTICATED:

@@ -1,5 +1,6 @@
 """Every setting, read once from the environment; all wrong values are reported together."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,7 +251,7 @@ _READ: Mapping[str, Callable[[str], object]] = {
     "caption_context": lambda text: whole(text, 0, 8),
 }
 """How the text of each setting is read."""
-_SECRET = frozenset({"store", "answer_key"})
+_SECRET = frozenset({"store"})
 """Settings whose text is not told."""
 
 
@@ -264,7 +265,7 @@ def read(environ: Mapping[str, str]) -> Settings:
             try:
                 values[name] = parse(environ[key])
             except ValueError as error:
-                problems.append(f"{key}: {error}" if name in _SECRET else f"{key}={environ[key]!r}: {error}")
+                problems.append(f"{key}: {error}" if name in _SECRET else _without_user(f"{key}={environ[key]!r}: {error}"))
     certificate, private_key = environ.get("WATCHWORD_TLS_CERTIFICATE"), environ.get("WATCHWORD_TLS_KEY")
     if certificate and private_key:
         try:
@@ -278,6 +279,11 @@ def read(environ: Mapping[str, str]) -> Settings:
     if problems:
         raise SettingInvalid("wrong settings: " + "; ".join(problems))
     return settings
+
+
+def _without_user(text: str) -> str:
+    """What may be told of a text that may have an address in it, with a user and a password."""
+    return re.sub(r"//[^/]*@", "//", text)
 
 
 def _contradictions(settings: Settings) -> list[str]:

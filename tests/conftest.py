@@ -1,5 +1,8 @@
 """Rules for every test, and the servers that tests share."""
 
+import fcntl
+import os
+import pickle
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,10 +77,17 @@ def prefix(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def embedded_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """The sample clip through `watchword run`, once for all tests: the finished process and the folder of its files."""
-    folder = tmp_path_factory.mktemp("embedded")
-    questions = [argument for question in QUESTIONS for argument in ("--ask", question)]
-    done = watchword("run", DEMO, "--speed", "max", "--out", folder, "--events", folder / "events.jsonl", *questions)
+    """The sample clip through `watchword run`, once for all tests in all processes: the finished process and the folder of its files."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    folder, kept = shared / "embedded", shared / "embedded.pickle"
+    with (shared / "embedded.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            questions = [argument for question in QUESTIONS for argument in ("--ask", question)]
+            done = watchword("run", DEMO, "--speed", "max", "--out", folder, "--events", folder / "events.jsonl", *questions)
+            kept.write_bytes(pickle.dumps(done))
+    done = pickle.loads(kept.read_bytes())
     assert done.returncode == 0, done.stderr
     return done, folder
 

@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-W", "error::ResourceWarning", "-m", "services.cli.m
 Event = dict[str, Any]
 
 
-def watchword(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
+def watchword(*arguments: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
@@ -70,7 +70,7 @@ class Process:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def wait_for(self, text: str, timeout_s: float = 90) -> str:
+    def wait_for(self, text: str, timeout_s: float = 150) -> str:
         """The first line, from here on, that holds `text`."""
         while True:
             try:
@@ -92,7 +92,7 @@ class Process:
         """As an operator does; its exit status."""
         self.popen.terminate()
         try:
-            status = self.popen.wait(30)
+            status = self.popen.wait(90)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

@@ -22,7 +22,11 @@ _OPTIONS |= {scheme: {"live_start_index": "-1"} for scheme in ("http", "https")}
 
 def shown(source: str) -> str:
     """The source as it may appear in messages and logs: without user, password or query."""
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        # Where user and password end in it, nobody knows.
+        return f"{source.partition('://')[0]}://…" if "://" in source else source
     if not parts.scheme or not parts.netloc:
         return source
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

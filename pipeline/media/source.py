@@ -127,8 +127,9 @@ class AvSource:
             kind: Track(kind, tracks.parameters(kind, stream), self._stamps[kind].unit) for kind, stream in self._streams.items()
         }
         video = self.tracks.get("video")
-        if self._is_file and video is not None and isinstance(video.parameters, VideoParameters):
-            video.parameters.rotation = tracks.stated_rotation(container.name, self._streams["video"].index)
+        can_be_opened_again = self._is_file or ("://" in source and not self.live)
+        if can_be_opened_again and video is not None and isinstance(video.parameters, VideoParameters):
+            video.parameters.rotation = tracks.stated_rotation(container, self._streams["video"].index, timeout_s=read_timeout_s)
 
     @property
     def zero(self) -> Fraction | None:

@@ -100,21 +100,21 @@ def parameters(kind: Kind, stream: Any) -> AudioParameters | VideoParameters:
     return video
 
 
-def stated_rotation(url: str, index: int) -> int:
-    """The degrees counter-clockwise by which pictures of a track are to be turned, as the file at `url` states; 0 where it does not.
+def stated_rotation(container: "InputContainer", index: int, *, timeout_s: float) -> int:
+    """The degrees counter-clockwise by which pictures of a track are to be turned, as a recording states; 0 where it does not.
 
-    PyAV tells this with a decoded picture only, so the file is opened again and its first keyframe decoded: what is demuxed to be
-    published stays where it is.
+    PyAV tells this with a decoded picture only, so the recording is opened again, by its path or address, and its first keyframe decoded:
+    what is demuxed to be published stays where it is.
     """
     import av
 
+    if not _STATES_ROTATION & set(container.format.name.split(",")):
+        return 0
     try:
-        with av.open(url, metadata_errors="replace") as container:
-            stream: Any = container.streams[index]
-            if not _STATES_ROTATION & set(container.format.name.split(",")):
-                return 0
+        with av.open(container.name, metadata_errors="replace", timeout=timeout_s) as again:
+            stream: Any = again.streams[index]
             stream.codec_context.thread_count = 1
-            packet = next(packet for packet in container.demux(stream) if packet.is_keyframe and packet.size)
+            packet = next(packet for packet in again.demux(stream) if packet.is_keyframe and packet.size)
             frames = stream.decode(packet) or stream.decode(None)
             return round(frames[0].rotation / 90) * 90 if frames else 0
     except (av.FFmpegError, StopIteration, ValueError, OSError):

@@ -195,7 +195,7 @@ class SqlStore:
 
         gone = await self.database.write(f"forgetting stream {stream_id}", forget)
         if gone is None:
-            raise StreamUnknown(f"Forgetting stream {stream_id!r}: no such stream is known; list the streams to see which are.")
+            raise StreamUnknown(f"Forgetting stream {stream_id!r}: no such stream is known in this memory; is its name right?")
         await self.database.scrub()
         log.info("stream_forgotten", stream=stream_id, **asdict(gone))
         return gone

@@ -82,7 +82,7 @@ async def known(store: SceneStore, stream_ids: Iterable[str]) -> list[StreamStat
     for stream_id in stream_ids:
         state = await store.stream(stream_id)
         if state is None:
-            raise StreamUnknown(f"A question about stream {stream_id!r}: no such stream is known; list the streams to see which are.")
+            raise StreamUnknown(f"A question about stream {stream_id!r}: no such stream is known; is its name right, and has it begun?")
         states.append(state)
     return states
 

@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from pipeline.errors import RequestInvalid
+from pipeline.errors import ConversationUnknown, RequestInvalid
 from pipeline.qa.answer import Turn
 from pipeline.qa.words import content, tokens
 
@@ -49,12 +49,12 @@ class Conversations:
         self._kept: OrderedDict[str, tuple[float, tuple[str, ...], tuple[Turn, ...]]] = OrderedDict()
 
     def turns(self, conversation_id: str, streams: Sequence[str]) -> tuple[Turn, ...]:
-        """What was asked in it; raises `RequestInvalid` for one that is not known here, or is about other streams."""
+        """What was asked in it; raises `ConversationUnknown`, or `RequestInvalid` for one about other streams."""
         if not conversation_id:
             return ()
         self._forget_old()
         if conversation_id not in self._kept:
-            raise RequestInvalid(f"the conversation {conversation_id[:50]!r} is not known (any more): ask without one to begin anew")
+            raise ConversationUnknown(f"the conversation {conversation_id[:50]!r} is not kept (any more): ask without one to begin anew")
         _, about, turns = self._kept[conversation_id]
         if about != tuple(streams):
             raise RequestInvalid(f"the conversation {conversation_id} is about {', '.join(about)}: begin another for other streams")

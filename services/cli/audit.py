@@ -2,10 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from pipeline.safety.policy_file import SHIPPED, read
 from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.counting import counted
+from services.cli.writing import writing
 
 T = TypeVar("T")
 
@@ -44,13 +46,18 @@ def export(store: str, key: Path | None, out: Path | None, stream: str, *, conte
         raise SettingInvalid("--content needs the key that sealed it: --key, or WATCHWORD_AUDIT_KEY")
 
     async def write(log: AuditLog) -> None:
-        lines = []
-        async for row in log.all(stream_id=stream or None):
-            told: dict[str, Any] = {"seq": row.seq, "kind": row.kind, "id": row.id, "stream": row.stream_id, "hash": row.hash} | row.body
-            if content and keys is not None and row.kind == "verdict" and row.record.sealed_content:
-                told["content"] = _readable(keys.open(row.record.sealed_content, row.id))
-            lines.append(json.dumps(told, ensure_ascii=False))
-        _write("".join(f"{line}\n" for line in lines), out)
+        with _lines(out) as tell:
+            async for row in log.all(stream_id=stream or None):
+                told: dict[str, Any] = {
+                    "seq": row.seq,
+                    "kind": row.kind,
+                    "id": row.id,
+                    "stream": row.stream_id,
+                    "hash": row.hash,
+                } | row.body
+                if content and keys is not None and row.kind == "verdict" and row.record.sealed_content:
+                    told["content"] = _readable(keys.open(row.record.sealed_content, row.id))
+                tell(told)
 
     _with(store, key, write)
 
@@ -91,7 +98,8 @@ def review_show(store: str, record_id: str, out: Path | None) -> None:
             print(f"keyframe {keyframe}: {len(jpeg):,} bytes of JPEG; --out FILE writes it")
             continue
         path = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
-        path.write_bytes(jpeg)
+        with writing("--out", path):
+            path.write_bytes(jpeg)
         print(f"keyframe {keyframe}: {path}")
 
 
@@ -111,19 +119,19 @@ def review_export(store: str, key: Path | None, out: Path | None, policies: Path
     held = read(policies or SHIPPED)
 
     async def write(log: AuditLog) -> None:
-        lines, left_out = [], 0
-        async for row, decision in _verdicts(log, None):
-            if not decision:
-                continue
-            content = _content(row.record, keys)
-            known = held.of(row.stream_id).policies
-            for violation in row.record.violations:
-                policy = known.get(violation.policy)
-                if content is None or policy is None:
-                    left_out += 1
+        left_out = 0
+        with _lines(out) as tell:
+            async for row, decision in _verdicts(log, None):
+                if not decision:
                     continue
-                lines.append(json.dumps(_preference(row, content, policy, violation.probability, decision), ensure_ascii=False))
-        _write("".join(f"{line}\n" for line in lines), out)
+                content = _content(row.record, keys)
+                known = held.of(row.stream_id).policies
+                for violation in row.record.violations:
+                    policy = known.get(violation.policy)
+                    if content is None or policy is None:
+                        left_out += 1
+                        continue
+                    tell(_preference(row, content, policy, violation.probability, decision))
         if left_out:
             print(f"{left_out} left out: their content was not kept, or their policy is not known any more", file=sys.stderr)
 
@@ -163,15 +171,11 @@ def _content(record: AuditRecord, keys: Keys | None) -> str | bytes | None:
 
 async def _verdicts(log: AuditLog, stream_id: str | None) -> AsyncIterator[tuple[Row, str]]:
     """Every verdict in order, with the latest decision of it; empty where there is none."""
-    decisions: dict[str, str] = {}
-    rows = []
+    # Read twice: decisions follow what they are about, and verdicts hold pictures, so that not all of them are kept meanwhile.
+    decisions = {row.body["of"]: row.body["decision"] async for row in log.all(stream_id=stream_id) if row.kind == "review"}
     async for row in log.all(stream_id=stream_id):
-        if row.kind == "review":
-            decisions[row.body["of"]] = row.body["decision"]
-        elif row.kind == "verdict":
-            rows.append(row)
-    for row in rows:
-        yield row, decisions.get(row.id, "")
+        if row.kind == "verdict":
+            yield row, decisions.get(row.id, "")
 
 
 def _line(row: Row, decision: str, frames: Sequence[str]) -> str:
@@ -221,8 +225,11 @@ def _readable(content: bytes) -> str:
         return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
-def _write(text: str, out: Path | None) -> None:
-    if out is None:
-        sys.stdout.write(text)
-    else:
-        out.write_text(text, encoding="utf-8")
+@contextlib.contextmanager
+def _lines(out: Path | None) -> Iterator[Callable[[Mapping[str, object]], None]]:
+    """Writes objects as JSON, one a line, into a file or to the terminal, as they come: a log may be larger than the memory."""
+    with contextlib.ExitStack() as stack:
+        if out is not None:
+            stack.enter_context(writing("--out", out))
+        file = stack.enter_context(out.open("w", encoding="utf-8")) if out is not None else sys.stdout
+        yield lambda told: print(json.dumps(told, ensure_ascii=False), file=file)

@@ -15,8 +15,9 @@ from pipeline.evaluation.questions import QuestionSet, load
 from services.cli import logs
 from services.cli.session import require_folder
 from services.cli.status import INCOMPLETE
+from services.cli.writing import writing
 from services.evaluation.cleared import Shelf
-from services.evaluation.run import Outcome
+from services.evaluation.run import Outcome, stream_of
 from services.settings import Settings, read, require_address
 
 
@@ -54,7 +55,8 @@ def evaluate(sets: Sequence[Path], *, out: Path, against: Path | None, options: 
             "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         },
     )
-    _write(out, found, before)
+    with writing("--out", out):
+        _write(out, found, before)
     for name, share in {**found["answers"], **{f"abstention {key}": value for key, value in found["abstention"].items()}}.items():
         print(f"{name:22} {share['part']:4} of {share['of']}")
     print(f"wrote: {out / 'report.md'}, {out / 'report.json'} and charts")
@@ -111,6 +113,11 @@ def _merged(sets: Sequence[QuestionSet]) -> QuestionSet:
     media = {name: medium for each in sets for name, medium in each.media.items()}
     if len(media) < sum(len(each.media) for each in sets):
         raise SettingInvalid("two of the question sets name the same media: evaluate them one after the other")
+    streams: dict[str, str] = {}
+    for medium in media.values():
+        other = streams.setdefault(stream_of(medium), medium.name)
+        if other != medium.name:
+            raise SettingInvalid(f"{other} and {medium.name} would be one stream, {stream_of(medium)}: give one of them another name")
     return QuestionSet(media, [question for each in sets for question in each.questions])
 
 

@@ -1,6 +1,7 @@
 """The `watchword` command. Heavy imports stand inside the commands, so that `--help` answers at once."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -44,18 +45,40 @@ ONE_STREAM = Annotated[str, typer.Option("--stream", help="Only what belongs to 
 REVIEWER = Annotated[str, typer.Option(help="Who decides; it is kept with the decision.")]
 NOTE = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
 
-CATALOG = Annotated[list[Path] | None, typer.Option(help="A catalog file of your own, laid over the shipped one (docs/models.md).")]
+CATALOG = Annotated[
+    list[Path] | None, typer.Option(metavar="<path>", help="A catalog file of your own, laid over the shipped one (docs/models.md).")
+]
 OUT = Annotated[Path | None, typer.Option(help="Write captions.vtt, captions.srt, scenes.json and contact sheets here in the end.")]
 LANGUAGE = Annotated[str, typer.Option(help="The BCP 47 language that is spoken, such as de, or auto; as the settings say unless given.")]
 TRANSLATE = Annotated[bool | None, typer.Option(help="Also caption other languages in English; as the settings say unless given.")]
-TERM = Annotated[list[str] | None, typer.Option(help="A name or term that may be said, spelt as it should be; may be given several times.")]
+TERM = Annotated[
+    list[str] | None,
+    typer.Option(metavar="<str>", help="A name or term that may be said, spelt as it should be; may be given several times."),
+]
 
 KEYFRAMES = Annotated[
-    float | None, typer.Option(min=1, max=600, help="Keyframes that a scene yields each minute at most; as the settings say unless given.")
+    float | None,
+    typer.Option(
+        metavar="<float>", min=1, max=600, help="Keyframes that a scene yields each minute at most; as the settings say unless given."
+    ),
 ]
 GAP = Annotated[
-    float | None, typer.Option(min=0.5, max=60, help="Seconds between two keyframes at most; as the settings say unless given.")
+    float | None,
+    typer.Option(metavar="<float>", min=0.5, max=60, help="Seconds between two keyframes at most; as the settings say unless given."),
 ]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"watchword {version('watchword')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _first(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Tell the version and exit.")] = False,
+) -> None:
+    """What can be asked without a command."""
 
 
 @app.command()
@@ -68,7 +91,9 @@ def run(
     term: TERM = None,
     keyframes_per_minute: KEYFRAMES = None,
     keyframe_gap: GAP = None,
-    ask: Annotated[list[str] | None, typer.Option(help="A question to answer in the end; may be given several times.")] = None,
+    ask: Annotated[
+        list[str] | None, typer.Option(metavar="<str>", help="A question to answer in the end; may be given several times.")
+    ] = None,
     events: EVENTS = None,
     stream: Annotated[str, typer.Option(help="The stream's id; the source's name unless given.")] = "",
     page: Annotated[
@@ -96,7 +121,7 @@ def transcribe(
     translate: TRANSLATE = None,
     term: TERM = None,
     model: Annotated[str, typer.Option(help="The speech model: a name of the catalog, a directory (with a /), or URL#NAME.")] = "",
-    jobs: Annotated[int, typer.Option(min=0, max=64, help="Files heard at once; 0 means one a core.")] = 0,
+    jobs: Annotated[int, typer.Option(metavar="<int>", min=0, max=64, help="Files heard at once; 0 means one a core.")] = 0,
 ) -> None:
     """Write the captions of recordings, as fast as the machine goes."""
     from services.cli.transcribe import transcribe as transcribe_command
@@ -130,6 +155,14 @@ def serve(
 
 
 @app.command()
+def streams(gateway: GATEWAY = "127.0.0.1:50051") -> None:
+    """Tell which streams the gateway knows. Beside each stands how far it has come, and whether it has ended."""
+    from services.cli.remote import streams as streams_command
+
+    streams_command(gateway)
+
+
+@app.command()
 def watch(
     stream: STREAM,
     gateway: GATEWAY = "127.0.0.1:50051",
@@ -154,7 +187,9 @@ def ask(
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Read more questions from the terminal, as one conversation.")] = False,
     answerer: Annotated[str, typer.Option(help="extractive, chat or vlm; as the service is set up unless given.")] = "",
-    also: Annotated[list[str] | None, typer.Option(help="Another stream to ask about; may be given several times.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="<str>", help="Another stream to ask about; may be given several times.")
+    ] = None,
 ) -> None:
     """Ask what a stream said or showed. The answer cites media times."""
     from services.cli import remote
@@ -177,7 +212,9 @@ def evaluate(
     speed: SPEED = "max",
     cache: Annotated[Path, typer.Option(help="Where what was understood of the media is kept.")] = Path("out/eval-cache"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Understand the media anew.")] = False,
-    small: Annotated[int, typer.Option(min=0, max=1080, help="Also read text in copies of the media this many pixels high; 0: not.")] = 0,
+    small: Annotated[
+        int, typer.Option(metavar="<int>", min=0, max=1080, help="Also read text in copies of the media this many pixels high; 0: not.")
+    ] = 0,
 ) -> None:
     """Measure how well questions are answered, and write a report."""
     from services.cli.evaluate import Options
@@ -208,9 +245,9 @@ def broker(
     listen: Annotated[str, typer.Option(help="Where it listens, as host:port; loopback only.")] = "127.0.0.1:9092",
 ) -> None:
     """Run a Kafka-protocol broker for this machine. It keeps its records in memory."""
-    from pipeline.bus.broker import run_forever
+    from services.cli.remote import broker as broker_command
 
-    run_forever(listen)
+    broker_command(listen)
 
 
 @app.command()
@@ -271,7 +308,11 @@ def review_list(
 
 
 @review_app.command("show")
-def review_show(verdict: VERDICT, store: STORE = "watchword.db", out: OUT_FILE = None) -> None:
+def review_show(
+    verdict: VERDICT,
+    store: STORE = "watchword.db",
+    out: Annotated[Path | None, typer.Option(help="Write its keyframe here; of several, the others into NAME-2 and so on.")] = None,
+) -> None:
     """Tell all that is kept of a verdict; --out writes its keyframe."""
     from services.cli.audit import review_show as command
 

@@ -1,7 +1,8 @@
-"""Commands that talk to a broker or to services: publish, serve, watch, ask, health."""
+"""Commands of brokers and services: broker, serve, publish, streams, watch, ask, health."""
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,20 @@ from watchword.v1.errors_pb2 import ErrorEvent
 
 from pipeline.bus import Bus, Record
 from pipeline.bus.kafka import KafkaBus
-from pipeline.errors import SettingInvalid, StreamEnded, reason_name
+from pipeline.errors import ConversationUnknown, SettingInvalid, StreamEnded, reason_name
+from pipeline.media.address import shown
+from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.session import Session
 from services.cli.status import INCOMPLETE
 from services.cli.viewer import Viewer
-from services.rpc import channel, error_of, is_accepted
+from services.rpc import channel, error_of, is_accepted, reason_of
 from services.serve import known
 from services.serve import serve as serve_service
 from services.settings import PORTS, Settings, read, require_address
 
+LISTING_S = 10.0
+"""How long the list of streams may take to come."""
 POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
 REFUSAL_S = 1.0
@@ -56,6 +61,18 @@ def serve(service: str, *, alone: bool) -> None:
             await bus.close()
 
     asyncio.run(work())
+
+
+def broker(listen: str) -> None:
+    """Run a broker until it is stopped, by SIGTERM too; raises what made it end."""
+    from pipeline.bus.broker import run_forever
+
+    logs.configure(read(os.environ).log or "warning")
+    # Without this the process of the broker itself would stay behind where the system does not end it with its parent.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    run_forever(
+        listen, ready=lambda broker: print(f"broker: listening on {broker.address}, records in memory until it is stopped", flush=True)
+    )
 
 
 async def _audit_file(settings: Settings) -> Bus:
@@ -95,7 +112,8 @@ def publish(source: str, *, stream_id: str, kafka: str, speed: float | None) -> 
             await bus.close()
         if report is not None:
             length, tracks = report.media_end.clock(), " and ".join(report.tracks)
-            print(f"published {source} as stream {stream_id}: {length} of {tracks}, {report.chunks} chunks, {report.bytes / 1e6:.1f} MB")
+            much = f"{report.chunks} chunks, {report.bytes / 1e6:.1f} MB"
+            print(f"published {shown(source)} as stream {stream_id}: {length} of {tracks}, {much}")
             for missing in report.missing:
                 print(f"watchword: {missing} [{reason_name(missing.reason)}]", file=sys.stderr)
             if report.missing:
@@ -113,6 +131,21 @@ async def _refused(bus: KafkaBus, stream_id: str) -> StreamEnded:
             continue
         if record.value.reason == StreamEnded.reason:
             return StreamEnded(record.value.message)
+
+
+def streams(gateway: str) -> None:
+    """Print a line for each stream that the gateway knows."""
+    settings = read(os.environ)
+    require_address(gateway)
+
+    async def listed() -> Sequence[live_service_pb2.StreamInfo]:
+        async with channel(gateway, settings) as link:
+            stub: Any = live_service_pb2_grpc.LiveServiceStub(link)
+            response = await stub.ListStreams(live_service_pb2.ListStreamsRequest(), timeout=LISTING_S)
+            return list(response.streams)
+
+    for each in asyncio.run(_calling(gateway, listed())):
+        print(f"{each.stream_id}  {MediaTime.from_proto(each.media_end).clock()}  {'ended' if each.ended else 'live'}")
 
 
 def watch(stream_id: str, *, gateway: str, events: Path | None, out: Path | None, wait: bool) -> None:
@@ -143,6 +176,11 @@ async def _watch(stream_id: str, gateway: str, settings: Settings, session: Sess
                     if not answered:
                         session.terminal.say(f"waiting for stream {stream_id} …")
                     answered, broken = True, 0
+                elif token and error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+                    # The token was given by this very call: what followed it is not kept any more.
+                    session.terminal.say("some of what happened meanwhile is not kept any more; on with what is:")
+                    token = ""
+                    continue
                 elif answered and broken < RETRIES and (is_unknown or error.code() in BROKEN):
                     # A gateway that has been started again does not know a stream until it has read of it.
                     broken += 1
@@ -185,10 +223,21 @@ def ask(stream_id: str, question: str, *, gateway: str, events: Path | None, opt
             conversation = await _ask_one(stub, session, stream_id, question, "", options)
             while options.follow and (line := await asyncio.to_thread(sys.stdin.readline)):
                 if line.strip():
-                    conversation = await _ask_one(stub, session, stream_id, line.strip(), conversation, options)
+                    conversation = await _ask_on(stub, session, stream_id, line.strip(), conversation, options)
 
     with Session(events=events, summary=False) as session:
         asyncio.run(_calling(gateway, work(session)))
+
+
+async def _ask_on(stub: Any, session: Session, stream_id: str, question: str, conversation: str, options: AskOptions) -> str:
+    """Go on with a conversation; one that is not kept any more begins anew, which is told."""
+    try:
+        return await _ask_one(stub, session, stream_id, question, conversation, options)
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != reason_name(ConversationUnknown.reason):
+            raise
+        session.terminal.say("what was asked before is not kept any more; the question is asked by itself:")
+        return await _ask_one(stub, session, stream_id, question, "", options)
 
 
 async def _ask_one(stub: Any, session: Session, stream_id: str, question: str, conversation: str, options: AskOptions) -> str:

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from watchword.v1 import answer_pb2
 from watchword.v1.errors_pb2 import ErrorReason
 
 from pipeline.bus.codec import STREAM_ID
 from pipeline.errors import RequestInvalid, SourceError, StreamUnknown, reason_name
+from pipeline.media.address import shown
 from pipeline.memory.store import EVERYTHING
 from pipeline.qa.answer import check
 from services.cli import logs
@@ -117,7 +119,8 @@ async def _understand(run: _Run, session: Session, held: contextlib.AsyncExitSta
     if page is not None:
         page.answer_by(flow)
     loaded_s = time.monotonic() - begun
-    session.terminal.say(f"Watchword: {run.source} as stream {run.stream_id}, {_pace(run.wanted.speed)}; models loaded in {loaded_s:.1f} s")
+    what = f"{shown(run.source)} as stream {run.stream_id}"
+    session.terminal.say(f"Watchword: {what}, {_pace(run.wanted.speed)}; models loaded in {loaded_s:.1f} s")
     bus = page.bus if page is not None else None
     try:
         await flow.run(run.source, run.stream_id, speed=run.wanted.speed, cleared=viewer.cleared, failed=viewer.error, bus=bus)
@@ -142,7 +145,7 @@ async def _ask(flow: "Flow", stream_id: str, questions: Sequence[str], session: 
 
 def _require_usable(source: str, stream_id: str) -> None:
     """Tell what can be told before the models are loaded: a live source is opened only once, a recording is opened twice."""
-    from pipeline.media.address import LIVE_SCHEMES, address, shown
+    from pipeline.media.address import LIVE_SCHEMES, address
     from pipeline.media.source import open_source
 
     if not STREAM_ID.fullmatch(stream_id):
@@ -163,6 +166,8 @@ def _pace(speed: float | None) -> str:
 
 
 def id_of(source: str) -> str:
-    """A stream id from a source's name, such as "demo" from "samples/demo.mp4"."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(source.split("?")[0]).stem).strip("-")
+    """A stream id from a source's name, such as "demo" from "samples/demo.mp4"; of an address without a path from its host."""
+    parts = urlsplit(shown(source))
+    stem = (Path(parts.path).stem or parts.hostname or "") if parts.netloc else Path(source.split("?")[0]).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-")
     return name[:200] or "stream"

@@ -1,5 +1,7 @@
 """Events as people read them in a terminal: captions that are revised in place, scenes, verdicts, answers."""
 
+import errno
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +38,7 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or _Console(highlight=False)
         self._answer = ""
         self._scene: Event = {"keyframes": []}
         self._pictures: dict[str, dict[str, float]] = {}
@@ -168,6 +170,16 @@ class Terminal:
         row.add_column()
         row.add_row(when, Text(f"{label}  ", style=style) + text if label else text)
         return row
+
+
+class _Console(Console):
+    """Tells that nobody reads any more, as of `watchword run ... | head`, with an error that ends what goes on in good order."""
+
+    def on_broken_pipe(self) -> None:
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
 
 
 def _unscored(event: Event | None) -> str:

@@ -17,16 +17,16 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.errors import SettingInvalid, WatchwordError, reason_name
+from pipeline.errors import InternalError, SettingInvalid, WatchwordError, reason_name
 from services.gateway import sse
 from services.gateway.grants import is_granted
 from services.gateway.origins import Origins
+from services.gateway.own_pages import OwnPages
 from services.gateway.punctual import Punctual
 from services.rpc import CODES, bearer
 from services.settings import Settings
@@ -79,7 +79,7 @@ class HttpFace:
                 Starlette(
                     routes=[route for part in parts for route in part.routes],
                     middleware=_guards(settings.api_key, host, settings.hls_origins),
-                    exception_handlers={WatchwordError: _refused, HTTPException: _unknown},
+                    exception_handlers={WatchwordError: _refused, HTTPException: _unknown, Exception: _defect},
                 ),
                 log_config=None,
                 access_log=False,
@@ -126,8 +126,13 @@ async def _unknown(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(told, error.status_code, error.headers)
 
 
+async def _defect(request: Request, _: Exception) -> JSONResponse:
+    """A defect of ours: uvicorn writes to the log what it is."""
+    return refusal(InternalError(f"{request.method} {request.url.path[:200]} failed here; the server's log says why"))
+
+
 def _guards(key: str, host: str, origins: Sequence[str]) -> list[Middleware]:
-    first = Middleware(_Key, key=key) if key else Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, host], www_redirect=False)
+    first = Middleware(_Key, key=key) if key else Middleware(OwnPages, names=[*LOOPBACK, host], open_to_all=PAGE)
     return [Middleware(Origins, allowed=origins), Middleware(_Headers), first]
 
 

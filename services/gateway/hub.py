@@ -27,8 +27,12 @@ HISTORY_UPDATES = 4096
 """How many updates of a stream are kept for viewers who come late."""
 HISTORY_BYTES = 64_000_000
 """How many bytes of updates of a stream are kept."""
+HISTORY_BYTES_IN_ALL = 512_000_000
+"""How many of all streams together; the one that has most of them gives its oldest."""
 STREAMS_KEPT = 512
 """How many streams are kept; the one that was silent longest goes first."""
+STREAMS_TOLD = 5
+"""So many are named to who asks for one that is not known."""
 ERRORS_REMEMBERED = 1024
 """How many errors of a stream are remembered, to tell each once."""
 QUEUE_UPDATES = 256
@@ -98,7 +102,7 @@ class Viewer:
             self.cut(
                 ClientSlow(
                     f"stream {self.stream_id}: this client fell {QUEUE_UPDATES} updates behind and was dropped from the live edge; "
-                    "call Watch again with its last resume token"
+                    "it may come back to where it was"
                 )
             )
             return
@@ -158,6 +162,14 @@ class _Stream:
     """Those of the history that brought a keyframe, the latest of each by its id."""
     viewers: set[Viewer] = field(default_factory=set)
 
+    def forget_oldest(self) -> None:
+        """Keep the oldest update no more."""
+        oldest = self.history.popleft()
+        self.bytes -= oldest.size
+        if self.keyframes.get(keyframe_id := oldest.response.event.keyframe.id) is oldest:
+            del self.keyframes[keyframe_id]
+        self.forgotten = self.forgotten.after(oldest.topic, oldest.offset)
+
 
 class Hub:
     """Follows the bus and serves viewers; `run` must be running."""
@@ -177,7 +189,7 @@ class Hub:
         """A new viewer, served from its mark on; raises `StreamUnknown` or `RequestInvalid`."""
         stream = self._streams.get(stream_id)
         if stream is None:
-            raise StreamUnknown(f"no stream {stream_id!r} is known here; ListStreams tells which are")
+            raise StreamUnknown(f"no stream {stream_id[:200]!r} is known here; {_told(self._streams)}")
         mark = Mark.parse(resume_token)
         if resume_token and (mark.cleared < stream.forgotten.cleared or mark.errors < stream.forgotten.errors):
             raise RequestInvalid(
@@ -200,6 +212,11 @@ class Hub:
         stream = self._streams.get(stream_id)
         update = stream.keyframes.get(keyframe_id) if stream is not None else None
         return update.response.event.keyframe if update is not None else None
+
+    def started_at(self, stream_id: str) -> float | None:
+        """The Unix time at which the stream began; `None` where nobody knows."""
+        stream = self._streams.get(stream_id)
+        return stream.started_at if stream is not None else None
 
     def is_complete(self, stream_id: str) -> bool:
         """Whether every branch of the stream has ended."""
@@ -289,11 +306,9 @@ class Hub:
         stream.history.append(update)
         stream.bytes += update.size
         while len(stream.history) > HISTORY_UPDATES or stream.bytes > HISTORY_BYTES:
-            oldest = stream.history.popleft()
-            stream.bytes -= oldest.size
-            if stream.keyframes.get(keyframe_id := oldest.response.event.keyframe.id) is oldest:
-                del stream.keyframes[keyframe_id]
-            stream.forgotten = stream.forgotten.after(oldest.topic, oldest.offset)
+            stream.forget_oldest()
+        while sum(each.bytes for each in self._streams.values()) > HISTORY_BYTES_IN_ALL:
+            max(self._streams.values(), key=lambda each: each.bytes).forget_oldest()
         for viewer in stream.viewers:
             viewer.offer(update)
 
@@ -334,6 +349,12 @@ def media_end_of(event: events_pb2.ClearedEvent) -> MediaTime:
     item: Message = getattr(event, which)
     name = "media_time" if which == "keyframe" else "media_end"
     return MediaTime.from_proto(getattr(item, name))
+
+
+def _told(known: Iterable[str]) -> str:
+    """The latest streams of those that are known, in words."""
+    names = list(known)[-STREAMS_TOLD:]
+    return f"these were heard of last: {', '.join(reversed(names))}" if names else "none has been heard of yet"
 
 
 def _timestamp(seconds: float | None) -> Timestamp | None:

@@ -15,14 +15,16 @@ from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from watchword.v1.live_service_pb2 import StreamInfo, WatchResponse
 
 from pipeline.errors import Overloaded, RequestInvalid, ServiceUnavailable
 from pipeline.timeline import MediaTime
 from services import events as json_events
-from services.gateway.hub import Hub, Mark, Viewer
+from services.gateway.hub import Hub, Viewer
+from services.gateway.last_event import LastEvent
+from services.gateway.recording import Recording
 from services.gateway.sse import ENDED, HEARTBEAT_S, Event, EventStream
 
 VIEWERS = 512
@@ -66,22 +68,23 @@ class Streams:
         }
 
     async def _events(self, request: Request) -> Response:
-        last_id = request.headers.get("last-event-id", "")
-        if last_id == ENDED:
+        stream_id = request.path_params["stream"]
+        last = LastEvent.read(request.headers.get("last-event-id", ""))
+        token = last.seen_of(self._hub.started_at(stream_id))
+        if token == ENDED:
             return Response(status_code=204)
         if len(self._viewers) >= VIEWERS:
             raise Overloaded(f"{VIEWERS} clients are told events already: try again later")
-        viewer, missed = self._watch(request.path_params["stream"], last_id)
+        viewer, missed = self._watch(stream_id, token)
         held = AsyncExitStack()
         held.callback(self._leave, viewer)
         self._viewers.add(viewer)
         return EventStream(told(viewer, missed), held, self._heartbeat_s)
 
-    def _watch(self, stream_id: str, last_id: str) -> tuple[Viewer, str]:
+    def _watch(self, stream_id: str, token: str) -> tuple[Viewer, str]:
         """A place behind the last event; where what followed it is not kept any more, before all that is, and what to say of it."""
-        Mark.parse(last_id)
         try:
-            return self._hub.watch(stream_id, last_id), ""
+            return self._hub.watch(stream_id, token), ""
         except RequestInvalid as error:
             return self._hub.watch(stream_id, ""), str(error)
 
@@ -106,7 +109,7 @@ class Streams:
             raise HTTPException(404, "no recording of this stream is here")
         kind = mimetypes.guess_type(path.name)[0] or ""
         playable = kind if kind.startswith(("video/", "audio/")) else "application/octet-stream"
-        return FileResponse(path, media_type=playable, headers=REVALIDATE)
+        return Recording(path, media_type=playable, headers=REVALIDATE)
 
 
 async def told(viewer: Viewer, missed: str = "") -> AsyncGenerator[Event, None]:
@@ -114,17 +117,17 @@ async def told(viewer: Viewer, missed: str = "") -> AsyncGenerator[Event, None]:
     if missed:
         yield Event("", "missed", {"message": missed})
     async for update in viewer.updates():
+        started_at = update.started_at.ToNanoseconds() / 1e9 if update.HasField("started_at") else None
         if update.HasField("end"):
             end = {"stream": viewer.stream_id, "media_end": MediaTime.from_proto(update.end.media_end).seconds, "cause": update.end.cause}
-            yield Event(ENDED, "end", end)
+            yield Event(LastEvent.of(ENDED, started_at).text, "end", end)
             return
-        objects = _objects(update)
+        objects = _objects(update, time.time() - started_at if started_at is not None else 0.0)
         for number, each in enumerate(objects, 1):
-            yield Event(update.resume_token if number == len(objects) else "", "", each)
+            yield Event(LastEvent.of(update.resume_token, started_at).text if number == len(objects) else "", "", each)
 
 
-def _objects(update: WatchResponse) -> list[json_events.Event]:
-    emitted_s = time.time() - update.started_at.ToNanoseconds() / 1e9 if update.HasField("started_at") else 0.0
+def _objects(update: WatchResponse, emitted_s: float) -> list[json_events.Event]:
     if update.HasField("error"):
         return [json_events.of_error(update.error, emitted_s)]
     return json_events.of_cleared(update.event, emitted_s)

@@ -7,6 +7,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.own_pages import LEAVE
+
 ANY = "*"
 _OPEN = re.compile(r"/v1/streams/[^/]+/hls/[^/]+")
 _ASKED_FIRST = {
@@ -31,6 +33,7 @@ class Origins:
         told = {"Vary": "Origin"}
         if self._allowed.intersection((ANY, origin)):
             told |= {"Access-Control-Allow-Origin": ANY if ANY in self._allowed else origin, "Cross-Origin-Resource-Policy": "cross-origin"}
+            scope[LEAVE] = True
             if scope["method"] == "OPTIONS" and origin:
                 await Response(status_code=204, headers=told | _ASKED_FIRST)(scope, receive, send)
                 return

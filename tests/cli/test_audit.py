@@ -13,6 +13,7 @@ from watchword.v1.safety_service_pb2 import ScreenRequest, ScreenResponse, Scree
 from watchword.v1.safety_service_pb2_grpc import SafetyServiceStub
 
 from pipeline.errors import StoreUnavailable
+from pipeline.memory.postgres import PostgresStore
 from pipeline.memory.sqlite import SqliteDatabase, SqliteStore
 from pipeline.safety import prompts
 from pipeline.safety.audit import Auditor, Item, Keys
@@ -108,6 +109,9 @@ def test_export_opens_what_was_sealed_for_who_has_the_key(store: Path) -> None:
     opened = watchword("audit", "export", "--store", str(store), "--key", str(store.with_name("key")), "--content", "--stream", "s")
     assert [json.loads(line).get("content") for line in opened.stdout.splitlines()] == [None, "I will kill you"]
     assert watchword("audit", "export", "--store", str(store), "--content").returncode == 2
+    nowhere = watchword("audit", "export", "--store", str(store), "--out", "/nonexistent/log.jsonl")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1), nowhere.stderr
+    assert "--out /nonexistent/log.jsonl cannot be written" in nowhere.stderr
 
 
 def test_a_person_decides_and_the_decisions_become_preferences(store: Path, tmp_path: Path) -> None:
@@ -194,7 +198,8 @@ def test_the_filter_serves_by_itself_without_a_broker_and_keeps_its_audit(tmp_pa
     assert "only safety is of use by itself" in other.stderr
 
 
-def test_by_itself_it_keeps_its_audit_where_the_store_is_and_tells_no_password() -> None:
+def test_by_itself_it_keeps_its_audit_where_the_store_is_and_tells_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PostgresStore.__init__.__kwdefaults__, "patience_s", 0.0)
     address = "postgresql://ann:open-sesame@127.0.0.1:1/scenes?connect_timeout=2"
     with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1") as told:
         asyncio.run(OwnAudit.open(Settings(store=address)))

@@ -13,6 +13,7 @@ from typing import Literal
 import pytest
 
 from pipeline.models import load_catalog
+from services.cli.run import id_of
 from tests import synthetic
 from tests.processes import COMMAND, DEMO, Event, of_type, read_events, watchword
 from tests.synthetic import Spec, clip
@@ -240,10 +241,13 @@ def test_of_a_truncated_file_what_is_there_is_told(tmp_path: Path) -> None:
     assert "Welcome to the" in done.stdout
 
 
-@pytest.mark.parametrize(("kind", "missing", "step"), [("audio", "video", "sample"), ("video", "audio", "transcribe")])
-def test_a_source_without_one_track_is_understood_as_far_as_it_goes(kind: Kind, missing: str, step: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "step", "lacks"),
+    [("audio", "sample", "has no video: captions only"), ("video", "transcribe", "has no sound: there is nothing to caption")],
+)
+def test_a_source_without_one_track_is_understood_as_far_as_it_goes(kind: Kind, step: str, lacks: str, tmp_path: Path) -> None:
     done, events = understood(excerpt(tmp_path / "one-track.mp4", 3.2, kind), tmp_path / "events.jsonl")
-    missed = f"stream one-track has no {missing} track: there is nothing to {step}"
+    missed = f"stream one-track {lacks}"
     assert refusal(done, "TRACK_MISSING", status=INCOMPLETE) == f"watchword: {missed} [TRACK_MISSING]"
     if kind == "audio":
         assert words(events).startswith("Welcome to the")
@@ -308,6 +312,29 @@ def test_a_kind_of_url_that_is_not_known_is_refused_before_models_are_loaded() -
     done = watchword("run", "gopher://example.org/1", "--speed", "max")
     assert "gopher is not a kind of source" in refusal(done, "SOURCE_INVALID")
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("source", ["http://ann:open-sesame@[nowhere", "rtsp://ann:open-sesame@127.0.0.1:1"])
+def test_a_password_in_an_address_is_told_nowhere(source: str) -> None:
+    done = watchword("run", source)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "sesame" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "stream_id"),
+    [
+        ("samples/demo.mp4", "demo"),
+        ("/dev/video0", "video0"),
+        ("rtsp://ann:open-sesame@camera.local/live?channel=1", "live"),
+        ("rtsp://ann:open-sesame@10.0.0.7:554", "10.0.0.7"),
+        ("https://ann:open-sesame@[::1]/", "1"),
+        ("rtsp://ann:open-sesame@[nowhere", "stream"),
+    ],
+)
+def test_a_stream_is_called_by_what_may_be_told_of_its_source(source: str, stream_id: str) -> None:
+    assert id_of(source) == stream_id
 
 
 def test_a_refused_run_leaves_its_events_file_closed(tmp_path: Path) -> None:

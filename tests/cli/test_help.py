@@ -1,6 +1,7 @@
 """The command line answers at once, because what is heavy is loaded only by the command that needs it."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from tests.processes import ROOT, watchword
 pytestmark = pytest.mark.connected
 
 HEAVY = {"av", "ctranslate2", "faster_whisper", "grpc", "kafka", "numpy", "onnxruntime", "torch", "transformers", "PIL"}
-COMMANDS = ("run", "transcribe", "publish", "serve", "watch", "ask", "broker", "models", "doctor", "health")
+COMMANDS = ("run", "transcribe", "publish", "serve", "streams", "watch", "ask", "broker", "models", "doctor", "health")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("models", "list")])
@@ -33,6 +34,10 @@ def test_the_list_of_commands_breaks_no_sentence_off(group: tuple[str, ...]) -> 
     listed = watchword(*group, "--help").stdout.partition("Commands:")[2]
     assert listed
     assert "..." not in listed
+
+
+def test_its_version_is_told() -> None:
+    assert re.fullmatch(r"watchword \d+\.\d+\.\d+\n", watchword("--version").stdout)
 
 
 def test_doctor_tells_what_is_here_and_what_to_do() -> None:

@@ -1,7 +1,10 @@
 """`watchword run` on the sample clip: what a user sees, the events, the files, and how true they are."""
 
+import asyncio
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,11 @@ import pytest
 from PIL import Image
 from whisper.normalizers import EnglishTextNormalizer
 
-from tests.processes import TRUTH, Event, of_type
+from pipeline.graph import STEPS
+from pipeline.qa.recordings import Recordings
+from services.embedded import flow as flow_module
+from services.serve import Parts
+from tests.processes import ROOT, TRUTH, Event, of_type
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
@@ -178,3 +185,38 @@ def test_the_terminal_shows_captions_scenes_verdicts_and_answers(embedded_run: R
     assert "whisper-tiny.en" in out
     assert re.search(r"\nspeech: \d+ words, promised \d\.\d s after they were said", out)
     assert embedded_run[0].stderr == ""
+
+
+def test_what_ends_a_run_in_the_middle_is_raised_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a full disk, or a pipe that nobody reads: the command line tells it in one line."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    monkeypatch.setattr(flow_module, "publish", broken)
+    idle: Any = dict.fromkeys(STEPS)
+    nobody: Any = None
+    flow = flow_module.Flow({"all": Parts((), idle)}, nobody, nobody, Recordings())
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(flow.run("nothing.mp4", "s", speed=None, cleared=lambda *_: None, failed=lambda _: None))
+
+
+def test_where_nobody_reads_on_what_goes_on_is_ended_in_good_order() -> None:
+    """As of `watchword run talk.mp4 | head`: an ordinary error goes through whatever holds something."""
+    code = (
+        "import sys\n"
+        "from services.cli.terminal import Terminal\n"
+        "try:\n"
+        "    with Terminal() as terminal:\n"
+        "        for _ in range(10_000):\n"
+        "            terminal.say('Is anybody there?')\n"
+        "except BrokenPipeError:\n"
+        "    sys.exit(7)\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (7, "")

@@ -233,6 +233,6 @@ def test_a_stream_without_the_track_is_told_once_unless_publishing_failed(cause:
         return
     ((_, error),) = told.errors
     assert (error.step, reason_name(error.reason), error.stream_id) == ("transcribe", "TRACK_MISSING", "bad")
-    assert error.message == "stream bad has no audio track: there is nothing to transcribe"
+    assert error.message == "stream bad has no sound: there is nothing to caption"
     assert error.origin == "audio/0/3"
     assert len(told.of("bad")) == 1, "its end goes on to the next step"

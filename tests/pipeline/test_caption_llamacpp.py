@@ -87,7 +87,7 @@ def test_who_leaves_gives_the_only_place_back(url: str) -> None:
             async with aclosing(model.tell(scene(1))) as parts:
                 assert isinstance(await anext(parts), str)
             model._max_new_tokens = 8
-            return await asyncio.wait_for(model.describe(scene(2)), 20)
+            return await asyncio.wait_for(model.describe(scene(2)), 60)
         finally:
             await model.aclose()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 from watchword.v1.answer_pb2 import Answer, Evidence, EvidenceKind, Retrieved
 
-from pipeline.errors import ModelMismatch, ServiceUnavailable, SettingInvalid
+from pipeline.errors import ConversationUnknown, ModelMismatch, RequestInvalid, ServiceUnavailable, SettingInvalid
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import Kind, Moment, Picture, Span
 from pipeline.qa.answer import NOT_SHOWN, Part, Turn
@@ -418,10 +418,10 @@ def test_conversations_are_bounded_and_forgotten():
     for number in range(20):
         kept.add(name, ["s"], Turn(str(number), "b"))
     assert [turn.question for turn in kept.turns(name, ["s"])] == [str(number) for number in range(12, 20)]
-    with pytest.raises(Exception, match="is about s"):
+    with pytest.raises(RequestInvalid, match="is about s"):
         kept.turns(name, ["other"])
     now = 10_000.0
-    with pytest.raises(Exception, match="not known"):
+    with pytest.raises(ConversationUnknown, match="not kept"):
         kept.turns(name, ["s"])
 
 

@@ -5,18 +5,21 @@ import functools
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from fractions import Fraction
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from watchword.v1.media_pb2 import VideoParameters
 
 from pipeline.errors import SourceInvalid, SourceUnavailable
 from pipeline.media.chunks import media_start
 from pipeline.media.publish import Retry, publish
 from pipeline.media.source import open_source
 from pipeline.timeline import MediaTime
-from tests.synthetic import Spec, Tape, clip, playlist, published, text
+from tests.pipeline.test_recording import write
+from tests.synthetic import Spec, Tape, clip, picture, playlist, published, text
 
 pytestmark = pytest.mark.connected
 
@@ -38,6 +41,14 @@ def served(folder: Path, handler: type[Quiet] = Quiet) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_phone_s_recording_over_http_is_upright(tmp_path: Path) -> None:
+    write(tmp_path / "turned.mp4", picture(Spec(), 0), -90, Fraction(1))
+    with served(tmp_path) as address, closing(open_source(f"{address}/turned.mp4")) as source:
+        parameters = source.tracks["video"].parameters
+        assert isinstance(parameters, VideoParameters)
+        assert parameters.rotation == -90
 
 
 @pytest.mark.parametrize("container", ["mp4", "ts", "mkv"])

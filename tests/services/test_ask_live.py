@@ -1,4 +1,4 @@
-"""`watchword ask --live` in a process of its own: it outlasts the services that it listens to, and gives up where none was there."""
+"""`watchword ask` in a process of its own: `--live` outlasts the services that it listens to, `--follow` what it asked before."""
 
 import asyncio
 import os
@@ -9,9 +9,11 @@ import pytest
 from watchword.v1 import qa_service_pb2_grpc
 
 from pipeline.bus.memory import MemoryBus
+from pipeline.qa.conversation import Conversations
 from services.memory.servicer import QaServicer
 from services.memory.standing import StandingQueries
 from tests.fakes import ScriptedEmbedder
+from tests.services.test_live_http import STREAM, memory
 
 pytestmark = pytest.mark.connected
 
@@ -47,6 +49,34 @@ def test_it_asks_again_when_what_it_listens_to_is_back_and_says_so_once() -> Non
             assert await process.stdout.read() == b"", "it was said once"
             await process.wait()
         await server.stop(None)
+
+    asyncio.run(within())
+
+
+def test_a_conversation_that_was_forgotten_begins_anew() -> None:
+    async def within() -> None:
+        async with memory() as asking:
+            servicer = QaServicer({})
+            servicer._asking = asking
+            server = grpc.aio.server()
+            qa_service_pb2_grpc.add_QaServiceServicer_to_server(servicer, server)
+            address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+            await server.start()
+            pipe = asyncio.subprocess.PIPE
+            command = [*COMMAND[:4], STREAM, "When does the harbour conference open?", "--follow", "--gateway", address]
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            async with asyncio.timeout(60):
+                while b"Monday" not in (line := await process.stdout.readline()):
+                    assert line, "the first question is answered"
+                asking._conversations = Conversations()
+                said, why = await process.communicate(b"How long does the conference last?\n")
+            await server.stop(None)
+        assert process.returncode == 0, why
+        assert b"not kept any more" in said
+        assert b"three days" in said
 
     asyncio.run(within())
 

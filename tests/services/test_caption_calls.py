@@ -217,7 +217,7 @@ def test_closing_lets_the_models_thread_go(client: Client, tmp_path: Path) -> No
         return parts, working
 
     parts, working = client.run(opened_and_closed())
-    working.join(5)
+    working.join(60)
     assert not working.is_alive()
     assert parts.faces, "it is still held, so that the thread ended for no other reason"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from watchword.v1.events_pb2 import ClearedEvent
 
+from pipeline.errors import SettingInvalid
 from pipeline.evaluation.marking import Given
 from pipeline.evaluation.questions import Question, QuestionSet, load
 from services.cli.evaluate import Options
@@ -131,3 +132,10 @@ def test_questions_whose_media_are_gone_end_with_3(tmp_path, capsys):
     assert "1 of 2 questions could not be asked: gone.mp4" in told.err
     assert "speech" in told.out, "what could be asked is reported"
     evaluate_command([written(tmp_path, TALK, ASKED)], out=tmp_path / "out", against=None, options=options)
+
+
+def test_two_media_that_would_be_one_stream_are_refused(tmp_path: Path) -> None:
+    """What is told of the second would be taken for a repetition of the first."""
+    first, second = ({**GONE, "media": f"camera-{number}/talk.mp4"} for number in (1, 2))
+    with pytest.raises(SettingInvalid, match=r"camera-1/talk\.mp4 and camera-2/talk\.mp4 would be one stream, talk"):
+        evaluate_command([written(tmp_path, first, second)], out=tmp_path / "out", against=None, options=Options())

@@ -110,6 +110,21 @@ def test_a_token_from_before_what_is_kept_is_refused(monkeypatch: pytest.MonkeyP
     assert ids(hub.watch("s", ""))[-1] == "end"
 
 
+def test_all_streams_together_are_bounded_and_the_latest_of_each_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HISTORY_BYTES_IN_ALL", 2_000)
+    names = ("long", "short", "new")
+    hub = hub_of(final(n, stream_id=name) for name, many in zip(names, (60, 3, 60), strict=True) for n in range(many))
+    for name in names:
+        for record in ends(60, stream_id=name):
+            hub.take(record)
+    kept = {name: ids(hub.watch(name, "")) for name in names}
+    assert kept["short"] == ["segment-0", "segment-1", "segment-2", "end"], "what has little gives nothing"
+    for name in ("long", "new"):
+        assert kept[name][-2:] == ["segment-59", "end"]
+        assert 10 < len(kept[name]) < 40, "they share what there is"
+    assert sum(stream.bytes for stream in hub._streams.values()) <= 2_000
+
+
 def test_of_too_many_streams_the_ended_and_unwatched_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "STREAMS_KEPT", 3)
     hub = hub_of([final(0, stream_id="watched"), final(0, stream_id="quiet"), *ends(0, stream_id="over")])

@@ -33,6 +33,7 @@ from services.gateway.hls import Hls
 from services.gateway.http import HttpFace
 from services.gateway.hub import Hub
 from services.gateway.live import Streams
+from services.gateway.own_pages import LEAVE, OwnPages
 from services.gateway.page_files import Page
 from services.gateway.questions import Ask, Questions
 from services.gateway.sse import ENDED, EventStream
@@ -194,10 +195,11 @@ def test_events_are_the_objects_of_the_events_file_to_the_end_and_then_there_is_
             there.source.end()
             failure, end = await told(events, 2)
             assert (failure["data"]["type"], failure["data"]["reason"]) == ("error", "MEDIA_UNDECODABLE")
-            assert (end["event"], end["id"], end["data"]["media_end"]) == ("end", ENDED, 2.0)
+            assert (end["event"], end["data"]["media_end"]) == ("end", 2.0)
             with pytest.raises(StopAsyncIteration):
                 await anext(events)
-        assert (await there.web.get(EVENTS, headers={"Last-Event-ID": ENDED})).status_code == 204
+        for last_id in (end["id"], ENDED):
+            assert (await there.web.get(EVENTS, headers={"Last-Event-ID": last_id})).status_code == 204
 
     run(work)
 
@@ -215,6 +217,27 @@ def test_who_comes_back_is_told_what_was_missed_and_no_more() -> None:
                 assert [event["data"]["id"] for event in await told(events, len(expected))] == expected
 
     run(work)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_comes_back_to_another_stream_of_the_same_name_is_told_it_from_its_beginning(whole: bool) -> None:
+    """As where `watchword run --page` is begun again, and the page of somebody comes back by itself."""
+    last_ids = []
+
+    async def before(there: Place) -> None:
+        there.source.say(1, "Before.")
+        there.source.end()
+        async with there.listening() as events:
+            last_ids.extend([event["id"] for event in await told(events, 2)])
+
+    async def again(there: Place) -> None:
+        there.source.started_at += 60
+        there.source.say(2, "Again.")
+        async with there.listening(last_ids[whole]) as events:
+            assert [event["data"]["id"] for event in await told(events, 1)] == ["segment-2"]
+
+    run(before)
+    run(again)
 
 
 def test_who_was_away_too_long_is_told_that_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,6 +326,8 @@ async def collected(response: EventStream) -> AsyncIterator[bytes]:
     [
         ("/v1/streams/nobody/events", "", 404, "STREAM_UNKNOWN"),
         (EVENTS, "yesterday", 400, "REQUEST_INVALID"),
+        (EVENTS, "1.0@yesterday", 400, "REQUEST_INVALID"),
+        (EVENTS, "1.0@" + "9" * 5000, 400, "REQUEST_INVALID"),
         ("/v1/nothing", "", 404, "REQUEST_INVALID"),
         (f"/v1/streams/{STREAM}/recording", "", 404, "REQUEST_INVALID"),
         (f"/v1/streams/{STREAM}/keyframes/keyframe-9.jpg", "", 404, "REQUEST_INVALID"),
@@ -375,8 +400,11 @@ def test_a_recording_is_given_in_ranges_and_no_other_file_is(tmp_path: Path) -> 
         assert (len(whole.content), whole.headers["content-type"], whole.headers["accept-ranges"]) == (100, "video/mp4", "bytes")
         part = await there.web.get(where, headers={"Range": "bytes=10-19"})
         assert (part.status_code, part.content, part.headers["content-range"]) == (206, bytes(range(10, 20)), "bytes 10-19/100")
-        assert (await there.web.get(where, headers={"Range": "bytes=200-"})).status_code == 416
-        assert (await there.web.get(where, headers={"Range": "lines=1"})).status_code == 400
+        for wrong, status in (("bytes=200-", 416), ("lines=1", 400)):
+            refused = await there.web.get(where, headers={"Range": wrong})
+            assert (refused.status_code, refused.json()["reason"]) == (status, "REQUEST_INVALID")
+            assert refused.headers.get("content-range") == ("bytes */100" if status == 416 else None)
+            assert "etag" not in refused.headers, "what is refused is not kept as if it were the recording"
         assert (await there.web.head(where)).headers["content-length"] == "100"
         other = await there.web.get("/v1/streams/html/recording")
         assert (other.headers["content-type"], other.headers["x-content-type-options"]) == ("application/octet-stream", "nosniff")
@@ -506,6 +534,67 @@ def test_the_page_is_given_with_its_files_and_nothing_of_it_is_out_of_date() -> 
             assert given.headers["cross-origin-resource-policy"] == "same-origin"
             assert (await there.web.get(path, headers={"If-None-Match": given.headers["etag"]})).status_code == 304
         assert (await there.web.get("/", headers={"Host": "evil.example"})).status_code == 400
+
+    run(work)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0"])
+def test_without_a_key_it_is_called_by_its_own_names_alone(address: str) -> None:
+    async def work(there: Place) -> None:
+        name, _, port = there.face.address.rpartition(":")
+        for host in (f"{name}:{port}", name, f"localhost:{port}", "LOCALHOST"):
+            assert (await there.web.get("/v1/streams", headers={"Host": host})).status_code == 200
+        for host in ("evil.example", f"evil.example:{port}", "localhost.evil.example", "127.0.0.1@evil.example", "[::2]", ":80"):
+            refused = await there.web.get("/v1/streams", headers={"Host": host})
+            assert (refused.status_code, refused.json()["reason"]) == (400, "REQUEST_INVALID")
+            assert "without a key" in refused.json()["message"]
+            assert refused.headers["x-content-type-options"] == "nosniff"
+
+    run(work, address=address)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_without_a_key_no_page_of_another_origin_begins_anything(site: str) -> None:
+    async def work(there: Place) -> None:
+        there.source.say(1, "Hello.")
+        there.web.headers["Sec-Fetch-Site"] = site
+        for path in (EVENTS, "/v1/streams", "/v1/standing?query=fire"):
+            refused = await there.web.get(path)
+            assert (refused.status_code, refused.json()["reason"]) == (403, "REQUEST_INVALID")
+        for path in ("/", "/page/page.js"):
+            assert (await there.web.get(path)).status_code == 200, "a link leads to the page from anywhere"
+        for own in ("same-origin", "none"):
+            assert (await there.web.get("/v1/streams", headers={"Sec-Fetch-Site": own})).status_code == 200
+
+    run(work)
+
+
+def test_who_was_given_leave_may_ask_from_another_origin() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told.append(scope["path"])
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            told.append(message["status"])
+
+    told: list[Any] = []
+    guard = OwnPages(app, ["localhost"], "/page/")
+    for leave in (False, True):
+        headers = [(b"host", b"localhost:80"), (b"sec-fetch-site", b"cross-site")]
+        asyncio.run(guard({"type": "http", "path": "/v1/x", "headers": headers, LEAVE: leave}, asyncio.Event().wait, send))
+    assert told == [403, "/v1/x"]
+
+
+def test_a_defect_is_told_as_json_without_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Hub) -> None:
+        raise KeyError("a secret")
+
+    monkeypatch.setattr(Hub, "streams", broken)
+
+    async def work(there: Place) -> None:
+        failed = await there.web.get("/v1/streams")
+        assert (failed.status_code, failed.json()["reason"]) == (500, "INTERNAL")
+        assert "secret" not in failed.text
 
     run(work)
 

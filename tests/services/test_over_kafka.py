@@ -15,7 +15,7 @@ from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import EVIDENCE, MAX_LIMIT, StreamState
 from tests.processes import DEMO, QUESTIONS, Event, Process, free_address, of_type, read_events, running, watchword
 
-pytestmark = [pytest.mark.connected, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(900)]
 
 QUESTION = QUESTIONS[0]
 
@@ -194,8 +194,8 @@ def test_killed_processes_lose_and_repeat_nothing(installation: Installation, em
             assert 0 < seen < len(finals(embedded_events)), "the processes were killed in mid-stream"
             for service in SERVICES:
                 installation.start(service)
-            assert publisher.popen.wait(150) == 0
-        assert viewer.popen.wait(150) == 0
+            assert publisher.popen.wait(400) == 0
+        assert viewer.popen.wait(400) == 0
     events = read_events(watched)
     assert finals(events) == finals(embedded_events)
     assert scenes(events) == scenes(embedded_events)

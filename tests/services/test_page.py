@@ -3,19 +3,22 @@
 import asyncio
 import json
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from watchword.v1.answer_pb2 import Answer
 from watchword.v1.events_pb2 import ClearedEvent
+from watchword.v1.qa_service_pb2 import AskRequest, AskResponse
 from watchword.v1.safety_pb2 import ACTION_FLAG, Verdict
 from watchword.v1.scene_pb2 import SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
 
 from pipeline.bus.memory import MemoryBus
+from pipeline.errors import ConversationUnknown
 from pipeline.timeline import MediaTime
 from services.gateway.hub import Hub
 from tests.cli.test_bad_input import excerpt
@@ -46,6 +49,14 @@ def in_page(tmp_path: Path, work: Callable[[Place, Page], Awaitable[None]], **op
     asyncio.run(within())
 
 
+STAY = """
+sought = null;
+for (const [name, does] of [["seeking", each => { sought ??= each.currentTime; }], ["play", each => each.pause()]])
+    document.getElementById("video").addEventListener(name, event => does(event.target));
+"""
+"""Where the player is sent is noted, and it stays there: a busy machine would look at it when it has gone on to its end."""
+
+
 @pytest.mark.timeout(300)
 def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(tmp_path: Path) -> None:
     clip = excerpt(tmp_path / "talk.mp4", 14, "audio", "video")
@@ -69,16 +80,18 @@ def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(tmp_
             await page.run("document.getElementById('asking').requestSubmit()")
             await until(page, "document.querySelector('.answer:not(.pending)')")
             assert "Monday" in await page.run("document.querySelector('.answer .told').textContent")
+            await page.run(STAY)
             await page.run("document.querySelector('.answer .cite').click()")
             await until(page, "document.querySelector('.line.found')?.textContent.includes('conference')")
-            assert 9 < await page.run("document.getElementById('video').currentTime") < 13
+            await until(page, "sought !== null")
+            assert 9 < await page.run("sought") < 13
             await until(page, "document.getElementById('overlay').textContent.includes('conference')")
 
     try:
         address = process.wait_for("the page is at").split()[-1]
         asyncio.run(work(address))
         process.popen.send_signal(signal.SIGINT)
-        assert process.popen.wait(30) == 0, process.output
+        assert process.popen.wait(90) == 0, process.output
     finally:
         process.stop()
 
@@ -128,6 +141,29 @@ def test_a_picture_that_is_taken_back_is_not_shown_any_more_anywhere_on_the_page
         assert await page.run("document.getElementById('picture').hidden")
 
     in_page(tmp_path, work)
+
+
+def test_a_conversation_that_was_forgotten_is_told_and_begun_anew(tmp_path: Path) -> None:
+    asked = []
+
+    async def ask(request: AskRequest) -> AsyncGenerator[AskResponse, None]:
+        asked.append(request.conversation_id)
+        if request.conversation_id:
+            raise ConversationUnknown("it is gone")
+        yield AskResponse(answer=Answer(text="On Monday.", conversation_id="conversation-1"))
+
+    async def work(there: Place, page: Page) -> None:
+        there.source.say(1, "One.")
+        await until(page, "document.querySelector('.line')")
+        for number, told in enumerate(("On Monday.", "not kept any more", "On Monday."), 1):
+            await page.run("document.getElementById('question').value = 'When?'")
+            await page.run("document.getElementById('asking').requestSubmit()")
+            await until(page, f"document.querySelectorAll('.answer:not(.pending)').length === {number}")
+            assert told in await page.run("document.querySelector('.answer .told').textContent")
+            assert await page.run("document.getElementById('conversation').hidden") is (number == 2)
+
+    in_page(tmp_path, work, ask=ask)
+    assert asked == ["", "conversation-1", ""]
 
 
 def test_an_address_that_names_no_stream_shows_what_there_is(tmp_path: Path) -> None:

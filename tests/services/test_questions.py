@@ -106,7 +106,7 @@ def test_a_follow_up_names_the_conversation():
         ("", {}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
         ("x" * 10_000, {}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
         ("When?", {"answerer": "oracle"}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
-        ("When?", {"conversation_id": "conversation-0"}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
+        ("When?", {"conversation_id": "conversation-0"}, grpc.StatusCode.NOT_FOUND, "CONVERSATION_UNKNOWN"),
         ("When?", {"stream_ids": ["nowhere"]}, grpc.StatusCode.NOT_FOUND, "STREAM_UNKNOWN"),
         ("When?", {"stream_ids": [f"s{n}" for n in range(16)]}, grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_INVALID"),
     ],

@@ -86,6 +86,12 @@ def test_a_call_that_fails_without_our_status_is_explained(code: grpc.StatusCode
     assert rpc.reason_of(failed(code, "what gRPC says")) == ""
 
 
+def test_of_all_that_was_tried_in_vain_the_cause_is_told() -> None:
+    tried = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect: Connection refused"
+    told = str(rpc.error_of(failed(grpc.StatusCode.UNAVAILABLE, tried), "here:1"))
+    assert told == "nothing answers at here:1: is the service running? (Connection refused)"
+
+
 def test_a_status_of_another_kind_has_no_reason() -> None:
     assert rpc.reason_of(failed(grpc.StatusCode.INTERNAL, "", status_pb2.Status(code=13, message="theirs"))) == ""
 

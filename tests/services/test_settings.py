@@ -180,6 +180,20 @@ def test_a_wrong_address_of_the_store_does_not_tell_its_password() -> None:
         assert "hunter4" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CHAT", "https://me:hunter4@models.example/v1"),
+        ("CAPTIONER_MODEL", "https://me:hunter4@models.example/v1"),
+        ("SAFETY_MODELS", "nosuch=https://me:hunter4@models.example/v1#m"),
+    ],
+)
+def test_a_wrong_address_of_a_model_does_not_tell_its_password(name: str, value: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"//models\.example/v1") as refused:
+        read({f"WATCHWORD_{name}": value})
+    assert "hunter4" not in str(refused.value)
+
+
 def test_an_empty_value_is_none() -> None:
     names = ["TLS_CERTIFICATE" if field.name == "tls" else field.name.upper() for field in fields(Settings)]
     assert read({f"WATCHWORD_{name}": "" for name in [*names, "TLS_KEY"]}) == Settings()

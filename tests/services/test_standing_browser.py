@@ -56,11 +56,16 @@ def test_a_page_hears_alerts_comes_back_after_a_break_and_stops_at_the_end(tmp_p
     run(work)
 
 
-def test_a_page_of_another_origin_hears_nothing(tmp_path: Path) -> None:
+def test_a_page_of_another_origin_hears_nothing_and_begins_nothing(tmp_path: Path) -> None:
     async def work(there: Place) -> None:
         async with browser(tmp_path) as page:
             port = there.face.address.rpartition(":")[2]
             await page.open(f"http://localhost:{port}/")
             assert await listen(page, there, f"http://{there.face.address}") == "error 2"
+            query = json.dumps(f"http://{there.face.address}/v1/standing?{urlencode(FIRE)}")
+            await page.run(
+                f"new Promise(done => {{ const image = new Image(); image.onerror = done; image.src = {query}; }}).then(() => 0)"
+            )
+            assert not there.feeds._feeds
 
     run(work)

@@ -208,7 +208,10 @@ def test_only_who_shows_the_key_is_told_anything(over_tls: bool, tmp_path: Path)
 
 def test_without_a_key_no_page_of_another_name_gets_in() -> None:
     async def work(there: Place) -> None:
-        assert (await there.web.get("/v1/standing", params=FIRE, headers={"Host": "evil.example"})).status_code == 400
+        for headers, status in (({"Host": "evil.example"}, 400), ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image"}, 403)):
+            refused = await there.web.get("/v1/standing", params=FIRE, headers=headers)
+            assert (refused.status_code, refused.json()["reason"]) == (status, "REQUEST_INVALID")
+        assert not there.feeds._feeds, "and nothing is looked for on behalf of one"
         assert (await there.web.get("/v1/nothing")).status_code == 404
         assert (await there.web.post("/v1/standing", params=FIRE)).status_code == 405
 

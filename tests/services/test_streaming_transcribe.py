@@ -508,7 +508,7 @@ class TestCalls:
         body = clip(Spec(seconds=3, video=None, audio="libopus", container="webm", sound="chirp")).read_bytes()
 
         async def leave() -> None:
-            call = echo.stub.StreamingTranscribe(timeout=1.0 if end == "too late" else None)
+            call = echo.stub.StreamingTranscribe(timeout=3.0 if end == "too late" else None)
             if kind == "samples":
                 await call.write(config(pcm=PCM, interim_results=True))
                 await call.write(StreamingTranscribeRequest(audio=SILENCE))

@@ -1,4 +1,4 @@
-"""`watchword watch` in a process of its own: a break in the connection costs it nothing, and shows nothing twice."""
+"""`watchword watch` in a process of its own: a break in the connection costs it nothing, and shows nothing twice; what there is."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from watchword.v1 import events_pb2, live_service_pb2, live_service_pb2_grpc, me
 from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
 from pipeline.graph import BRANCHES
+from services.gateway import hub as hub_module
 from services.gateway.hub import Hub, Viewer
 from services.gateway.servicer import LiveServicer
 
@@ -22,14 +23,18 @@ STREAM = "camera-1"
 
 
 class WatchedHub(Hub):
-    """Says when it has heard of a stream, and when a viewer is about to be told what happens."""
+    """Says when it has heard of a stream, when of all that was said before, and when a viewer is about to be told what happens."""
 
-    def __init__(self, bus: MemoryBus) -> None:
+    def __init__(self, bus: MemoryBus, before: int) -> None:
         super().__init__(bus)
-        self.heard, self.came = asyncio.Event(), asyncio.Event()
+        self.heard, self.came, self.caught_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._before = before
 
     def take(self, record: Record) -> None:
         super().take(record)
+        self._before -= 1
+        if self._before <= 0:
+            self.caught_up.set()
         self.heard.set()
 
     def watch(self, stream_id: str, resume_token: str) -> Viewer:
@@ -52,9 +57,11 @@ class Gateway:
         self.port = 0
         self._sent = 0
 
-    async def start(self) -> None:
-        self.hub = WatchedHub(self.bus)
+    async def start(self, *, having_read_all: bool = False) -> None:
+        self.hub = WatchedHub(self.bus, self._sent)
         self._following = asyncio.create_task(self.hub.run())
+        if having_read_all:
+            await self.hub.caught_up.wait()
         self._server = grpc.aio.server()
         live_service_pb2_grpc.add_LiveServiceServicer_to_server(LiveServicer(self.bus, self.hub), self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -84,7 +91,11 @@ class Gateway:
 
 
 async def watch(port: int, *options: str) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "services.cli.main", "watch", STREAM, "--gateway", f"127.0.0.1:{port}", *options]
+    return await command(port, "watch", STREAM, *options)
+
+
+async def command(port: int, *arguments: str) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "services.cli.main", *arguments, "--gateway", f"127.0.0.1:{port}"]
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env={**os.environ, "PYTHONUNBUFFERED": "1"})
 
@@ -156,5 +167,40 @@ def test_what_was_shown_before_a_break_is_not_shown_again() -> None:
         before = await shown(process, "said before")
         await gateway.stop()
         await to_the_end(gateway, process, before)
+
+    with_gateway(work)
+
+
+def test_who_was_away_for_too_long_is_told_so_and_goes_on_with_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(gateway: Gateway) -> None:
+        await gateway.say_final("said before")
+        process = await watch(gateway.port)
+        before = await shown(process, "said before")
+        await gateway.stop()
+        monkeypatch.setattr(hub_module, "HISTORY_UPDATES", 3)
+        for number in range(5):
+            await gateway.say_final(f"long ago {number}")
+        await gateway.start(having_read_all=True)
+        printed = before + await shown(process, "not kept any more") + await shown(process, "long ago 4")
+        assert "long ago 1" not in printed
+        await gateway.end()
+        rest, why = await process.communicate()
+        assert process.returncode == 0, why
+        assert (printed + rest.decode()).count("said before") == 1
+
+    with_gateway(work)
+
+
+def test_who_does_not_know_what_there_is_is_told() -> None:
+    async def work(gateway: Gateway) -> None:
+        await gateway.say_final("Hello.")
+        await gateway.end()
+        wrong = await command(gateway.port, "watch", "camera-2", "--no-wait")
+        printed, why = await wrong.communicate()
+        assert wrong.returncode == 1
+        assert f"no stream 'camera-2' is known here; these were heard of last: {STREAM}" in why.decode()
+        listing = await command(gateway.port, "streams")
+        printed, why = await listing.communicate()
+        assert (listing.returncode, printed.decode()) == (0, f"{STREAM}  0:00  ended\n"), why
 
     with_gateway(work)

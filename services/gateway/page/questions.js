@@ -32,10 +32,14 @@ export async function ask(of, question) {
     if (card.classList.contains("pending")) throw new Error("the answer broke off: ask again");
   } catch (error) {
     if (of.stopped.signal.aborted) return;
-    if (error.message.includes("conversation")) of.conversation = "";
     card.className = "answer refused";
     cites.replaceChildren();
     told.textContent = error instanceof Refused ? error.message : `No answer: ${error.message}`;
+    if (error.reason === "CONVERSATION_UNKNOWN") {
+      of.conversation = "";
+      place("conversation").hidden = true;
+      told.textContent = "What was asked before is not kept any more: ask again, and name what it is about.";
+    }
   } finally {
     card.removeAttribute("aria-busy");
   }
