@@ -18,8 +18,18 @@ from watchword.v1 import errors_pb2, events_pb2, media_pb2
 
 from pipeline import overload, telemetry
 from pipeline.bus import Assigned, Bus, Origin, Position, Progress, Record, Revoked, Subscription
+from pipeline.bus.anew import begin_anew
 from pipeline.bus.codec import NO_STREAM, is_end
-from pipeline.errors import BrokerUnavailable, InternalError, Overloaded, StreamEnded, TrackMissing, WatchwordError, reason_name
+from pipeline.errors import (
+    BrokerRenewed,
+    BrokerUnavailable,
+    InternalError,
+    Overloaded,
+    StreamEnded,
+    TrackMissing,
+    WatchwordError,
+    reason_name,
+)
 from pipeline.graph import TOPICS, Step, WhenFull, writers
 from pipeline.ledger import Admission, Ledger
 from pipeline.stage import Dated, Stage, StageFactory
@@ -42,21 +52,32 @@ async def run(step: Step, bus: Bus, make_stage: StageFactory, *, commit_interval
     A stream of which nothing came for `idle_s` is suspended: its stage says what it has left to say and is released, and
     nothing of the stream is read again. When the stream goes on, it goes on with a fresh stage.
 
+    Where the broker is not what it was (`BrokerRenewed`), the work on its streams is let go of and the new topic is read from its start.
+
     On cancellation the progress is committed, if that takes no longer than `LAST_COMMIT_S`. After any other end it is not, and a
     later run repeats some work, which the readers of its outputs recognise.
     """
-    runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s, idle_s)
-    try:
-        await runner.run()
-    except ExceptionGroup as group:
-        raise _first(group) from group
+
+    async def once() -> None:
+        runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s, idle_s)
+        try:
+            await runner.run()
+        except ExceptionGroup as group:
+            raise _cause(group) from group
+
+    await begin_anew(step.name, once)
 
 
-def _first(group: ExceptionGroup[Exception]) -> Exception:
-    error: Exception = group
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _cause(group: ExceptionGroup[Exception]) -> Exception:
+    """The first failure; of a broker's, that it is not what it was before that it does not serve, which follows from it."""
+    failures = _flat(group)
+    if all(isinstance(failure, BrokerUnavailable) for failure in failures):
+        return next((failure for failure in failures if isinstance(failure, BrokerRenewed)), failures[0])
+    return failures[0]
+
+
+def _flat(error: Exception) -> list[Exception]:
+    return [each for one in error.exceptions for each in _flat(one)] if isinstance(error, ExceptionGroup) else [error]
 
 
 class _Inbox:

@@ -14,13 +14,19 @@ from typing import Any
 import structlog
 from google.protobuf.message import Message
 from kafka import KafkaProducer
-from kafka.errors import KafkaConfigurationError, KafkaError, MessageSizeTooLargeError
+from kafka.errors import (
+    KafkaConfigurationError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumberError,
+    UnknownProducerIdError,
+)
 
 from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Subscription, codec
 from pipeline.bus.in_turn import InTurn
-from pipeline.bus.kafka_cluster import HEADROOM_BYTES, Cluster
+from pipeline.bus.kafka_cluster import HEADROOM_BYTES, Cluster, id_at
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
-from pipeline.errors import BrokerUnavailable, MessageTooLarge, SettingInvalid
+from pipeline.errors import BrokerRenewed, BrokerUnavailable, MessageTooLarge, SettingInvalid
 from pipeline.graph import RETENTION_S, TOPICS, Topic
 
 log = structlog.get_logger(__name__)
@@ -32,6 +38,8 @@ PARTITIONS = 6
 CONNECT_TIMEOUT_S = 10.0
 PATIENCE_S = 30.0
 """How long a broker that was there may stay away before publishers and readers give up."""
+_OF_A_STRANGER = (UnknownProducerIdError, OutOfOrderSequenceNumberError)
+"""What a broker answers to a producer that it does not remember."""
 
 
 class KafkaBus:
@@ -65,6 +73,11 @@ class KafkaBus:
         }
         self._cluster = Cluster(address, options, patience_s)
         self._producer: KafkaProducer | None = None
+        self._ids: dict[str, str] = {}
+        """What the broker calls each topic that was written to."""
+        self._renewed = False
+        """Whether the broker is not what it was when the producer was connected."""
+        self._renewing = asyncio.Lock()
         self._sender = InTurn("watchword-send")
         self._subscriptions: weakref.WeakSet[KafkaSubscription] = weakref.WeakSet()
 
@@ -75,7 +88,7 @@ class KafkaBus:
         makes no sense.
         """
         try:
-            self._producer = await asyncio.to_thread(self._connect)
+            self._producer = await asyncio.to_thread(self._connect, self._connect_timeout_s)
         except (KafkaConfigurationError, ValueError) as error:
             raise SettingInvalid(f"the broker's address {self._cluster.address!r} or its security settings are wrong: {error}") from error
         except (KafkaError, OSError) as error:
@@ -83,13 +96,12 @@ class KafkaBus:
                 f"no broker answers at {self._cluster.address} within {self._connect_timeout_s:g} s ({error}): is it running?"
             ) from error
 
-    def _connect(self) -> KafkaProducer:
-        self._cluster.wait(self._connect_timeout_s)
+    def _connect(self, timeout_s: float) -> KafkaProducer:
+        self._cluster.wait(timeout_s)
         kept = {"retention.ms": str(RETENTION_S * 1000)}
         self._cluster.create_missing({self._prefix + name: self._partitions for name in self._topics}, kept)
         patience_ms = int(self._cluster.patience_s * 1000)
-        return KafkaProducer(
-            **self._cluster.options,
+        return self._cluster.producer(
             metrics_enabled=False,
             acks="all",
             enable_idempotence=True,
@@ -108,12 +120,14 @@ class KafkaBus:
 
     async def subscribe(self, topic: str, group: str) -> Subscription:
         """Read a topic as a member of the group `watchword.<group>`."""
+        await self._renew()
         name = self._prefix + topic
         await asyncio.to_thread(self._prepare_progress, name)
         return self._open(topic, self._prefix + group)
 
     async def follow(self, topic: str) -> Subscription:
         """Read all partitions of a topic from the oldest kept record, outside any group."""
+        await self._renew()
         return self._open(topic, None)
 
     async def close(self) -> None:
@@ -126,9 +140,28 @@ class KafkaBus:
             except KafkaError as error:
                 log.warning("closed_without_broker", address=self._cluster.address, cause=str(error))
 
+    async def _renew(self) -> None:
+        """Where the broker is not what it was: make its topics, connect as a new producer, and tell whoever reads."""
+        async with self._renewing:
+            if not self._renewed:
+                return
+            old = self._producer
+            try:
+                self._producer = await asyncio.to_thread(self._connect, self._cluster.patience_s)
+            except (KafkaError, OSError) as error:
+                raise self._cluster.unavailable("nothing can be begun anew", error) from error
+            self._ids, self._renewed = {}, False
+            for subscription in list(self._subscriptions):
+                subscription.renew()
+            if old is not None:
+                await asyncio.to_thread(old.close, 0)
+
+    def _note_renewed(self) -> None:
+        self._renewed = True
+
     def _open(self, topic: str, group: str | None) -> KafkaSubscription:
         reading = Reading(self._topics[topic], self._prefix + topic, group)
-        subscription = KafkaSubscription(self._cluster, self._append, reading)
+        subscription = KafkaSubscription(self._cluster, self._append, reading, renewed=self._note_renewed)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -154,8 +187,15 @@ class KafkaBus:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(act)
 
-        # In a thread because `send` waits for the topic's metadata now and then; in one, because it must keep the order.
-        send = functools.partial(self._producer.send, name, body, key=key, headers=headers, partition=partition)
+        def send() -> Any:
+            assert self._producer is not None
+            self._producer.partitions_for(
+                name
+            )  # waits for the topic where it is not there, so that it is looked at before anything is sent
+            self._require_the_same(whose, name)
+            return self._producer.send(name, body, key=key, headers=headers, partition=partition)
+
+        # In a thread because it waits for the topic's metadata now and then; in one, because it must keep the order.
         try:
             sent = await self._sender.do(send)
             sent.add_callback(lambda metadata: settle(settled.set_result, metadata.offset))
@@ -167,4 +207,17 @@ class KafkaBus:
                 f"let the topic's max.message.bytes be at least {MAX_MESSAGE_BYTES + HEADROOM_BYTES:,}"
             ) from error
         except KafkaError as error:
+            self._require_the_same(whose, name)
+            if self._renewed or isinstance(error, _OF_A_STRANGER):
+                raise self._not_the_same(whose, name, "it does not know this producer") from error
             raise self._cluster.unavailable(f"{whose}: nothing can be sent to {name}", error) from error
+
+    def _require_the_same(self, whose: str, name: str) -> None:
+        """Raise `BrokerRenewed` where the topic is another than the one that was written to."""
+        topic_id = id_at(self._producer, name)
+        if topic_id and self._ids.setdefault(name, topic_id) != topic_id:
+            raise self._not_the_same(whose, name, "the topic was made anew")
+
+    def _not_the_same(self, whose: str, name: str, sign: str) -> BrokerRenewed:
+        self._renewed = True
+        return self._cluster.renewed(f"{whose}: nothing can be sent to {name}", sign)

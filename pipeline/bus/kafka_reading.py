@@ -28,8 +28,8 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from pipeline.bus import MAX_MESSAGE_BYTES, Assigned, Progress, Record, Revoked, codec
 from pipeline.bus import progress as progress_form
 from pipeline.bus.handover import Handover
-from pipeline.bus.kafka_cluster import CALL_TIMEOUT_MS, HEADROOM_BYTES, Cluster
-from pipeline.errors import RecordInvalid, WatchwordError
+from pipeline.bus.kafka_cluster import CALL_TIMEOUT_MS, HEADROOM_BYTES, Cluster, has, id_at
+from pipeline.errors import BrokerRenewed, RecordInvalid, WatchwordError
 from pipeline.graph import Topic
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,8 @@ _POLL_WHILE_FULL_MS = 10
 _CHECK_EVERY_S = 2.0
 _RETRY_S = 0.1
 """Between attempts to read that fail: some fail at once, and would keep a core busy."""
+_GONE_S = 3.0
+"""How long the broker may say that a topic is not there before it is believed; one that has just started may not know all it has."""
 _RELEASE_TIMEOUT_S = 10.0
 """How long a step may take to let go of revoked partitions; the next owner waits for it."""
 _READING = {
@@ -103,10 +105,19 @@ class KafkaSubscription:
     never changed, two events, and, under a lock, the offsets to be committed.
     """
 
-    def __init__(self, cluster: Cluster, append: Append, reading: Reading, *, max_records: int = 256, max_bytes: int = 16_000_000) -> None:
-        """Begin to read; `append` is for the progress."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        append: Append,
+        reading: Reading,
+        *,
+        renewed: Callable[[], None] = lambda: None,
+        max_records: int = 256,
+        max_bytes: int = 16_000_000,
+    ) -> None:
+        """Begin to read; `append` is for the progress, `renewed` is called, on any thread, where the topic is not the one it was."""
         self._cluster = cluster
-        self._append = append
+        self._append, self._renewed = append, renewed
         self._topic, self._name, self._group = reading.topic, reading.name, reading.group
         self._line = Handover(asyncio.get_running_loop(), max_records=max_records, max_bytes=max_bytes)
         self.fresh: set[int] = set()
@@ -118,6 +129,9 @@ class KafkaSubscription:
         self._closing = threading.Event()
         self._alive_at = self._checked_at = time.monotonic()
         self._failing_since: float | None = None
+        self._gone_since: float | None = None
+        self._topic_id = ""
+        """What the broker calls the topic that is read."""
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"watchword-read-{reading.topic.name}", daemon=True)
         self._thread.start()
@@ -143,6 +157,11 @@ class KafkaSubscription:
         finally:
             self._released.set()
 
+    def renew(self) -> None:
+        """Raise `BrokerRenewed` from `next`: the broker is not what it was, as another reader or writer of this process has noticed."""
+        self._closing.set()
+        self._line.fail(self._cluster.renewed(f"{self._name} cannot be read on", "noticed elsewhere in this process"), at_once=True)
+
     async def close(self) -> None:
         """Stop the thread, which leaves the group."""
         self._closing.set()
@@ -160,7 +179,7 @@ class KafkaSubscription:
 
     async def _remember(self, partition: int, progress: Progress) -> None:
         assert self._group is not None
-        body = progress_form.encode(progress)
+        body = progress_form.encode(progress, self._topic_id)
         if len(body) > MAX_MESSAGE_BYTES:
             # The older progress is as right as this one: it only means that more is read again.
             log.error("progress_too_large", topic=self._name, group=self._group, partition=partition, streams=len(progress.streams))
@@ -174,20 +193,27 @@ class KafkaSubscription:
 
     def _run(self) -> None:
         try:
-            consumer = KafkaConsumer(
-                **self._cluster.options, **_READING, **(_SHARING | {"group_id": self._group} if self._group is not None else {})
-            )
+            consumer = self._cluster.consumer(**_READING, **(_SHARING | {"group_id": self._group} if self._group is not None else {}))
             try:
                 self._start(consumer)
                 while not self._closing.is_set():
                     self._turn(consumer)
                 self._commit_offsets_last(consumer)
+            except BrokerRenewed as error:
+                self._give_up(error)
             finally:
                 consumer.close(autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
         except KafkaError as error:
             self._line.fail(self._cluster.unavailable(f"{self._name} cannot be read", error))
         except BaseException as error:  # whoever awaits `next` handles it
             self._line.fail(error)
+
+    def _give_up(self, error: BrokerRenewed) -> None:
+        """Tell it at once: what waits is of a topic that is no more, and nobody is asked to let go of its partitions."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._renewed()
+            self._line.fail(error, at_once=True)
 
     def _start(self, consumer: KafkaConsumer) -> None:
         if self._group is not None:
@@ -201,6 +227,7 @@ class KafkaSubscription:
         batches = {}
         try:
             batches = consumer.poll(timeout_ms=_POLL_WHILE_FULL_MS if consumer.paused() else _POLL_MS)
+            self._check_topic(consumer)
             for place, records in batches.items():
                 if place.partition in self._owned:  # else it was read from where it does not go on
                     for record in records:
@@ -215,6 +242,15 @@ class KafkaSubscription:
         if self._offsets:
             self.commit_offsets(consumer)
         self._check_alive(consumer, bool(batches))
+
+    def _check_topic(self, consumer: KafkaConsumer) -> None:
+        """Raise `BrokerRenewed` where the topic is another than the one that is read, or is not there."""
+        now, topic_id = time.monotonic(), id_at(consumer, self._name)
+        if topic_id and self._topic_id and topic_id != self._topic_id:
+            raise self._cluster.renewed(f"{self._name} cannot be read on", "the topic was made anew")
+        self._gone_since = None if has(consumer, self._name) else self._gone_since or now
+        if self._gone_since is not None and now - self._gone_since > _GONE_S:
+            raise self._cluster.renewed(f"{self._name} cannot be read on", "the topic is not there any more")
 
     def _endure(self, error: KafkaError) -> None:
         """Wait a little before the next attempt; raise `BrokerUnavailable` where none has worked for as long as is borne."""
@@ -255,6 +291,7 @@ class KafkaSubscription:
             return
         places = [TopicPartition(self._name, partition) for partition in begun]
         kept_from = consumer.beginning_offsets(places, timeout_ms=CALL_TIMEOUT_MS)
+        self._topic_id = self._topic_id or id_at(consumer, self._name)
         known = self._recall(consumer, begun) if self._group is not None else {}
         self.fresh -= set(begun)
         self._owned |= set(begun)  # before it is said, because a commit may follow at once
@@ -264,7 +301,7 @@ class KafkaSubscription:
                 missing = kept_from[place] - progress.offset
                 log.warning("records_expired", topic=self._name, group=self._group, partition=place.partition, missing=missing)
             consumer.seek(place, max(progress.offset, kept_from[place]))
-            self._line.put(Assigned(place.partition, progress))
+            self._line.put(Assigned(place.partition, progress, self._topic_id))
 
     def _recall(self, consumer: KafkaConsumer, partitions: Collection[int]) -> dict[int, Progress]:
         """The group's latest progress: the last record with its key, read from the committed one to the end."""
@@ -272,7 +309,8 @@ class KafkaSubscription:
         places = [TopicPartition(f"{self._name}.progress", partition) for partition in partitions]
         deadline = time.monotonic() + CALL_TIMEOUT_MS / 1000
         latest: dict[int, bytes] = {}
-        reader = KafkaConsumer(**self._cluster.options, **_READING)
+        others: set[int] = set()
+        reader = self._cluster.consumer(**_READING)
         try:
             reader.assign(places)
             starts = reader.beginning_offsets(places, timeout_ms=CALL_TIMEOUT_MS)
@@ -285,10 +323,16 @@ class KafkaSubscription:
                     raise KafkaTimeoutError(f"{self._name}.progress was not read within {CALL_TIMEOUT_MS} ms")
                 for place, records in reader.poll(timeout_ms=_POLL_MS).items():
                     for record in records:
-                        if record.key == self._group.encode():
+                        if record.key != self._group.encode():
+                            continue
+                        if progress_form.is_of_another(record.value, self._topic_id):
+                            others.add(place.partition)
+                        else:
                             latest[place.partition] = record.value
         finally:
             reader.close(autocommit=False)
+        if others - latest.keys():
+            log.warning("progress_of_another_topic", topic=self._name, group=self._group, partitions=sorted(others - latest.keys()))
         try:
             return {partition: progress_form.decode(body) for partition, body in latest.items()}
         except RecordInvalid as error:

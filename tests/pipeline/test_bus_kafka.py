@@ -265,7 +265,7 @@ def test_a_reader_whose_client_does_not_come_back_is_told(broker_address: str, p
         async with connected(broker_address, prefix, patience_s=0.5) as bus:
             member = await bus.subscribe("audio", "step")
             try:
-                with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*in one call for 1 s"):
+                with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*in one call for \d+ s"):
                     async with asyncio.timeout(TIMEOUT_S):
                         await member.next()
             finally:

@@ -1,0 +1,109 @@
+"""A broker that comes back empty, and topics that are made anew: who lives on takes what is new, whole and once, and says so."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+import pytest
+from kafka import KafkaAdminClient
+from structlog.typing import EventDict
+
+from pipeline.bus.broker import Broker
+from pipeline.bus.kafka import KafkaBus
+from pipeline.errors import BrokerRenewed
+from services.gateway.hub import Hub
+from tests.pipeline.crashes import STREAMS, chunk, publish, viewing, work
+
+pytestmark = [pytest.mark.connected, pytest.mark.timeout(240)]
+
+PARTITIONS = 6
+"""Tansu gives topics that it makes by itself 4."""
+TIMEOUT_S = 100.0
+
+
+def lengths(address: str, prefix: str) -> dict[str, int]:
+    """The number of partitions of each topic that is there."""
+    admin = KafkaAdminClient(bootstrap_servers=address)
+    try:
+        return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics() if topic["name"].startswith(prefix)}
+    finally:
+        admin.close()
+
+
+@dataclass
+class Brokers:
+    """Where the broker is, and how to have it lose what it holds."""
+
+    address: str
+    lose: Callable[[], object]
+
+
+@pytest.fixture(params=["broker came back empty", "topics were deleted"])
+def brokers(request: pytest.FixtureRequest, broker_address: str, prefix: str) -> Iterator[Brokers]:
+    def delete() -> None:
+        admin = KafkaAdminClient(bootstrap_servers=broker_address)
+        admin.delete_topics(list(lengths(broker_address, prefix)))
+        admin.close()
+
+    if request.param == "topics were deleted":
+        yield Brokers(broker_address, delete)
+        return
+    with ExitStack() as stack:
+        broker = stack.enter_context(Broker(port=0))
+
+        def kill() -> None:
+            broker.kill()
+            stack.enter_context(Broker(port=broker.port))
+
+        yield Brokers(broker.address, kill)
+
+
+async def finals(hub: Hub, stream_id: str) -> list[str]:
+    """What the hub tells of a stream, to its end."""
+    updates = [update async for update in hub.watch(stream_id, "").updates()]
+    return [update.event.segment.text for update in updates if update.event.segment.is_final]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+def test_steps_and_gateways_that_live_on_take_what_is_new(brokers: Brokers, prefix: str, logs: list[EventDict]) -> None:
+    """The same streams are published again: nothing of their first life may hide the second."""
+
+    async def flow() -> None:
+        service, publisher, again = [KafkaBus(brokers.address, prefix=prefix, partitions=PARTITIONS) for _ in range(3)]
+        await service.start()
+        await publisher.start()
+        hub = Hub(service)
+        running = [asyncio.ensure_future(each) for each in (work(service, commit_interval_s=0.02), hub.run())]
+        await publish(publisher)
+        await until(lambda: {info.stream_id for info in hub.streams()} == set(STREAMS))
+        for sequence in range(3):
+            await publisher.publish("audio", "broken off", chunk("broken off", sequence, size=2))
+        watched = hub.watch(STREAMS[0], "")
+        token = [update.resume_token async for update in watched.updates()][-1] if hub.is_complete(STREAMS[0]) else ""
+        await asyncio.to_thread(brokers.lose)
+        await again.start()
+        async with viewing(again, "transcripts") as viewer:
+            await publish(again)
+        viewer.check()
+        await until(lambda: all(hub.is_complete(stream_id) for stream_id in STREAMS))
+        for stream_id in STREAMS:
+            assert await finals(hub, stream_id) == viewer.finals[stream_id]
+        assert len([update async for update in hub.watch(STREAMS[0], token).updates()]) > len(viewer.finals[STREAMS[0]])
+        with pytest.raises(BrokerRenewed, match=r"stream broken off.*is not what it was"):
+            await publisher.publish("audio", "broken off", chunk("broken off", 3, size=2))
+        assert not any(task.done() for task in running), "nobody ended"
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        with suppress(BrokerRenewed):
+            await asyncio.gather(service.close(), publisher.close(), again.close())
+
+    asyncio.run(flow())
+    assert set(lengths(brokers.address, prefix).values()) == {PARTITIONS}, "the broker made no topic of its own"
+    assert {"transcribe", "gateway cleared"} <= {entry["reader"] for entry in logs if entry["event"] == "begun_anew"}
