@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ def id_at(client: KafkaConsumer | KafkaProducer, topic: str) -> str:
     metadata: ClusterMetadata = client._cluster if isinstance(client, KafkaConsumer) else client._metadata
     topic_id = metadata.topic_id(topic)
     return topic_id.hex if topic_id else ""
+
+
+def ask_again(client: KafkaConsumer, timeout_s: float) -> None:
+    """Have the client ask what the topics are now; returns when that is known, or the time is over."""
+    known = threading.Event()
+    client._cluster.request_update().add_both(lambda _: known.set())
+    known.wait(timeout_s)
 
 
 def has(client: KafkaConsumer, topic: str) -> bool:

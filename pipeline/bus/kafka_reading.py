@@ -15,20 +15,21 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.net.selector import KernelEvent
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 
 from pipeline.bus import MAX_MESSAGE_BYTES, Assigned, Progress, Record, Revoked, codec
 from pipeline.bus import progress as progress_form
 from pipeline.bus.handover import Handover
-from pipeline.bus.kafka_cluster import CALL_TIMEOUT_MS, HEADROOM_BYTES, Cluster, has, id_at
+from pipeline.bus.kafka_cluster import CALL_TIMEOUT_MS, HEADROOM_BYTES, Cluster, ask_again, has, id_at
+from pipeline.bus.kafka_writing import Writer
 from pipeline.errors import BrokerRenewed, RecordInvalid, WatchwordError
 from pipeline.graph import Topic
 
@@ -41,6 +42,9 @@ _RETRY_S = 0.1
 """Between attempts to read that fail: some fail at once, and would keep a core busy."""
 _GONE_S = 3.0
 """How long the broker may say that a topic is not there before it is believed; one that has just started may not know all it has."""
+_ASK_TIMEOUT_S = 1.0
+_JOIN_TIMEOUT_S = 5.0
+"""How long a join that is under way is waited for before the group is left; Tansu takes 3 s."""
 _RELEASE_TIMEOUT_S = 10.0
 """How long a step may take to let go of revoked partitions; the next owner waits for it."""
 _READING = {
@@ -60,14 +64,6 @@ _SHARING = {
     "max_poll_interval_ms": 60_000,
     "partition_assignment_strategy": [CooperativeStickyAssignor],
 }
-
-
-class Append(Protocol):
-    """Appends a record and gives its offset, as `KafkaBus` does."""
-
-    async def __call__(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
-        """The offset of the record; `whose` it is, is told when it fails."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -108,16 +104,15 @@ class KafkaSubscription:
     def __init__(
         self,
         cluster: Cluster,
-        append: Append,
+        writer: Writer,
         reading: Reading,
         *,
-        renewed: Callable[[], None] = lambda: None,
         max_records: int = 256,
         max_bytes: int = 16_000_000,
     ) -> None:
-        """Begin to read; `append` is for the progress, `renewed` is called, on any thread, where the topic is not the one it was."""
+        """Begin to read; the writer is for the progress, and is stale where the topic is not the one it was."""
         self._cluster = cluster
-        self._append, self._renewed = append, renewed
+        self._writer = writer
         self._topic, self._name, self._group = reading.topic, reading.name, reading.group
         self._line = Handover(asyncio.get_running_loop(), max_records=max_records, max_bytes=max_bytes)
         self.fresh: set[int] = set()
@@ -184,7 +179,7 @@ class KafkaSubscription:
             # The older progress is as right as this one: it only means that more is read again.
             log.error("progress_too_large", topic=self._name, group=self._group, partition=partition, streams=len(progress.streams))
             return
-        offset = await self._append(f"group {self._group}", f"{self._name}.progress", self._group.encode(), body, [], partition)
+        offset = await self._writer.append(f"group {self._group}", f"{self._name}.progress", self._group.encode(), body, [], partition)
         with self._offsets_lock:
             self._offsets[TopicPartition(self._name, partition)] = OffsetAndMetadata(progress.offset, "", -1)
             self._offsets[TopicPartition(f"{self._name}.progress", partition)] = OffsetAndMetadata(offset, "", -1)
@@ -202,6 +197,7 @@ class KafkaSubscription:
             except BrokerRenewed as error:
                 self._give_up(error)
             finally:
+                self._finish_joining(consumer)
                 consumer.close(autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
         except KafkaError as error:
             self._line.fail(self._cluster.unavailable(f"{self._name} cannot be read", error))
@@ -212,8 +208,18 @@ class KafkaSubscription:
         """Tell it at once: what waits is of a topic that is no more, and nobody is asked to let go of its partitions."""
         if not self._closing.is_set():
             self._closing.set()
-            self._renewed()
+            self._writer.stale = True
             self._line.fail(error, at_once=True)
+
+    def _finish_joining(self, consumer: KafkaConsumer) -> None:
+        """Let a join that is under way come to its end, before the group is left.
+
+        Tansu 0.6 goes on waiting for a leader that left between joining and dividing the partitions, and nobody gets any from then on.
+        """
+        deadline = time.monotonic() + _JOIN_TIMEOUT_S
+        with contextlib.suppress(KafkaError):
+            while self._group and consumer.group_metadata().state is MemberState.REBALANCING and time.monotonic() < deadline:
+                consumer.poll(timeout_ms=_POLL_MS)
 
     def _start(self, consumer: KafkaConsumer) -> None:
         if self._group is not None:
@@ -226,6 +232,7 @@ class KafkaSubscription:
         self._turned_at = time.monotonic()
         batches = {}
         try:
+            self._look_before_joining_again(consumer)
             batches = consumer.poll(timeout_ms=_POLL_WHILE_FULL_MS if consumer.paused() else _POLL_MS)
             self._check_topic(consumer)
             for place, records in batches.items():
@@ -242,6 +249,14 @@ class KafkaSubscription:
         if self._offsets:
             self.commit_offsets(consumer)
         self._check_alive(consumer, bool(batches))
+
+    def _look_before_joining_again(self, consumer: KafkaConsumer) -> None:
+        """A group that does not know its member any more may be one of another broker, whose topic is not the one that is read."""
+        if self._group is not None and self._topic_id and consumer.group_metadata().state is MemberState.UNJOINED:
+            ask_again(consumer, _ASK_TIMEOUT_S)
+            self._check_topic(consumer)
+            if self._gone_since is not None:
+                raise UnknownTopicOrPartitionError(self._name)
 
     def _check_topic(self, consumer: KafkaConsumer) -> None:
         """Raise `BrokerRenewed` where the topic is another than the one that is read, or is not there."""

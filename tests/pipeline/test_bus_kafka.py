@@ -82,7 +82,7 @@ def test_what_waits_for_a_slow_reader_is_bounded(broker_address: str, prefix: st
         async with connected(broker_address, prefix) as bus:
             for sequence in range(100):
                 await bus.publish("audio", "s", chunk("s", sequence))
-            reader = KafkaSubscription(bus._cluster, bus._append, Reading(bus._topics["audio"], f"{prefix}audio", None), max_records=10)
+            reader = KafkaSubscription(bus._cluster, bus._connected, Reading(bus._topics["audio"], f"{prefix}audio", None), max_records=10)
             try:
                 records = await read(reader, 1)
                 async with asyncio.timeout(TIMEOUT_S):
