@@ -1,11 +1,12 @@
-"""What is lost when processes are killed: each service in mid-stream, several at once, and all asked to stop.
+"""What is lost when processes are killed: each service in mid-stream, several at once, the broker, and all asked to stop.
 
     python -m bench.kills --out kills
 
-Six services run on a broker in memory, with what their settings give them. The demo is published once undisturbed; then once for each case, under a
-name of its own, with a viewer on gRPC and one on HTTP who come back as clients do. Once half a dozen sentences were told, the case's
-processes are killed (SIGKILL) or stopped (SIGTERM) and started again. Compared with the undisturbed run are all that each viewer was told, with
-its times, what the scene memory holds, and the answer to a question. Logs of the processes are left in `--out`.
+Six services run on a broker in memory, with what their settings give them. The demo is published once undisturbed; then once for each case,
+under a name of its own, with a viewer on gRPC and one on HTTP who come back as clients do. Once half a dozen sentences were told, the
+case's processes are killed (SIGKILL) or stopped (SIGTERM) and started again. Compared with the undisturbed run are all that each viewer
+was told, with its times, what the scene memory holds, and the answer to a question. The broker holds its records in memory, so when it is
+killed the stream is published anew under another name. Logs of the processes are left in `--out`.
 """
 
 import argparse
@@ -53,6 +54,8 @@ class Case:
     name: str
     services: tuple[str, ...] = ()
     how: signal.Signals = signal.SIGKILL
+    broker: bool = False
+    """Whether it is the broker that is killed, and comes back empty, in the midst of another stream before this one."""
 
 
 CASES = (
@@ -62,6 +65,7 @@ CASES = (
     Case("kill-memory-gateway", ("memory", "gateway")),
     Case("kill-all", SERVICES),
     Case("stop-all", SERVICES, signal.SIGTERM),
+    Case("kill-broker", broker=True),
 )
 
 
@@ -158,7 +162,7 @@ def facts(events: list[Any]) -> Facts:
     """
     told: Facts = {}
     for event in events:
-        if event["type"] in ("partial", "statistics"):
+        if event["type"] in ("partial", "statistics", "http-error"):  # the last: a gateway that stops says so
             continue
         answered = event["type"] == "answer" or event.get("kind") == "answer"
         fields = {name: value for name, value in event.items() if name not in NEVER_SAME and not (answered and name in ("id", "of"))}
@@ -174,15 +178,14 @@ async def remembered(path: str, stream: str) -> Facts:
     store = SqliteStore(path)
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while (state := await store.stream(stream)) is None or not state.ended:
+            while (state := await store.stream(stream)) is None or not state.ended:  # noqa: ASYNC110 (another process writes it)
                 await asyncio.sleep(0.5)
         told: Facts = {"state": [repr((state.moments, state.pictures, state.dropped, state.latest))]}
         for kind in sorted(EVIDENCE, key=lambda kind: kind.value):
             moments = await store.between(stream, kind, limit=MAX_LIMIT)
             told[f"{kind.value} in memory"] = [repr((each.id, each.text, each.start, each.end)) for each in moments]
-        told["pictures in memory"] = [
-            repr((each.id, each.at, hashlib.sha256(each.jpeg).hexdigest()[:16])) for each in await store.pictures(stream, limit=MAX_LIMIT)
-        ]
+        pictures = await store.pictures(stream, limit=MAX_LIMIT)
+        told["pictures in memory"] = [repr((each.id, each.at, hashlib.sha256(each.jpeg).hexdigest())) for each in pictures]
         return told
     finally:
         await store.close()
@@ -191,11 +194,13 @@ async def remembered(path: str, stream: str) -> Facts:
 class Trial:
     """The services on a broker, and one case after the other."""
 
-    def __init__(self, out: Path, broker: str, speed: str) -> None:
+    def __init__(self, out: Path, speed: str) -> None:
         self._out, self._speed = out, speed
+        self._broker = Broker(port=0)
+        self._broker.start()
         self._gateway, self._http, memory = free_address(), free_address(), free_address()
         self._store = str(out / "memory.db")
-        self._env = {"WATCHWORD_KAFKA": broker, "WATCHWORD_MEMORY": memory, "WATCHWORD_STORE": self._store}
+        self._env = {"WATCHWORD_KAFKA": self._broker.address, "WATCHWORD_MEMORY": memory, "WATCHWORD_STORE": self._store}
         self._listen = {"memory": memory, "gateway": self._gateway}
         self._services: dict[str, Process] = {}
 
@@ -214,54 +219,80 @@ class Trial:
             self._services[service].popen.send_signal(how)
         return {service: self._services[service].popen.wait(60) for service in services}
 
-    def kill(self) -> None:
-        """Leave none behind."""
+    def close(self) -> None:
+        """Leave nothing behind."""
         for process in self._services.values():
             process.popen.kill()
             process.popen.wait()
+        self._broker.kill()
 
     def run(self, case: Case) -> Facts:
         """One case; all that was told and is remembered of it."""
-        name, events = case.name, self._out / f"{case.name}.jsonl"
-        http = HttpViewer(self._http, name)
-        viewer = Process(self._out / f"{name}-watch.log", "watch", name, "--gateway", self._gateway, "--events", str(events))
-        viewer.wait_for("waiting for stream")
-        publisher = Process(
-            self._out / f"{name}-publish.log",
-            "publish",
-            str(DEMO),
-            "--stream",
-            name,
-            "--speed",
-            self._speed,
-            "--kafka",
-            self._env["WATCHWORD_KAFKA"],
-        )
+        name, events = case.name, self._events(case.name)
+        if case.broker:
+            self._lose_broker(name)
+        http, viewer = HttpViewer(self._http, name), self._watch(name)
+        publisher = self._publish(name)
         if case.services:
-            while events.read_text().count('"type":"final"') < SENTENCES:
-                if viewer.popen.poll() is not None:
-                    raise RuntimeError(f"{viewer.log} ended before the kill")
-                time.sleep(0.2)
+            self._until_told(name, viewer)
             began = time.monotonic()
             statuses = self.end(case.services, case.how)
             self.start(*case.services)
             print(f"{name}: {statuses}, serving again after {time.monotonic() - began:.1f} s", flush=True)
         statuses = {"publish": publisher.popen.wait(PATIENCE_S), "watch": viewer.popen.wait(PATIENCE_S)}
         http.join(PATIENCE_S)
-        told = {f"gRPC: {kind}": each for kind, each in facts([json.loads(line) for line in events.read_text().splitlines()]).items()}
-        (self._out / f"{name}-http.jsonl").write_text("".join(json.dumps(each) + "\n" for each in http.events))
-        told |= {f"HTTP: {kind}": each for kind, each in facts(http.events).items()}
-        told |= asyncio.run(remembered(self._store, name)) | self._asked(name) | {"exit": [str(statuses)], "HTTP ended": [str(http.ended)]}
+        self._events(f"{name}-http").write_text("".join(json.dumps(each) + "\n" for each in http.events))
         print(f"{name}: the HTTP viewer came back {http.came_back} times", flush=True)
-        return told
+        told = {f"gRPC: {kind}": each for kind, each in facts(read(events)).items()}
+        told |= {f"HTTP: {kind}": each for kind, each in facts(http.events).items()}
+        told |= asyncio.run(remembered(self._store, name)) | self._asked(name)
+        return told | {"exit": [str(statuses)], "HTTP ended": [str(http.ended)]}
+
+    def _lose_broker(self, name: str) -> None:
+        """Kill the broker in the midst of a stream and start it empty; whoever lives on is expected to."""
+        lost = f"{name}-lost"
+        viewer, publisher = self._watch(lost), self._publish(lost)
+        self._until_told(lost, viewer)
+        self._broker.kill()
+        self._broker = Broker(port=self._broker.port)
+        self._broker.start()
+        began = time.monotonic()
+        status = publisher.popen.wait(PATIENCE_S)
+        print(f"{lost}: publish ended with {status} after {time.monotonic() - began:.1f} s: {publisher.said()[-300:].strip()}", flush=True)
+        viewer.popen.kill()
+        viewer.popen.wait()
+        ended = {service: each.popen.poll() for service, each in self._services.items() if each.popen.poll() is not None}
+        print(f"{lost}: services that ended: {ended or 'none'}", flush=True)
+
+    def _events(self, name: str) -> Path:
+        return self._out / f"{name}.jsonl"
+
+    def _watch(self, name: str) -> Process:
+        log = self._out / f"{name}-watch.log"
+        viewer = Process(log, "watch", name, "--gateway", self._gateway, "--events", str(self._events(name)))
+        viewer.wait_for("waiting for stream")
+        return viewer
+
+    def _publish(self, name: str) -> Process:
+        arguments = ("--stream", name, "--speed", self._speed, "--kafka", self._env["WATCHWORD_KAFKA"])
+        return Process(self._out / f"{name}-publish.log", "publish", str(DEMO), *arguments)
+
+    def _until_told(self, name: str, viewer: Process) -> None:
+        while self._events(name).read_text().count('"type":"final"') < SENTENCES:
+            if viewer.popen.poll() is not None:
+                raise RuntimeError(f"{viewer.log} ended before the kill")
+            time.sleep(0.2)
 
     def _asked(self, name: str) -> Facts:
-        events = self._out / f"{name}-asked.jsonl"
+        events = self._events(f"{name}-asked")
         asked = Process(self._out / f"{name}-ask.log", "ask", name, QUESTION, "--gateway", self._gateway, "--events", str(events))
         status = asked.popen.wait(PATIENCE_S)
-        return {f"asked: {kind}": each for kind, each in facts([json.loads(line) for line in events.read_text().splitlines()]).items()} | {
-            "ask exit": [str(status)]
-        }
+        return {f"asked: {kind}": each for kind, each in facts(read(events)).items()} | {"ask exit": [str(status)]}
+
+
+def read(events: Path) -> list[Any]:
+    """The events of a file."""
+    return [json.loads(line) for line in events.read_text().splitlines()]
 
 
 def differences(whole: Facts, now: Facts) -> Iterator[str]:
@@ -290,19 +321,18 @@ def main() -> None:
     parser.add_argument("--speed", default="2", help="how many times its speed the demo is published at (default: 2)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True)
-    with Broker(port=0) as broker:
-        trial = Trial(arguments.out, broker.address, arguments.speed)
-        try:
-            trial.start(*SERVICES)
-            whole = trial.run(Case("whole"))
-            print("whole:", {kind: len(each) for kind, each in whole.items()}, flush=True)
-            for case in CASES:
-                if not arguments.cases or case.name in arguments.cases:
-                    found = list(differences(whole, trial.run(case)))
-                    print(f"{case.name}: {'SAME' if not found else 'DIFFERENT'}", *found, sep="\n    ", flush=True)
-            print("stopped:", trial.end(SERVICES, signal.SIGTERM), flush=True)
-        finally:
-            trial.kill()
+    trial = Trial(arguments.out, arguments.speed)
+    try:
+        trial.start(*SERVICES)
+        whole = trial.run(Case("whole"))
+        print("whole:", {kind: len(each) for kind, each in whole.items()}, flush=True)
+        for case in CASES:
+            if not arguments.cases or case.name in arguments.cases:
+                found = list(differences(whole, trial.run(case)))
+                print(f"{case.name}: {'SAME' if not found else 'DIFFERENT'}", *found, sep="\n    ", flush=True)
+        print("stopped:", trial.end(SERVICES, signal.SIGTERM), flush=True)
+    finally:
+        trial.close()
     print("suspect lines of the logs:", *(list(suspect(arguments.out)) or ["none"]), sep="\n    ")
 
 
