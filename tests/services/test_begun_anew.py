@@ -1,9 +1,8 @@
-"""A broker that comes back empty, and topics that are made anew: who lives on takes what is new, whole and once, and says so."""
+"""A broker that comes back empty: who lives on takes what is new, whole and once, and says so."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 
 import pytest
 from kafka import KafkaAdminClient
@@ -31,34 +30,6 @@ def lengths(address: str, prefix: str) -> dict[str, int]:
         admin.close()
 
 
-@dataclass
-class Brokers:
-    """Where the broker is, and how to have it lose what it holds."""
-
-    address: str
-    lose: Callable[[], object]
-
-
-@pytest.fixture(params=["broker came back empty", "topics were deleted"])
-def brokers(request: pytest.FixtureRequest, broker_address: str, prefix: str) -> Iterator[Brokers]:
-    def delete() -> None:
-        admin = KafkaAdminClient(bootstrap_servers=broker_address)
-        admin.delete_topics(list(lengths(broker_address, prefix)))
-        admin.close()
-
-    if request.param == "topics were deleted":
-        yield Brokers(broker_address, delete)
-        return
-    with ExitStack() as stack:
-        broker = stack.enter_context(Broker(port=0))
-
-        def kill() -> None:
-            broker.kill()
-            stack.enter_context(Broker(port=broker.port))
-
-        yield Brokers(broker.address, kill)
-
-
 async def finals(hub: Hub, stream_id: str, token: str) -> list[str]:
     """What the hub tells of a stream, to its end, to a viewer who comes back with `token`."""
     updates = [update async for update in hub.watch(stream_id, token).updates()]
@@ -71,14 +42,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_steps_and_gateways_that_live_on_take_what_is_new(
-    brokers: Brokers, prefix: str, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]
-) -> None:
+def test_steps_and_gateways_that_live_on_take_what_is_new(prefix: str, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict]) -> None:
     """The same streams are published again: nothing of their first life may hide the second."""
     monkeypatch.setattr("services.gateway.hub.BRANCHES", ("screen-transcripts",))
+    monkeypatch.setattr("tests.pipeline.crashes.TIMEOUT_S", TIMEOUT_S)
 
-    async def flow() -> None:
-        service, publisher, again = [KafkaBus(brokers.address, prefix=prefix, partitions=PARTITIONS) for _ in range(3)]
+    async def flow(broker: Broker, stack: ExitStack) -> None:
+        service, publisher, again = [KafkaBus(broker.address, prefix=prefix, partitions=PARTITIONS) for _ in range(3)]
         await service.start()
         await publisher.start()
         hub = Hub(service)
@@ -88,7 +58,8 @@ def test_steps_and_gateways_that_live_on_take_what_is_new(
         token = [update.resume_token async for update in hub.watch(STREAMS[0], "").updates()][-1]
         for sequence in range(3):
             await publisher.publish("audio", "broken-off", chunk("broken-off", sequence, size=2))
-        brokers.lose()  # here, because a broker ends with the thread that started it
+        broker.kill()
+        stack.enter_context(Broker(port=broker.port))
         await again.start()
         async with viewing(again, "transcripts") as viewer:
             await publish(again)
@@ -99,12 +70,13 @@ def test_steps_and_gateways_that_live_on_take_what_is_new(
         with pytest.raises(BrokerRenewed, match=r"stream broken-off.*is not what it was"):
             await publisher.publish("audio", "broken-off", chunk("broken-off", 3, size=2))
         assert not any(task.done() for task in running), "nobody ended"
-        assert set(lengths(brokers.address, prefix).values()) == {PARTITIONS}, "the broker made no topic of its own"
+        assert set(lengths(broker.address, prefix).values()) == {PARTITIONS}, "the broker made no topic of its own"
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         with suppress(BrokerRenewed):
             await asyncio.gather(service.close(), publisher.close(), again.close())
 
-    asyncio.run(flow())
+    with ExitStack() as stack:
+        asyncio.run(flow(stack.enter_context(Broker(port=0)), stack))
     assert {"transcribe", "gateway cleared"} <= {entry["reader"] for entry in logs if entry["event"] == "begun_anew"}
