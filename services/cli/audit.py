@@ -21,6 +21,7 @@ from pipeline.safety.policy_file import SHIPPED, read
 from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.counting import counted
+from services.cli.files import write
 
 T = TypeVar("T")
 
@@ -91,7 +92,7 @@ def review_show(store: str, record_id: str, out: Path | None) -> None:
             print(f"keyframe {keyframe}: {len(jpeg):,} bytes of JPEG; --out FILE writes it")
             continue
         path = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
-        path.write_bytes(jpeg)
+        write(path, jpeg)
         print(f"keyframe {keyframe}: {path}")
 
 
@@ -225,4 +226,4 @@ def _write(text: str, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(text)
     else:
-        out.write_text(text, encoding="utf-8")
+        write(out, text)

@@ -13,6 +13,7 @@ from pipeline.errors import SettingInvalid
 from pipeline.evaluation import report
 from pipeline.evaluation.questions import QuestionSet, load
 from services.cli import logs
+from services.cli.files import write
 from services.cli.session import require_folder
 from services.cli.status import INCOMPLETE
 from services.evaluation.cleared import Shelf
@@ -125,9 +126,9 @@ def _read_report(path: Path) -> report.Numbers:
 
 
 def _write(out: Path, found: report.Numbers, before: report.Numbers | None) -> None:
-    (out / "report.json").write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write(out / "report.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     drawn = report.charts(found, before)
     shown = "".join(f"\n![{name.removesuffix('.svg')}]({name})\n" for name in drawn)
-    (out / "report.md").write_text(report.markdown(found, before) + shown, encoding="utf-8")
+    write(out / "report.md", report.markdown(found, before) + shown)
     for name, svg in drawn.items():
-        (out / name).write_text(svg, encoding="utf-8")
+        write(out / name, svg)

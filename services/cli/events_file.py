@@ -1,10 +1,12 @@
 """The file of events, one JSON object a line."""
 
+import contextlib
 import json
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
+from services.cli.files import unwritable
 from services.events import Event
 
 
@@ -13,13 +15,24 @@ class EventsFile:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("w", encoding="utf-8")
+        self._path = path
+        self._file = FileIO(path, "w")
+        self._whole = 0
+        """Bytes of the lines that are complete."""
 
     def write(self, events: Iterable[Event]) -> None:
-        """Append events and make them readable at once."""
-        for event in events:
-            self._file.write(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n")
-        self._file.flush()
+        """Append events and make them readable at once; raises `SettingInvalid` where there is no room, and leaves whole lines."""
+        lines = "".join(json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n" for event in events).encode()
+        try:
+            left = memoryview(lines)
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._whole)
+                self._file.seek(self._whole)
+            raise unwritable(self._path, error) from error
+        self._whole += len(lines)
 
     def close(self) -> None:
         """Nothing more comes."""

@@ -10,6 +10,7 @@ from watchword.v1 import scene_pb2
 
 from pipeline.timeline import MediaTime
 from services import events as json_events
+from services.cli.files import write
 from services.cli.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def write_words(viewer: Viewer, folder: Path) -> list[Path]:
         files |= {f"{name}.vtt": subtitles.webvtt(cues), f"{name}.srt": subtitles.subrip(cues)}
     files["scenes.json"] = _scenes(viewer)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write(folder / name, text)
     return [folder / name for name in files]
 
 
@@ -60,7 +61,9 @@ class ContactSheets:
             for stale in self._folder.glob("keyframes-*.jpg"):
                 stale.unlink()
         path = self._folder / f"keyframes-{len(self.paths) + 1}.jpg"
-        _sheet(self._waiting).save(path, quality=88)
+        sheet = io.BytesIO()
+        _sheet(self._waiting).save(sheet, format="JPEG", quality=88)
+        write(path, sheet.getvalue())
         self.paths.append(path)
         self._waiting.clear()
 

@@ -30,7 +30,7 @@ POLL_S = 1.0
 REFUSAL_S = 1.0
 """How long to wait, after everything was sent, for the services to say that they refuse it."""
 RETRIES = 120
-"""How often in a row a broken watch is taken up again before the failure is told; on a busy machine a gateway takes a minute to start again."""
+"""How often in a row a broken watch is taken up again before the failure is told: a gateway on a busy machine takes a minute to start."""
 BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 """How a watch ends that can be taken up again: the connection went, or this viewer was too slow."""
 

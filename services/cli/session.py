@@ -49,8 +49,9 @@ class Session:
     def _write(self) -> list[Path]:
         paths: list[Path] = []
         if self._out is not None and self._sheets is not None:
+            paths += write_words(self.viewer, self._out)
             self._sheets.finish()
-            paths += [*write_words(self.viewer, self._out), *self._sheets.paths]
+            paths += self._sheets.paths
         return paths + ([self._events] if self._events is not None else [])
 
 

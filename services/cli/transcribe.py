@@ -30,6 +30,7 @@ from pipeline.timeline import MediaTime
 from pipeline.transcribe.options import Options
 from services.cli import logs
 from services.cli.documents import FORMATS, Heard, documents, printed
+from services.cli.files import write
 from services.cli.progress import Progress, Reached
 from services.cli.run import id_of
 from services.cli.session import require_folder
@@ -150,11 +151,7 @@ async def _hear_all(
 
 def _write(out: Path, file: _File, formats: Sequence[str]) -> None:
     for suffix, text in documents(formats, file.heard).items():
-        path = out / f"{file.name}.{suffix}"
-        try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise SettingInvalid(f"{path} cannot be written: {error.strerror}") from None
+        write(out / f"{file.name}.{suffix}", text)
 
 
 async def _hear(file: _File, stages: Stages, reached: Reached) -> None:

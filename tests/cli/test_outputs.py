@@ -1,13 +1,21 @@
-"""Contact sheets, written while a stream goes on."""
+"""The files that a command leaves: contact sheets, written while a stream goes on, and what is left where there is no room."""
 
 import io
+import json
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from watchword.v1 import scene_pb2
 
+from pipeline.errors import SettingInvalid
 from pipeline.timeline import MediaTime
+from services.cli import files
+from services.cli.events_file import EventsFile
 from services.cli.outputs import COLUMNS, ROWS, ContactSheets
 
 pytestmark = pytest.mark.unit
@@ -41,3 +49,47 @@ def test_a_sheet_is_written_as_soon_as_it_is_full_and_old_ones_go(tmp_path: Path
     sizes = [size_of(path) for path in sheets.paths]
     assert sizes[0] == sizes[1]
     assert sizes[2][1] * ROWS == sizes[0][1], "three pictures take one row"
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """As on a disk that is full after so many bytes of a file."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_without_room_a_file_is_named_with_the_cause_and_what_was_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "captions.vtt"
+    files.write(path, "whole")
+    with room_for(1000), pytest.raises(SettingInvalid, match=r"captions\.vtt cannot be written: File too large"):
+        files.write(path, "x" * 5000)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("captions.vtt", "whole")]
+
+
+def write_numbers(events: EventsFile) -> None:
+    for number in range(50):
+        events.write([{"number": number, "text": "x" * 50}])
+
+
+def test_without_room_the_events_end_with_a_whole_line_and_go_on_when_there_is_some(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = EventsFile(path)
+    with room_for(1000), pytest.raises(SettingInvalid, match=r"events\.jsonl cannot be written: File too large"):
+        write_numbers(events)
+    whole = [json.loads(line)["number"] for line in path.read_text().splitlines()]
+    events.write([{"number": "last"}])
+    events.close()
+    assert len(whole) > 5
+    assert [json.loads(line)["number"] for line in path.read_text().splitlines()] == [*whole, "last"]
+    assert whole == list(range(len(whole)))
+
+
+def test_what_is_no_file_is_written_to_as_it_is() -> None:
+    with pytest.raises(SettingInvalid, match="/dev/full cannot be written: No space left on device"):
+        files.write(Path("/dev/full"), "x")
+    assert Path("/dev/full").is_char_device()
