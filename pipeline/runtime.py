@@ -26,6 +26,7 @@ from pipeline.errors import (
     InternalError,
     Overloaded,
     StreamEnded,
+    TimeReversed,
     TrackMissing,
     WatchwordError,
     reason_name,
@@ -128,6 +129,8 @@ class _Stream:
     inbox: _Inbox
     task: asyncio.Task[None] | None = None
     overloads: int = 0
+    goes_back: bool = False
+    """Whether its last item was refused because media time went backwards."""
 
 
 @dataclass
@@ -304,6 +307,7 @@ class _Runner:
                 with telemetry.ITEM_SECONDS.labels(self._step.name).time():
                     accepted = await self._pass_on(record, outputs, stream.stage.process(record.value))
                 if accepted:
+                    stream.goes_back = False
                     ledger.settle(stream_id, record.offset, stream.stage.held)
                 else:
                     ledger.drop(stream_id, record.offset)
@@ -344,6 +348,17 @@ class _Runner:
             missing = TrackMissing(f"stream {stream_id} has no {self._step.reads} track: there is nothing to {self._step.name}")
             await self._report(record, outputs, missing)
 
+    async def _refuse(self, record: Record, outputs: _Outputs, error: WatchwordError) -> None:
+        """Report an item that is refused. Where a source begins again, hundreds go back in time: all are counted, the first is told."""
+        stream = self._streams.get(record.stream_id)
+        goes_back = isinstance(error, TimeReversed)
+        if stream is not None and stream.goes_back and goes_back:
+            telemetry.ERRORS.labels(self._step.name, reason_name(error.reason)).inc()
+        else:
+            await self._report(record, outputs, error)
+        if stream is not None:
+            stream.goes_back = goes_back
+
     async def _pass_on(self, record: Record, outputs: _Outputs, said: AsyncIterator[Message]) -> bool:
         """Publish what a stage says; False when it refused the item. What the bus or a store raises is not the item's fault and goes up."""
         while True:
@@ -354,7 +369,7 @@ class _Runner:
             except WatchwordError as error:
                 if error.ends_step:
                     raise
-                await self._report(record, outputs, error)
+                await self._refuse(record, outputs, error)
                 return False
             except Exception as error:
                 log.exception("stage_failed", step=self._step.name, stream=record.stream_id, record=record.where)

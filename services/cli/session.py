@@ -1,5 +1,6 @@
 """One viewing of a stream from a terminal: what is shown, and the files that are left of it."""
 
+import signal
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +16,8 @@ from services.cli.viewer import Sink, Viewer
 class Session:
     """A terminal, a viewer that tells it everything, and the files a user asked for. Use it as a context manager.
 
-    In the end, also after a failure, the files of what was told are written and the summary is shown; where nothing was
-    told because of a failure, nothing is. Raises `SettingInvalid` at once for a place that cannot be written.
+    In the end, also after a failure, Ctrl-C or SIGTERM, the files of what was told are written and the summary is shown; where nothing
+    was told because of a failure, nothing is. Raises `SettingInvalid` at once for a place that cannot be written.
     """
 
     def __init__(self, *, events: Path | None = None, out: Path | None = None, summary: bool = True) -> None:
@@ -34,6 +35,8 @@ class Session:
         self.viewer = Viewer(sinks, pictures=self._sheets.add) if self._sheets is not None else Viewer(sinks)
 
     def __enter__(self) -> Self:
+        # Who stops a container or a unit wants the captions as much as who presses Ctrl-C.
+        self._before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         self.terminal.__enter__()
         return self
 
@@ -43,6 +46,7 @@ class Session:
                 self.terminal.summary(self.viewer, self._write())
         finally:
             self.terminal.__exit__(kind, error, trace)
+            signal.signal(signal.SIGTERM, self._before)
             if self._file is not None:
                 self._file.close()
 

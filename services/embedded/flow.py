@@ -20,7 +20,7 @@ from pipeline.runtime import run
 from pipeline.stage import Dated, Stage, StageFactory
 from services.memory.main import MemoryParts
 from services.memory.servicer import Asking
-from services.serve import Parts
+from services.serve import Parts, one_failure
 from services.settings import Settings
 
 EMBEDDED = tuple(service for service in SERVICES if service != "gateway")
@@ -73,7 +73,7 @@ class Flow:
         if (path := Path(source)).is_file():
             self.recordings.add(stream_id, path)
         indexed, audited = asyncio.Event(), asyncio.Event()
-        async with asyncio.TaskGroup() as group:
+        async with one_failure(), asyncio.TaskGroup() as group:
             viewing = [
                 group.create_task(_follow_cleared(bus, cleared)),
                 group.create_task(_follow_errors(bus, failed)),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from watchword.v1 import scene_pb2
+from watchword.v1 import events_pb2, scene_pb2, transcript_pb2
 
 from pipeline.errors import SettingInvalid
 from pipeline.timeline import MediaTime
 from services.cli import files
 from services.cli.events_file import EventsFile
 from services.cli.outputs import COLUMNS, ROWS, ContactSheets
+from services.cli.session import Session
 
 pytestmark = pytest.mark.unit
 
@@ -93,3 +95,17 @@ def test_what_is_no_file_is_written_to_as_it_is() -> None:
     with pytest.raises(SettingInvalid, match="/dev/full cannot be written: No space left on device"):
         files.write(Path("/dev/full"), "x")
     assert Path("/dev/full").is_char_device()
+
+
+def watched_until_stopped(out: Path) -> None:
+    said = transcript_pb2.TranscriptSegment(id="segment-0", text="Welcome.", is_final=True, media_end=MediaTime.of(1).to_proto())
+    with Session(out=out) as session:
+        session.viewer.cleared(events_pb2.ClearedEvent(segment=said), None)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_what_was_told_is_written_when_a_run_is_asked_to_stop(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        watched_until_stopped(tmp_path)
+    assert "Welcome." in (tmp_path / "captions.vtt").read_text()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
