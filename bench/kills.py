@@ -40,8 +40,8 @@ QUESTION = "How much does a ticket cost?"
 SENTENCES = 6
 """How many a viewer has been told when the kill comes, of fifteen."""
 PATIENCE_S = 300.0
-NEVER_SAME = ("emitted", "stream", "conversation", "revision", "stable")
-"""Fields that two undisturbed runs do not share: how often a sentence was corrected on the way depends on when its sound came."""
+NEVER_SAME = ("emitted", "stream", "conversation", "revision", "stable", "corrected")
+"""Fields that two undisturbed runs do not share: what a sentence was taken for on the way to its final depends on when its sound came."""
 SUSPECT = ("Traceback", "[error", "[critical", "Exception", "never awaited")
 
 Facts = dict[str, list[str]]
@@ -166,6 +166,7 @@ def facts(events: list[Any]) -> Facts:
             continue
         answered = event["type"] == "answer" or event.get("kind") == "answer"
         fields = {name: value for name, value in event.items() if name not in NEVER_SAME and not (answered and name in ("id", "of"))}
+        fields |= {"words": [{k: v for k, v in word.items() if k not in NEVER_SAME} for word in event["words"]]} if "words" in event else {}
         fields |= {"evidence": [{**each, "stream": ""} for each in event["evidence"]]} if "evidence" in event else {}
         fields |= {"claims": [each["text"] for each in event["claims"]]} if "claims" in event else {}
         kind = " ".join(filter(None, ("verdict on a" if event["type"] == "verdict" else "", event.get("kind", event["type"]))))
