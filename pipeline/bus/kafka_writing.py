@@ -6,9 +6,7 @@ its place. What it had not sent by then ends with it: that is of streams whose b
 
 import asyncio
 import contextlib
-import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaProducer
@@ -18,6 +16,7 @@ from pipeline.bus import MAX_MESSAGE_BYTES, codec
 from pipeline.bus.in_turn import InTurn
 from pipeline.bus.kafka_cluster import HEADROOM_BYTES, Cluster, id_at
 from pipeline.errors import BrokerRenewed, MessageTooLarge
+from pipeline.loops import Promise
 
 _OF_A_STRANGER = (UnknownProducerIdError, OutOfOrderSequenceNumberError)
 """What a broker answers to a producer that it does not remember."""
@@ -52,16 +51,7 @@ class Writer:
 
     async def append(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
         """Append a record and return its offset; `whose` it is, is told when it fails."""
-        loop = asyncio.get_running_loop()
-        settled: asyncio.Future[int] = loop.create_future()
-
-        def settle(action: Callable[[Any], None], outcome: object) -> None:
-            def act() -> None:
-                if not settled.done():
-                    action(outcome)
-
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(act)
+        settled: Promise[int] = Promise()
 
         def send() -> Any:
             self._producer.partitions_for(name)  # waits for a topic that is not there
@@ -70,8 +60,8 @@ class Writer:
 
         try:
             sent = await self._sender.do(send)
-            sent.add_callback(lambda metadata: settle(settled.set_result, metadata.offset))
-            sent.add_errback(functools.partial(settle, settled.set_exception))
+            sent.add_callback(lambda metadata: settled.keep(metadata.offset))
+            sent.add_errback(settled.fail)
             return await settled
         except MessageSizeTooLargeError as error:
             raise MessageTooLarge(
