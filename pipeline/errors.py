@@ -147,6 +147,13 @@ class BrokerUnavailable(WatchwordError):
     retryable = True
 
 
+class BrokerRenewed(BrokerUnavailable):
+    """The broker is there, and a topic is not the one it was, or the broker does not know this process: one that came back empty.
+
+    What stands on the old topic can only be begun anew.
+    """
+
+
 class ServiceUnavailable(WatchwordError):
     """Another service of Watchword cannot be reached."""
 

@@ -18,8 +18,19 @@ from watchword.v1 import errors_pb2, events_pb2, media_pb2
 
 from pipeline import overload, telemetry
 from pipeline.bus import Assigned, Bus, Origin, Position, Progress, Record, Revoked, Subscription
+from pipeline.bus.anew import begin_anew
 from pipeline.bus.codec import NO_STREAM, is_end
-from pipeline.errors import BrokerUnavailable, InternalError, Overloaded, StreamEnded, TrackMissing, WatchwordError, reason_name
+from pipeline.errors import (
+    BrokerRenewed,
+    BrokerUnavailable,
+    InternalError,
+    Overloaded,
+    StreamEnded,
+    TimeReversed,
+    TrackMissing,
+    WatchwordError,
+    reason_name,
+)
 from pipeline.graph import TOPICS, Step, WhenFull, writers
 from pipeline.ledger import Admission, Ledger
 from pipeline.stage import Dated, Stage, StageFactory
@@ -44,21 +55,32 @@ async def run(step: Step, bus: Bus, make_stage: StageFactory, *, commit_interval
     A stream of which nothing came for `idle_s` is suspended: its stage says what it has left to say and is released, and
     nothing of the stream is read again. When the stream goes on, it goes on with a fresh stage.
 
+    Where the broker is not what it was (`BrokerRenewed`), the work on its streams is let go of and the new topic is read from its start.
+
     On cancellation the progress is committed, if that takes no longer than `LAST_COMMIT_S`. After any other end it is not, and a
     later run repeats some work, which the readers of its outputs recognise.
     """
-    runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s, idle_s)
-    try:
-        await runner.run()
-    except ExceptionGroup as group:
-        raise _first(group) from group
+
+    async def once() -> None:
+        runner = _Runner(step, bus, make_stage, await bus.subscribe(step.reads, step.name), commit_interval_s, idle_s)
+        try:
+            await runner.run()
+        except ExceptionGroup as group:
+            raise _cause(group) from group
+
+    await begin_anew(step.name, once)
 
 
-def _first(group: ExceptionGroup[Exception]) -> Exception:
-    error: Exception = group
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _cause(group: ExceptionGroup[Exception]) -> Exception:
+    """The first failure; of a broker's, that it is not what it was before that it does not serve, which follows from it."""
+    failures = _flat(group)
+    if all(isinstance(failure, BrokerUnavailable) for failure in failures):
+        return next((failure for failure in failures if isinstance(failure, BrokerRenewed)), failures[0])
+    return failures[0]
+
+
+def _flat(error: Exception) -> list[Exception]:
+    return [each for one in error.exceptions for each in _flat(one)] if isinstance(error, ExceptionGroup) else [error]
 
 
 class _Inbox:
@@ -109,6 +131,8 @@ class _Stream:
     inbox: _Inbox
     task: asyncio.Task[None] | None = None
     overloads: int = 0
+    goes_back: bool = False
+    """Whether its last item was refused because media time went backwards."""
 
 
 @dataclass
@@ -285,6 +309,7 @@ class _Runner:
                 with telemetry.ITEM_SECONDS.labels(self._step.name).time():
                     accepted = await self._pass_on(record, outputs, stream.stage.process(record.value))
                 if accepted:
+                    stream.goes_back = False
                     ledger.settle(stream_id, record.offset, stream.stage.held)
                 else:
                     ledger.drop(stream_id, record.offset)
@@ -325,6 +350,17 @@ class _Runner:
             missing = TrackMissing(f"stream {stream_id} {LACKS[self._step.reads]}")
             await self._report(record, outputs, missing)
 
+    async def _refuse(self, record: Record, outputs: _Outputs, error: WatchwordError) -> None:
+        """Report an item that is refused. Where a source begins again, hundreds go back in time: all are counted, the first is told."""
+        stream = self._streams.get(record.stream_id)
+        goes_back = isinstance(error, TimeReversed)
+        if stream is not None and stream.goes_back and goes_back:
+            telemetry.ERRORS.labels(self._step.name, reason_name(error.reason)).inc()
+        else:
+            await self._report(record, outputs, error)
+        if stream is not None:
+            stream.goes_back = goes_back
+
     async def _pass_on(self, record: Record, outputs: _Outputs, said: AsyncIterator[Message]) -> bool:
         """Publish what a stage says; False when it refused the item. What the bus or a store raises is not the item's fault and goes up."""
         while True:
@@ -335,7 +371,7 @@ class _Runner:
             except WatchwordError as error:
                 if error.ends_step:
                     raise
-                await self._report(record, outputs, error)
+                await self._refuse(record, outputs, error)
                 return False
             except Exception as error:
                 log.exception("stage_failed", step=self._step.name, stream=record.stream_id, record=record.where)

@@ -9,6 +9,7 @@ RECORDS_DUPLICATE = Counter("watchword_records_duplicate", "Records dropped beca
 RECORDS_DROPPED = Counter(
     "watchword_records_dropped", "Records, or parts of them, left out to keep up with a live source.", ["step", "policy"]
 )
+BEGUN_ANEW = Counter("watchword_begun_anew", "Readers begun anew because the broker made their topic anew or lost it.", ["reader"])
 ERRORS = Counter("watchword_errors", "Failures reported on the errors topic.", ["step", "reason"])
 ITEM_SECONDS = Histogram(
     "watchword_item_seconds",

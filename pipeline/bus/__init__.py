@@ -91,6 +91,8 @@ class Assigned:
 
     partition: int
     progress: Progress
+    topic_id: str = ""
+    """What the broker calls the topic, which a later one of the same name does not have; empty where it does not tell."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ class Subscription(Protocol):
     """A group's reading of one topic. One task calls `next`; another may commit meanwhile."""
 
     async def next(self) -> Record | Assigned | Revoked:
-        """The next thing that happens; waits for it. Raises `BrokerUnavailable` when the broker stays away."""
+        """The next thing that happens; waits for it. Raises `BrokerUnavailable` when the broker stays away.
+
+        Raises `BrokerRenewed` where the topic is not the one that was read; whoever subscribes again reads the new one from its start.
+        """
         ...
 
     async def commit(self, progress: Mapping[int, Progress]) -> None:
@@ -128,7 +133,7 @@ class Bus(Protocol):
     ) -> None:
         """Append a message; returns when the bus has it. `None` as origin: the message itself tells (a chunk, a gap).
 
-        Raises `MessageTooLarge` and, when the broker stays away, `BrokerUnavailable`.
+        Raises `MessageTooLarge`, `BrokerUnavailable` when the broker stays away, and `BrokerRenewed` where the topic is not the one it was.
         """
         ...
 

@@ -43,6 +43,8 @@ class Handover:
     def put(self, event: Event, size: int = 0) -> None:
         """Add an event of `size` bytes at the end; from the thread."""
         with self._lock:
+            if self._failure is not None:
+                return
             self._line.append((event, size))
             self._bytes += size
             self.peak = max(self.peak, len(self._line))
@@ -64,9 +66,13 @@ class Handover:
         self._wake()
         return told
 
-    def fail(self, failure: BaseException) -> None:
-        """Nothing more comes; what waits is still taken, and then `get` raises this."""
-        self._failure = failure
+    def fail(self, failure: BaseException, *, at_once: bool = False) -> None:
+        """Nothing more comes; what waits is still taken, unless at once, and then `get` raises this."""
+        with self._lock:
+            if at_once:
+                self._line.clear()
+                self._bytes = 0
+            self._failure = self._failure or failure
         self._wake()
 
     async def get(self) -> Event:

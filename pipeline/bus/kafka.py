@@ -1,11 +1,10 @@
 """The bus over a broker that speaks the Kafka protocol: Apache Kafka in a cluster, Tansu on one machine.
 
-Topics are `watchword.<name>`, keyed by stream id. A record is published when every replica has it. Reading, and how far it
-has got, is `pipeline.bus.kafka_reading`.
+Topics are `watchword.<name>`, keyed by stream id. Writing is `pipeline.bus.kafka_writing`; reading, and how far it has got, is
+`pipeline.bus.kafka_reading`.
 """
 
 import asyncio
-import functools
 import logging
 import weakref
 from collections.abc import Mapping
@@ -13,16 +12,14 @@ from typing import Any
 
 import structlog
 from google.protobuf.message import Message
-from kafka import KafkaProducer
-from kafka.errors import KafkaConfigurationError, KafkaError, MessageSizeTooLargeError
+from kafka.errors import KafkaConfigurationError, KafkaError
 
-from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Subscription, codec
-from pipeline.bus.in_turn import InTurn
-from pipeline.bus.kafka_cluster import HEADROOM_BYTES, Cluster
+from pipeline.bus import Context, Origin, Subscription, codec
+from pipeline.bus.kafka_cluster import Cluster
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
-from pipeline.errors import BrokerUnavailable, MessageTooLarge, SettingInvalid
+from pipeline.bus.kafka_writing import Writer
+from pipeline.errors import BrokerUnavailable, SettingInvalid
 from pipeline.graph import RETENTION_S, TOPICS, Topic
-from pipeline.loops import Promise
 
 log = structlog.get_logger(__name__)
 logging.getLogger("kafka").addHandler(logging.NullHandler())  # else it writes to stderr where nobody has set up logging
@@ -65,8 +62,8 @@ class KafkaBus:
             **(security or {}),
         }
         self._cluster = Cluster(address, options, patience_s)
-        self._producer: KafkaProducer | None = None
-        self._sender = InTurn("watchword-send")
+        self._writer: Writer | None = None
+        self._renewing = asyncio.Lock()
         self._subscriptions: weakref.WeakSet[KafkaSubscription] = weakref.WeakSet()
 
     async def start(self) -> None:
@@ -76,7 +73,7 @@ class KafkaBus:
         makes no sense.
         """
         try:
-            self._producer = await asyncio.to_thread(self._connect)
+            self._writer = await asyncio.to_thread(self._connect, self._connect_timeout_s)
         except (KafkaConfigurationError, ValueError) as error:
             raise SettingInvalid(f"the broker's address {self._cluster.address!r} or its security settings are wrong: {error}") from error
         except (KafkaError, OSError) as error:
@@ -84,78 +81,68 @@ class KafkaBus:
                 f"no broker answers at {self._cluster.address} within {self._connect_timeout_s:g} s ({error}): is it running?"
             ) from error
 
-    def _connect(self) -> KafkaProducer:
-        self._cluster.wait(self._connect_timeout_s)
+    def _connect(self, timeout_s: float) -> Writer:
+        self._cluster.wait(timeout_s)
         kept = {"retention.ms": str(RETENTION_S * 1000)}
         self._cluster.create_missing({self._prefix + name: self._partitions for name in self._topics}, kept)
-        patience_ms = int(self._cluster.patience_s * 1000)
-        return KafkaProducer(
-            **self._cluster.options,
-            metrics_enabled=False,
-            acks="all",
-            enable_idempotence=True,
-            max_request_size=MAX_MESSAGE_BYTES + HEADROOM_BYTES,
-            max_block_ms=patience_ms,
-            delivery_timeout_ms=patience_ms,
-            request_timeout_ms=min(10_000, patience_ms),
-        )
+        return Writer(self._cluster)
 
     async def publish(
         self, topic: str, stream_id: str, value: Message, *, origin: Origin | None = None, context: Context = Context()
     ) -> None:
         """Append a message; returns when every replica has it; raises as `pipeline.bus.Bus` says."""
         body, headers = codec.encode(self._topics[topic], stream_id, value, origin, context)
-        await self._append(f"stream {stream_id}", self._prefix + topic, stream_id.encode(), body, headers)
+        await self._connected.append(f"stream {stream_id}", self._prefix + topic, stream_id.encode(), body, headers)
 
     async def subscribe(self, topic: str, group: str) -> Subscription:
         """Read a topic as a member of the group `watchword.<group>`."""
+        await self._renew()
         name = self._prefix + topic
         await asyncio.to_thread(self._prepare_progress, name)
         return self._open(topic, self._prefix + group)
 
     async def follow(self, topic: str) -> Subscription:
         """Read all partitions of a topic from the oldest kept record, outside any group."""
+        await self._renew()
         return self._open(topic, None)
 
     async def close(self) -> None:
         """Send what is waiting, leave the groups and disconnect; bounded in time."""
         await asyncio.gather(*(subscription.close() for subscription in list(self._subscriptions)))
-        self._sender.close()
-        if self._producer is not None:
+        if self._writer is not None:
             try:
-                await asyncio.to_thread(self._producer.close, await self._cluster.closing_s())
+                await self._writer.close()
             except KafkaError as error:
                 log.warning("closed_without_broker", address=self._cluster.address, cause=str(error))
 
+    @property
+    def _connected(self) -> Writer:
+        assert self._writer is not None, "not started"
+        return self._writer
+
+    async def _renew(self) -> None:
+        """Where the broker is not what it was: make its topics, write as another producer, and tell all who read."""
+        async with self._renewing:
+            stale = self._connected
+            if not stale.stale:
+                return
+            try:
+                self._writer = await asyncio.to_thread(self._connect, self._cluster.patience_s)
+            except (KafkaError, OSError) as error:
+                raise self._cluster.unavailable("nothing can be begun anew", error) from error
+            stale.abandon()
+            for subscription in list(self._subscriptions):
+                subscription.renew()
+
     def _open(self, topic: str, group: str | None) -> KafkaSubscription:
         reading = Reading(self._topics[topic], self._prefix + topic, group)
-        subscription = KafkaSubscription(self._cluster, self._append, reading)
+        subscription = KafkaSubscription(self._cluster, self._connected, reading)
         self._subscriptions.add(subscription)
         return subscription
 
     def _prepare_progress(self, name: str) -> None:
-        assert self._producer is not None, "not started"
         try:
-            partitions = len(self._producer.partitions_for(name))
+            partitions = self._connected.partitions(name)
             self._cluster.create_missing({f"{name}.progress": partitions}, {"cleanup.policy": "compact"})
         except KafkaError as error:
             raise self._cluster.unavailable(f"{name} cannot be read", error) from error
-
-    async def _append(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
-        """Append a record and return its offset; `whose` it is, is told when it fails."""
-        assert self._producer is not None, "not started"
-        settled: Promise[int] = Promise()
-        # In a thread because `send` waits for the topic's metadata now and then; in one, because it must keep the order.
-        send = functools.partial(self._producer.send, name, body, key=key, headers=headers, partition=partition)
-        try:
-            sent = await self._sender.do(send)
-            sent.add_callback(lambda metadata: settled.keep(metadata.offset))
-            sent.add_errback(settled.fail)
-            return await settled
-        except MessageSizeTooLargeError as error:
-            raise MessageTooLarge(
-                f"{whose}: the broker at {self._cluster.address} refuses a record of {len(body):,} bytes on {name}; "
-                f"let the topic's max.message.bytes be at least {MAX_MESSAGE_BYTES + HEADROOM_BYTES:,}"
-            ) from error
-        except KafkaError as error:
-            raise self._cluster.unavailable(f"{whose}: nothing can be sent to {name}", error) from error

@@ -2,19 +2,23 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.cluster import ClusterMetadata
 from kafka.errors import NoError, TopicAlreadyExistsError, for_code
 
-from pipeline.errors import BrokerUnavailable
+from pipeline.errors import BrokerRenewed, BrokerUnavailable
 
 HEADROOM_BYTES = 64_000
 """For the key and the headers of a record."""
 CALL_TIMEOUT_MS = 3_000
+METADATA_MAX_AGE_MS = 2_000
+"""How often a client asks what the topics are: within this time it notices that one is not the one it was."""
 _CLOSE_TIMEOUT_S = 5.0
 _CLOSE_TIMEOUT_GONE_S = 0.5
 """The same where the broker is gone."""
@@ -32,6 +36,22 @@ class Cluster:
         """The error to raise: what cannot be done, and why."""
         cause = f"{type(error).__name__}: {error}" if error else f"no answer for {self.patience_s:g} s"
         return BrokerUnavailable(f"{what}: the broker at {self.address} does not serve ({cause})")
+
+    def renewed(self, what: str, sign: str) -> BrokerRenewed:
+        """The error to raise where a topic is not the one it was."""
+        return BrokerRenewed(f"{what}: the broker at {self.address} is not what it was ({sign}); it may have been started empty")
+
+    def consumer(self, **options: Any) -> KafkaConsumer:
+        """A consumer that has no topics made."""
+        consumer = KafkaConsumer(**self.options, metadata_max_age_ms=METADATA_MAX_AGE_MS, **options)
+        _make_no_topics(consumer._cluster)
+        return consumer
+
+    def producer(self, **options: Any) -> KafkaProducer:
+        """A producer that has no topics made."""
+        producer = KafkaProducer(**self.options, metadata_max_age_ms=METADATA_MAX_AGE_MS, **options)
+        _make_no_topics(producer._metadata)
+        return producer
 
     async def closing_s(self) -> float:
         """How long what has to be said to the broker may take now: next to nothing where nobody listens."""
@@ -71,3 +91,33 @@ class Cluster:
             admin.wait_for_topics(missing)
         finally:
             admin.close()
+
+
+def id_at(client: KafkaConsumer | KafkaProducer, topic: str) -> str:
+    """What the broker called the topic when the client asked last; empty where it is not there, or has no id (before Kafka 2.8).
+
+    A topic keeps its id for life, and one made anew under its name has another (KIP-516).
+    """
+    metadata: ClusterMetadata = client._cluster if isinstance(client, KafkaConsumer) else client._metadata
+    topic_id = metadata.topic_id(topic)
+    return topic_id.hex if topic_id else ""
+
+
+def ask_again(client: KafkaConsumer, timeout_s: float) -> None:
+    """Have the client ask what the topics are now; returns when that is known, or the time is over."""
+    known = threading.Event()
+    client._cluster.request_update().add_both(lambda _: known.set())
+    known.wait(timeout_s)
+
+
+def has(client: KafkaConsumer, topic: str) -> bool:
+    """Whether the topic was there when the client asked last."""
+    return client._cluster.partitions_for_topic(topic) is not None
+
+
+def _make_no_topics(metadata: ClusterMetadata) -> None:
+    """Without this a broker that came back empty makes each topic that is asked for, with a number of partitions of its own.
+
+    Both clients take `allow_auto_create_topics`, and kafka-python 3.0.12 loses it on the way to where it counts.
+    """
+    metadata.config["allow_auto_create_topics"] = False

@@ -15,21 +15,22 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.net.selector import KernelEvent
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 
 from pipeline.bus import MAX_MESSAGE_BYTES, Assigned, Progress, Record, Revoked, codec
 from pipeline.bus import progress as progress_form
 from pipeline.bus.handover import Handover
-from pipeline.bus.kafka_cluster import CALL_TIMEOUT_MS, HEADROOM_BYTES, Cluster
-from pipeline.errors import RecordInvalid, WatchwordError
+from pipeline.bus.kafka_cluster import CALL_TIMEOUT_MS, HEADROOM_BYTES, Cluster, ask_again, has, id_at
+from pipeline.bus.kafka_writing import Writer
+from pipeline.errors import BrokerRenewed, RecordInvalid, WatchwordError
 from pipeline.graph import Topic
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,11 @@ _POLL_WHILE_FULL_MS = 10
 _CHECK_EVERY_S = 2.0
 _RETRY_S = 0.1
 """Between attempts to read that fail: some fail at once, and would keep a core busy."""
+_GONE_S = 3.0
+"""How long the broker may say that a topic is not there before it is believed; one that has just started may not know all it has."""
+_ASK_TIMEOUT_S = 1.0
+_JOIN_TIMEOUT_S = 5.0
+"""How long a join that is under way is waited for before the group is left; Tansu takes 3 s."""
 _RELEASE_TIMEOUT_S = 10.0
 """How long a step may take to let go of revoked partitions; the next owner waits for it."""
 _READING = {
@@ -58,14 +64,6 @@ _SHARING = {
     "max_poll_interval_ms": 60_000,
     "partition_assignment_strategy": [CooperativeStickyAssignor],
 }
-
-
-class Append(Protocol):
-    """Appends a record and gives its offset, as `KafkaBus` does."""
-
-    async def __call__(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
-        """The offset of the record; `whose` it is, is told when it fails."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,18 @@ class KafkaSubscription:
     never changed, two events, and, under a lock, the offsets to be committed.
     """
 
-    def __init__(self, cluster: Cluster, append: Append, reading: Reading, *, max_records: int = 256, max_bytes: int = 16_000_000) -> None:
-        """Begin to read; `append` is for the progress."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        writer: Writer,
+        reading: Reading,
+        *,
+        max_records: int = 256,
+        max_bytes: int = 16_000_000,
+    ) -> None:
+        """Begin to read; the writer is for the progress, and is stale where the topic is not the one it was."""
         self._cluster = cluster
-        self._append = append
+        self._writer = writer
         self._topic, self._name, self._group = reading.topic, reading.name, reading.group
         self._line = Handover(asyncio.get_running_loop(), max_records=max_records, max_bytes=max_bytes)
         self.fresh: set[int] = set()
@@ -118,6 +124,9 @@ class KafkaSubscription:
         self._closing = threading.Event()
         self._alive_at = self._checked_at = time.monotonic()
         self._failing_since: float | None = None
+        self._gone_since: float | None = None
+        self._topic_id = ""
+        """What the broker calls the topic that is read."""
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"watchword-read-{reading.topic.name}", daemon=True)
         self._thread.start()
@@ -143,6 +152,11 @@ class KafkaSubscription:
         finally:
             self._released.set()
 
+    def renew(self) -> None:
+        """Raise `BrokerRenewed` from `next`: the broker is not what it was, as another reader or writer of this process has noticed."""
+        self._closing.set()
+        self._line.fail(self._cluster.renewed(f"{self._name} cannot be read on", "noticed elsewhere in this process"), at_once=True)
+
     async def close(self) -> None:
         """Stop the thread, which leaves the group."""
         self._closing.set()
@@ -160,12 +174,12 @@ class KafkaSubscription:
 
     async def _remember(self, partition: int, progress: Progress) -> None:
         assert self._group is not None
-        body = progress_form.encode(progress)
+        body = progress_form.encode(progress, self._topic_id)
         if len(body) > MAX_MESSAGE_BYTES:
             # The older progress is as right as this one: it only means that more is read again.
             log.error("progress_too_large", topic=self._name, group=self._group, partition=partition, streams=len(progress.streams))
             return
-        offset = await self._append(f"group {self._group}", f"{self._name}.progress", self._group.encode(), body, [], partition)
+        offset = await self._writer.append(f"group {self._group}", f"{self._name}.progress", self._group.encode(), body, [], partition)
         with self._offsets_lock:
             self._offsets[TopicPartition(self._name, partition)] = OffsetAndMetadata(progress.offset, "", -1)
             self._offsets[TopicPartition(f"{self._name}.progress", partition)] = OffsetAndMetadata(offset, "", -1)
@@ -174,20 +188,38 @@ class KafkaSubscription:
 
     def _run(self) -> None:
         try:
-            consumer = KafkaConsumer(
-                **self._cluster.options, **_READING, **(_SHARING | {"group_id": self._group} if self._group is not None else {})
-            )
+            consumer = self._cluster.consumer(**_READING, **(_SHARING | {"group_id": self._group} if self._group is not None else {}))
             try:
                 self._start(consumer)
                 while not self._closing.is_set():
                     self._turn(consumer)
                 self._commit_offsets_last(consumer)
+            except BrokerRenewed as error:
+                self._give_up(error)
             finally:
+                self._finish_joining(consumer)
                 consumer.close(autocommit=False, timeout_ms=CALL_TIMEOUT_MS)
         except KafkaError as error:
             self._line.fail(self._cluster.unavailable(f"{self._name} cannot be read", error))
         except BaseException as error:  # whoever awaits `next` handles it
             self._line.fail(error)
+
+    def _give_up(self, error: BrokerRenewed) -> None:
+        """Tell it at once: what waits is of a topic that is no more, and nobody is asked to let go of its partitions."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._writer.stale = True
+            self._line.fail(error, at_once=True)
+
+    def _finish_joining(self, consumer: KafkaConsumer) -> None:
+        """Let a join that is under way come to its end, before the group is left.
+
+        Tansu 0.6 goes on waiting for a leader that left between joining and dividing the partitions, and nobody gets any from then on.
+        """
+        deadline = time.monotonic() + _JOIN_TIMEOUT_S
+        with contextlib.suppress(KafkaError):
+            while self._group and consumer.group_metadata().state is MemberState.REBALANCING and time.monotonic() < deadline:
+                consumer.poll(timeout_ms=_POLL_MS)
 
     def _start(self, consumer: KafkaConsumer) -> None:
         if self._group is not None:
@@ -200,7 +232,9 @@ class KafkaSubscription:
         self._turned_at = time.monotonic()
         batches = {}
         try:
+            self._look_before_joining_again(consumer)
             batches = consumer.poll(timeout_ms=_POLL_WHILE_FULL_MS if consumer.paused() else _POLL_MS)
+            self._check_topic(consumer)
             for place, records in batches.items():
                 if place.partition in self._owned:  # else it was read from where it does not go on
                     for record in records:
@@ -215,6 +249,23 @@ class KafkaSubscription:
         if self._offsets:
             self.commit_offsets(consumer)
         self._check_alive(consumer, bool(batches))
+
+    def _look_before_joining_again(self, consumer: KafkaConsumer) -> None:
+        """A group that does not know its member any more may be one of another broker, whose topic is not the one that is read."""
+        if self._group is not None and self._topic_id and consumer.group_metadata().state is MemberState.UNJOINED:
+            ask_again(consumer, _ASK_TIMEOUT_S)
+            self._check_topic(consumer)
+            if self._gone_since is not None:
+                raise UnknownTopicOrPartitionError(self._name)
+
+    def _check_topic(self, consumer: KafkaConsumer) -> None:
+        """Raise `BrokerRenewed` where the topic is another than the one that is read, or is not there."""
+        now, topic_id = time.monotonic(), id_at(consumer, self._name)
+        if topic_id and self._topic_id and topic_id != self._topic_id:
+            raise self._cluster.renewed(f"{self._name} cannot be read on", "the topic was made anew")
+        self._gone_since = None if has(consumer, self._name) else self._gone_since or now
+        if self._gone_since is not None and now - self._gone_since > _GONE_S:
+            raise self._cluster.renewed(f"{self._name} cannot be read on", "the topic is not there any more")
 
     def _endure(self, error: KafkaError) -> None:
         """Wait a little before the next attempt; raise `BrokerUnavailable` where none has worked for as long as is borne."""
@@ -255,6 +306,7 @@ class KafkaSubscription:
             return
         places = [TopicPartition(self._name, partition) for partition in begun]
         kept_from = consumer.beginning_offsets(places, timeout_ms=CALL_TIMEOUT_MS)
+        self._topic_id = self._topic_id or id_at(consumer, self._name)
         known = self._recall(consumer, begun) if self._group is not None else {}
         self.fresh -= set(begun)
         self._owned |= set(begun)  # before it is said, because a commit may follow at once
@@ -264,7 +316,7 @@ class KafkaSubscription:
                 missing = kept_from[place] - progress.offset
                 log.warning("records_expired", topic=self._name, group=self._group, partition=place.partition, missing=missing)
             consumer.seek(place, max(progress.offset, kept_from[place]))
-            self._line.put(Assigned(place.partition, progress))
+            self._line.put(Assigned(place.partition, progress, self._topic_id))
 
     def _recall(self, consumer: KafkaConsumer, partitions: Collection[int]) -> dict[int, Progress]:
         """The group's latest progress: the last record with its key, read from the committed one to the end."""
@@ -272,7 +324,8 @@ class KafkaSubscription:
         places = [TopicPartition(f"{self._name}.progress", partition) for partition in partitions]
         deadline = time.monotonic() + CALL_TIMEOUT_MS / 1000
         latest: dict[int, bytes] = {}
-        reader = KafkaConsumer(**self._cluster.options, **_READING)
+        others: set[int] = set()
+        reader = self._cluster.consumer(**_READING)
         try:
             reader.assign(places)
             starts = reader.beginning_offsets(places, timeout_ms=CALL_TIMEOUT_MS)
@@ -285,10 +338,16 @@ class KafkaSubscription:
                     raise KafkaTimeoutError(f"{self._name}.progress was not read within {CALL_TIMEOUT_MS} ms")
                 for place, records in reader.poll(timeout_ms=_POLL_MS).items():
                     for record in records:
-                        if record.key == self._group.encode():
+                        if record.key != self._group.encode():
+                            continue
+                        if progress_form.is_of_another(record.value, self._topic_id):
+                            others.add(place.partition)
+                        else:
                             latest[place.partition] = record.value
         finally:
             reader.close(autocommit=False)
+        if others - latest.keys():
+            log.warning("progress_of_another_topic", topic=self._name, group=self._group, partitions=sorted(others - latest.keys()))
         try:
             return {partition: progress_form.decode(body) for partition, body in latest.items()}
         except RecordInvalid as error:

@@ -22,7 +22,7 @@ from pipeline.safety.policy_file import SHIPPED, read
 from pipeline.timeline import MediaTime
 from services.cli import logs
 from services.cli.counting import counted
-from services.cli.writing import writing
+from services.cli.files import write, writing
 
 T = TypeVar("T")
 
@@ -98,8 +98,7 @@ def review_show(store: str, record_id: str, out: Path | None) -> None:
             print(f"keyframe {keyframe}: {len(jpeg):,} bytes of JPEG; --out FILE writes it")
             continue
         path = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
-        with writing("--out", path):
-            path.write_bytes(jpeg)
+        write(path, jpeg)
         print(f"keyframe {keyframe}: {path}")
 
 
@@ -226,10 +225,10 @@ def _readable(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _lines(out: Path | None) -> Iterator[Callable[[Mapping[str, object]], None]]:
+def _lines(out: Path | None) -> Iterator[Callable[[Mapping[str, object]], object]]:
     """Writes objects as JSON, one a line, into a file or to the terminal, as they come: a log may be larger than the memory."""
-    with contextlib.ExitStack() as stack:
-        if out is not None:
-            stack.enter_context(writing("--out", out))
-        file = stack.enter_context(out.open("w", encoding="utf-8")) if out is not None else sys.stdout
-        yield lambda told: print(json.dumps(told, ensure_ascii=False), file=file)
+    if out is None:
+        yield lambda told: print(json.dumps(told, ensure_ascii=False))
+        return
+    with writing(out) as file:
+        yield lambda told: file.write(f"{json.dumps(told, ensure_ascii=False)}\n".encode())

@@ -13,9 +13,9 @@ from pipeline.errors import SettingInvalid
 from pipeline.evaluation import report
 from pipeline.evaluation.questions import QuestionSet, load
 from services.cli import logs
+from services.cli.files import write
 from services.cli.session import require_folder
 from services.cli.status import INCOMPLETE
-from services.cli.writing import writing
 from services.evaluation.cleared import Shelf
 from services.evaluation.run import Outcome, stream_of
 from services.settings import Settings, read, require_address
@@ -55,8 +55,7 @@ def evaluate(sets: Sequence[Path], *, out: Path, against: Path | None, options: 
             "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         },
     )
-    with writing("--out", out):
-        _write(out, found, before)
+    _write(out, found, before)
     for name, share in {**found["answers"], **{f"abstention {key}": value for key, value in found["abstention"].items()}}.items():
         print(f"{name:22} {share['part']:4} of {share['of']}")
     print(f"wrote: {out / 'report.md'}, {out / 'report.json'} and charts")
@@ -132,9 +131,9 @@ def _read_report(path: Path) -> report.Numbers:
 
 
 def _write(out: Path, found: report.Numbers, before: report.Numbers | None) -> None:
-    (out / "report.json").write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write(out / "report.json", json.dumps(found, ensure_ascii=False, indent=1) + "\n")
     drawn = report.charts(found, before)
     shown = "".join(f"\n![{name.removesuffix('.svg')}]({name})\n" for name in drawn)
-    (out / "report.md").write_text(report.markdown(found, before) + shown, encoding="utf-8")
+    write(out / "report.md", report.markdown(found, before) + shown)
     for name, svg in drawn.items():
-        (out / name).write_text(svg, encoding="utf-8")
+        write(out / name, svg)

@@ -1,25 +1,38 @@
 """Files that a command leaves: each is whole or not there, also where the disk is full or the process is killed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import SettingInvalid
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and put it there when it is whole; raises `SettingInvalid` with the cause, and leaves what was there.
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside its place, which is put there when it is whole; raises `SettingInvalid` with the cause, and leaves what was there.
 
     What is no file, such as a pipe, is written to as it is.
     """
     is_place = path.is_file() or not path.exists()
     beside = path.with_name(f".{path.name}.part") if is_place else path
     try:
-        beside.write_bytes(content.encode() if isinstance(content, str) else content)
+        with beside.open("wb") as file:
+            yield file
         if is_place:
             beside.replace(path)
-    except OSError as error:
+    except BaseException as error:
         if is_place:
             beside.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file as `writing` does."""
+    with writing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def unwritable(path: Path, error: OSError) -> SettingInvalid:

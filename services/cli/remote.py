@@ -34,8 +34,8 @@ POLL_S = 1.0
 """How often a stream that is not known yet is asked for."""
 REFUSAL_S = 1.0
 """How long to wait, after everything was sent, for the services to say that they refuse it."""
-RETRIES = 30
-"""How often in a row a broken watch is taken up again before the failure is told; a gateway may be starting again."""
+RETRIES = 120
+"""How often in a row a broken watch is taken up again before the failure is told: a gateway on a busy machine takes a minute to start."""
 BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 """How a watch ends that can be taken up again: the connection went, or this viewer was too slow."""
 
@@ -184,6 +184,8 @@ async def _watch(stream_id: str, gateway: str, settings: Settings, session: Sess
                 elif answered and broken < RETRIES and (is_unknown or error.code() in BROKEN):
                     # A gateway that has been started again does not know a stream until it has read of it.
                     broken += 1
+                    if broken == 1 and error.code() is grpc.StatusCode.UNAVAILABLE:
+                        session.terminal.say(f"the gateway at {gateway} is away; waiting for it …")
                 else:
                     raise
                 await asyncio.sleep(POLL_S)

@@ -6,10 +6,11 @@ waits for anybody.
 """
 
 import asyncio
+import functools
 import re
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -17,12 +18,14 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from watchword.v1 import errors_pb2, events_pb2, live_service_pb2, media_pb2, scene_pb2
 
 from pipeline import telemetry
-from pipeline.bus import Bus, Position, Record
+from pipeline.bus import Assigned, Bus, Position, Record
+from pipeline.bus.anew import begin_anew
 from pipeline.bus.codec import NO_STREAM
-from pipeline.errors import ClientSlow, RequestInvalid, StreamUnknown, WatchwordError
+from pipeline.errors import BrokerRenewed, ClientSlow, RequestInvalid, StreamUnknown, WatchwordError
 from pipeline.graph import BRANCHES
 from pipeline.timeline import ZERO, MediaTime
 
+FOLLOWED = ("cleared", "errors")
 HISTORY_UPDATES = 4096
 """How many updates of a stream are kept for viewers who come late."""
 HISTORY_BYTES = 64_000_000
@@ -38,7 +41,9 @@ ERRORS_REMEMBERED = 1024
 QUEUE_UPDATES = 256
 """How far a viewer may fall behind the live edge."""
 
-TOKEN = re.compile(r"(\d+)\.(\d+)")
+TOKEN = re.compile(r"(\d+)\.(\d+)(?:\.([0-9a-f]*)\.([0-9a-f]*))?")
+ID_DIGITS = 8
+"""How much of a topic's id stands in a resume token."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Mark:
 
     cleared: int = 0
     errors: int = 0
+    topics: tuple[str, str] = ("", "")
+    """Which topics these are offsets in, by the ends of their ids; empty where that is not told."""
 
     @classmethod
     def parse(cls, token: str) -> "Mark":
@@ -56,15 +63,21 @@ class Mark:
         match = TOKEN.fullmatch(token)
         if match is None:
             raise RequestInvalid(f"{token[:50]!r} is no resume token of this service; leave it out to start from the oldest kept event")
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), (match[3] or "", match[4] or ""))
 
     def token(self) -> str:
         """The mark as a resume token."""
-        return f"{self.cleared}.{self.errors}"
+        return f"{self.cleared}.{self.errors}" + (f".{self.topics[0]}.{self.topics[1]}" if any(self.topics) else "")
 
     def after(self, topic: str, offset: int) -> "Mark":
         """The mark once the record at `offset` of the topic has been seen too."""
-        return Mark(offset + 1, self.errors) if topic == "cleared" else Mark(self.cleared, offset + 1)
+        return replace(self, cleared=offset + 1) if topic == "cleared" else replace(self, errors=offset + 1)
+
+    def within(self, topics: tuple[str, str]) -> "Mark":
+        """The mark in these topics: the beginning of each that is not the one that it was made in."""
+        offsets = zip((self.cleared, self.errors), self.topics, topics, strict=True)
+        cleared, errors = (0 if then and now and then != now else offset for offset, then, now in offsets)
+        return Mark(cleared, errors, topics)
 
     def covers(self, topic: str, offset: int) -> bool:
         """Whether the record at `offset` of the topic has been seen."""
@@ -177,21 +190,24 @@ class Hub:
     def __init__(self, bus: Bus, *, followers: Iterable[Follower] = ()) -> None:
         self._bus = bus
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
+        self._topic_ids: dict[str, str] = {}
         self._followers = tuple(followers)
 
     async def run(self) -> None:
         """Follow the bus until cancelled; raises what the bus raises."""
         async with asyncio.TaskGroup() as group:
-            for topic in ("cleared", "errors"):
-                group.create_task(self._follow(topic))
+            for topic in FOLLOWED:
+                group.create_task(begin_anew(f"gateway {topic}", functools.partial(self._follow, topic)))
 
     def watch(self, stream_id: str, resume_token: str) -> Viewer:
         """A new viewer, served from its mark on; raises `StreamUnknown` or `RequestInvalid`."""
         stream = self._streams.get(stream_id)
         if stream is None:
             raise StreamUnknown(f"no stream {stream_id[:200]!r} is known here; {_told(self._streams)}")
-        mark = Mark.parse(resume_token)
-        if resume_token and (mark.cleared < stream.forgotten.cleared or mark.errors < stream.forgotten.errors):
+        asked = Mark.parse(resume_token)
+        mark = asked.within(self._topics)
+        is_from_before = (mark.cleared, mark.errors) != (asked.cleared, asked.errors)
+        if resume_token and not is_from_before and (mark.cleared < stream.forgotten.cleared or mark.errors < stream.forgotten.errors):
             raise RequestInvalid(
                 f"stream {stream_id}: what followed the token {resume_token} is not kept any more; without a token you start from what is"
             )
@@ -236,9 +252,14 @@ class Hub:
         subscription = await self._bus.follow(topic)
         try:
             while True:
-                record = await subscription.next()
-                if isinstance(record, Record):
-                    self.take(record)
+                match await subscription.next():
+                    case Record() as record:
+                        self.take(record)
+                    case Assigned(topic_id=topic_id):
+                        self._topic_ids[topic] = topic_id[-ID_DIGITS:]
+        except BrokerRenewed as error:
+            self._forget_all(error)
+            raise
         finally:
             await subscription.close()
 
@@ -290,7 +311,7 @@ class Hub:
         return live_service_pb2.WatchResponse(end=end)
 
     def _show(self, stream: _Stream, record: Record, response: live_service_pb2.WatchResponse) -> None:
-        response.resume_token = stream.mark.token()
+        response.resume_token = replace(stream.mark, topics=self._topics).token()
         if stream.started_at is not None:
             response.started_at.FromNanoseconds(round(stream.started_at * 1e9))
         segment = response.event.segment if response.event.HasField("segment") else None
@@ -328,6 +349,22 @@ class Hub:
             stream = self._streams[stream_id] = _Stream()
         self._streams.move_to_end(stream_id)
         return stream
+
+    @property
+    def _topics(self) -> tuple[str, str]:
+        """The ends of the topics' ids, as far as they are known."""
+        return self._topic_ids.get("cleared", ""), self._topic_ids.get("errors", "")
+
+    def _forget_all(self, why: WatchwordError) -> None:
+        """Let go of every stream: what was told of them means nothing in what comes now."""
+        self._topic_ids.clear()
+        for stream_id, stream in self._streams.items():
+            for viewer in stream.viewers:
+                telemetry.WATCHERS.dec()
+                viewer.cut(StreamUnknown(f"stream {stream_id} is not known any more: {why}"))
+            for follower in self._followers:
+                follower.forget(stream_id)
+        self._streams.clear()
 
     def _forget_one(self) -> None:
         """Let go of a stream: one that has ended and nobody watches, else one nobody watches, else the one longest silent."""

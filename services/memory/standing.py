@@ -12,6 +12,7 @@ from watchword.v1.events_pb2 import ClearedEvent
 
 from pipeline import telemetry
 from pipeline.bus import Bus, Origin, Position, Record
+from pipeline.bus.anew import begin_anew
 from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
 from pipeline.graph import BRANCHES
 from pipeline.qa.model import Embedder
@@ -104,7 +105,7 @@ class StandingQueries:
         async with asyncio.TaskGroup() as group:
             for webhook in self._webhooks:
                 group.create_task(webhook.run())
-            group.create_task(self._follow())
+            group.create_task(begin_anew("standing queries", self._follow))
 
     @asynccontextmanager
     async def listening(self, standing: Standing) -> AsyncIterator["asyncio.Queue[Alert | Overloaded | Ended]"]:
@@ -141,6 +142,8 @@ class StandingQueries:
             self._callers -= 1
 
     async def _follow(self) -> None:
+        self._seen.clear()
+        self._ends.clear()
         subscription = await self._bus.follow("cleared")
         try:
             while True:

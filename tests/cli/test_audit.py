@@ -111,7 +111,7 @@ def test_export_opens_what_was_sealed_for_who_has_the_key(store: Path) -> None:
     assert watchword("audit", "export", "--store", str(store), "--content").returncode == 2
     nowhere = watchword("audit", "export", "--store", str(store), "--out", "/nonexistent/log.jsonl")
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1), nowhere.stderr
-    assert "--out /nonexistent/log.jsonl cannot be written" in nowhere.stderr
+    assert "/nonexistent/log.jsonl cannot be written" in nowhere.stderr
 
 
 def test_a_person_decides_and_the_decisions_become_preferences(store: Path, tmp_path: Path) -> None:

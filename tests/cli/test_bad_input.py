@@ -20,6 +20,7 @@ from tests.synthetic import Spec, clip
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(300)]
 
+FULL_DISK = "/dev/full"
 NOBODY = "127.0.0.1:1"
 """An address at which nothing listens."""
 FAILED, WRONG_USE, INCOMPLETE = 1, 2, 3
@@ -339,3 +340,8 @@ def test_a_stream_is_called_by_what_may_be_told_of_its_source(source: str, strea
 
 def test_a_refused_run_leaves_its_events_file_closed(tmp_path: Path) -> None:
     refusal(watchword("run", tmp_path / "nosuch.mp4", "--events", tmp_path / "events.jsonl"), "SOURCE_UNAVAILABLE")
+
+
+def test_a_disk_that_is_full_is_told() -> None:
+    said = refusal(watchword("run", DEMO, "--speed", "max", "--events", FULL_DISK), "SETTING_INVALID", status=WRONG_USE)
+    assert "/dev/full cannot be written: No space left on device" in said

@@ -83,7 +83,7 @@ def test_what_waits_for_a_slow_reader_is_bounded(broker_address: str, prefix: st
         async with connected(broker_address, prefix) as bus:
             for sequence in range(100):
                 await bus.publish("audio", "s", chunk("s", sequence))
-            reader = KafkaSubscription(bus._cluster, bus._append, Reading(bus._topics["audio"], f"{prefix}audio", None), max_records=10)
+            reader = KafkaSubscription(bus._cluster, bus._connected, Reading(bus._topics["audio"], f"{prefix}audio", None), max_records=10)
             try:
                 records = await read(reader, 1)
                 async with asyncio.timeout(TIMEOUT_S):
@@ -273,7 +273,7 @@ def test_a_reader_whose_client_does_not_come_back_is_told(broker_address: str, p
         async with connected(broker_address, prefix, patience_s=0.5) as bus:
             member = await bus.subscribe("audio", "step")
             try:
-                with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*in one call for 1 s"):
+                with pytest.raises(BrokerUnavailable, match=r"audio cannot be read.*in one call for \d+ s"):
                     async with asyncio.timeout(TIMEOUT_S):
                         await member.next()
             finally:

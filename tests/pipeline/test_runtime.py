@@ -10,6 +10,7 @@ from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline.bus import Assigned, Origin, Position, Progress, Record, Subscription
 from pipeline.bus.memory import MemoryBus
+from pipeline.errors import TimeReversed
 from pipeline.graph import STEPS, writers
 from pipeline.runtime import run
 from tests.fakes import Windows
@@ -90,6 +91,40 @@ def test_what_comes_after_the_end_is_reported_once_and_counted() -> None:
         ("over", errors_pb2.ERROR_REASON_STREAM_ENDED),
         ("too", errors_pb2.ERROR_REASON_STREAM_ENDED),
     ]
+
+
+class InOrder(Windows):
+    """Refuses what comes after a later second of media: a chunk's second is its sequence by ten."""
+
+    latest = 0
+
+    async def process(self, item: Message) -> AsyncIterator[Message]:
+        assert isinstance(item, events_pb2.AudioEvent)
+        second = item.chunk.sequence % 10
+        if second < self.latest:
+            raise TimeReversed(f"{second} after {self.latest}")
+        self.latest = second
+        async for said in super().process(item):
+            yield said
+
+
+def test_of_a_source_that_begins_again_the_first_item_is_reported_and_what_is_new_is_taken() -> None:
+    async def flow() -> tuple[list[str], list[str]]:
+        bus = MemoryBus()
+        errors, reader = await bus.follow("errors"), await bus.follow("transcripts")
+        running = asyncio.create_task(run(STEP, bus, InOrder, commit_interval_s=0))
+        for sequence in (0, 1, 2, 3, 10, 11, 12, 13, 14, 20, 21, 24, 25):
+            await bus.publish("audio", "s", chunk(sequence))
+        await bus.publish("audio", "s", end())
+        said = await finals(reader, 4)
+        told = [record.value.message for record in [await errors.next() for _ in range(3)] if isinstance(record, Record)]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return said, told
+
+    said, told = asyncio.run(flow())
+    assert said == ["0 1", "2 3", "13 14", "24 25"]
+    assert told == ["0 after 3", "0 after 4"]
 
 
 class Slow:

@@ -166,6 +166,7 @@ def test_what_was_shown_before_a_break_is_not_shown_again() -> None:
         process = await watch(gateway.port)
         before = await shown(process, "said before")
         await gateway.stop()
+        before += await shown(process, "is away; waiting for it")
         await to_the_end(gateway, process, before)
 
     with_gateway(work)
