@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.sample.cuts import SPARSE
 from pipeline.sample.fades import BLANK, has_faded
 from pipeline.sample.looks import PERIOD, Look, spread
 from pipeline.sample.mixing import Signs, evidence
@@ -99,9 +100,12 @@ class DissolveFinder:
         slot, self._slot = self._slot, time.nanos // PERIOD.nanos
         if slot == self._slot and not cut:
             return False
+        likely = self._likely
         self._append(time.nanos, look)
         ended = self._has_ended()
-        repeated = self._ended_at is not None and time - self._ended_at <= REPEATS
+        # Where nothing was looked at for a while, what is over was over long before.
+        at = time if likely is None or time.nanos - likely[1] <= SPARSE.nanos else MediaTime(likely[1])
+        repeated = self._ended_at is not None and at - self._ended_at <= REPEATS
         if ended or (repeated and self._likely is not None):
             self._ended_at = time
         return ended and not repeated

@@ -135,7 +135,8 @@ class SparseDecoder:
         packets = self.video.require(chunk, self._latest)
         self.counts.packets += len(packets)
         self._chunk, self._packets, self._need = chunk, packets, Need.ALL
-        if self._rule.state is not State.STILL or not self.video.is_settled or not self._follows(chunk):
+        waits = self._rule.state is State.STILL or self._rule.presumes
+        if not waits or chunk.thinned or not self.video.is_settled or not self._follows(chunk):
             return False
         self.video.follow(chunk)
         for number, packet in enumerate(packets):
@@ -160,7 +161,7 @@ class SparseDecoder:
             self._each(self.video.feed(packets, alone=True))
         else:
             for packet in packets:
-                self._meet(packet, need if need in (Need.WAKE, Need.PICTURE) else self._note(packet))
+                self._meet(packet, self._note(packet) if need in (Need.ALL, Need.NOTHING) else need)
                 need = Need.NOTHING
         self.video.raise_if_lost(chunk, [])
 
@@ -213,8 +214,13 @@ class SparseDecoder:
     def _note(self, packet: CodedPacket) -> Need:
         """Note a packet, in the order of decoding, and keep it while the picture is still; what has to be decoded because of it."""
         self._latest = max(self._latest, packet.pts)
+        presumed = self._rule.presumes
         if self._rule.packet(packet.pts, len(packet.data), keyframe=packet.keyframe):
             return Need.WAKE
+        if presumed and self._rule.presumes:
+            self._keep(packet)
+            late = self._latest >= self._look_at or self._rule.is_late(self._latest) or self._kept_bytes > MOST_KEPT_BYTES
+            return Need.PICTURE if packet.keyframe or late else Need.NOTHING
         if self._rule.state is not State.STILL:
             return Need.PACKET
         self._keep(packet)
@@ -235,12 +241,23 @@ class SparseDecoder:
         elif need is Need.PACKET:
             self._catch_up(every_from=0)
             self._decode([packet])
+        elif need is Need.PICTURE and self._rule.presumes:
+            self._try(packet)
         elif need is Need.PICTURE and self._entered is not None:
             self._enter(self._entered)
         elif need is Need.PICTURE:
             found = self._probe(due=self._chosen is not None and self._latest - self._chosen.nanos >= self._longest_gap.nanos)
             if self._rule.state is not State.STILL:
                 self._change(found)
+
+    def _try(self, packet: CodedPacket) -> None:
+        """Find out whether the scene is still as presumed: by its next keyframe packet, and if none comes by its pictures."""
+        picture = self._scouted(packet) if packet.keyframe and packet.pts > self._shown.nanos else None
+        if picture is None or self._rule.probe(picture.small.luma):
+            self._catch_up(every_from=0, past=-1 if picture is None else None)
+            return
+        self._rule.rest(picture.small.luma)
+        self._pass_to(len(self._kept) - 1, picture)
 
     def _change(self, found: _Found | None) -> None:
         """See what was kept because something has happened in it, at the latest with the picture that was found to be another."""
@@ -479,6 +496,8 @@ class SparseDecoder:
 
     def _settle(self) -> None:
         """The stretch ends: show what is at hand of it, and what happened since the last picture, if anything did."""
+        if self._rule.presumes:
+            self._catch_up(every_from=0, past=-1)
         if self._latest_keyframe() is not None:
             self._probe(due=False)
             if self._rule.state is not State.STILL:
