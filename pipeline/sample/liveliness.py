@@ -87,6 +87,8 @@ _LITTLE, _MENDS = 0.03, 0.25
 """Of a keyframe's bytes: the most of a packet, and of the first one after a keyframe, of a scene that is presumed to be still."""
 PATIENCE = MediaTime.of(2.5)
 """For so long after it began a scene is presumed to be still where no keyframe packet comes."""
+BRIEF = MediaTime.of(0.25)
+"""Pictures that stay within the share of `SOON` for so long are still, where the packets of all that time are little."""
 _QUIET = 2.0
 """How many times the size that says nothing a packet of a picture may have of which hardly anything is sent."""
 
@@ -183,7 +185,7 @@ class Liveliness:
         self._new = 0.0
         self._mends = False
         self._strict = False
-        self._presumed = False
+        self._presumed = self._brief = False
         self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
         """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
         self._keyframe: tuple[int, int] | None = None
@@ -247,7 +249,7 @@ class Liveliness:
 
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""
-        self.state, self._presumed = State.LIVELY, False
+        self.state, self._presumed, self._brief = State.LIVELY, False, False
         self._first, self._farthest, self._very_still = None, State.STILL, True
 
     def rest(self, luma: Thumbnails) -> None:
@@ -258,6 +260,10 @@ class Liveliness:
     def is_late(self, time: int) -> bool:
         """Whether at this time, in nanoseconds, the scene has been presumed to be still for long enough."""
         return time - self._from > PATIENCE.nanos
+
+    def presume_nothing(self, *, late: bool) -> None:
+        """Pictures must tell; where it is `late`, and packets have said little for so long, some of them."""
+        self._presumed, self._brief = False, late
 
     def be_strict(self) -> None:
         """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""
@@ -273,7 +279,7 @@ class Liveliness:
             self._begin_look(time, luma)
             return
         start, first = self._first
-        ends = time - start >= (SOON if self._very_still else LOOK)
+        ends = time - start >= self._enough
         if self._farthest is not State.LIVELY and (ends or time - self._compared >= _EVERY):
             self._compared = time
             distance = _distance(first, luma)
@@ -286,9 +292,14 @@ class Liveliness:
                 return
         if self.state is State.LIVELY and not self._strict and time - start >= ALERT and not self._promises(time):
             self.state = State.CALM
-        if time - start >= (SOON if self._very_still else LOOK):
+        if time - start >= self._enough:
             self._settle(start, time)
             self._begin_look(time, luma)
+
+    @property
+    def _enough(self) -> MediaTime:
+        """For how long pictures are looked at, as far as they are still."""
+        return BRIEF if self._brief and self._very_still else SOON if self._very_still else LOOK
 
     def _begin_look(self, time: MediaTime, luma: Thumbnails) -> None:
         self._first, self._farthest, self._very_still, self._compared = (time, luma), State.STILL, True, time
@@ -297,7 +308,7 @@ class Liveliness:
         """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""
         if self._farthest >= self.state:
             self.state = self._farthest
-        elif not self._promises(time):
+        elif self._brief or not self._promises(time):
             self._leading.keep(start)
             self._others.keep(start)
             self.state = self._farthest

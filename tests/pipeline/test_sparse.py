@@ -15,11 +15,12 @@ from pipeline.media.chunks import thin
 from pipeline.media.decode import DecodedFrame, VideoDecoder
 from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
+from pipeline.sample.kept import MOST_KEPT_BYTES
 from pipeline.sample.liveliness import State
 from pipeline.sample.needs import Outcome
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.scout import Picture
-from pipeline.sample.sparse import MOST_KEPT_BYTES, SparseDecoder
+from pipeline.sample.sparse import SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
@@ -241,7 +242,7 @@ def test_a_scene_is_looked_at_for_half_a_second() -> None:
 
 
 def test_what_is_kept_undecoded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sample.sparse.MOST_KEPT_BYTES", 1000)
+    monkeypatch.setattr("pipeline.sample.kept.MOST_KEPT_BYTES", 1000)
     viewer = Viewer()
     for piece in chunks(clip(replace(STILL, gop=1000)), "video"):
         viewer.decoder.take(piece)
