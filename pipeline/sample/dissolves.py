@@ -87,6 +87,8 @@ class DissolveFinder:
         self._looks: list[_Measured] = []
         """As many as there are pictures."""
         self._first = self._end = 0
+        self._blank = -1
+        """Which look was the latest of nothing, as those of indices from `_first` on."""
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
         self._likely: tuple[float, int] | None = None
@@ -119,10 +121,14 @@ class DissolveFinder:
             self._pictures[:count] = self._pictures[kept].copy()
             self._products[:count, :count] = self._products[kept, kept].copy()
             del self._looks[: self._first]
+            self._blank -= self._first
             self._first, self._end = 0, count
         at, self._end = self._end, self._end + 1
         self._pictures[at] = picture
-        self._looks.append(_Measured(nanos, look, _contrast(picture[:_LUMA], look.bars), _slopes(look.luma)))
+        contrast = _contrast(picture[:_LUMA], look.bars)
+        self._looks.append(_Measured(nanos, look, contrast, _slopes(look.luma)))
+        if contrast < BLANK:
+            self._blank = at
         oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
         while self._looks[self._first].nanos < oldest:
             self._first += 1
@@ -156,7 +162,7 @@ class DissolveFinder:
     @property
     def _was_blank(self) -> bool:
         """Whether nothing was seen a while ago: then only the end of the fade is looked for, on whose way all are mixtures, too."""
-        return min(each.contrast for each in self._looks[self._first :]) < BLANK
+        return self._blank >= self._first
 
     def signs(self) -> Iterator[Signs]:
         """What speaks for a dissolve that has ended with the latest look, for each earlier one with which it may have begun."""

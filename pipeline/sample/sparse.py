@@ -431,7 +431,7 @@ class SparseDecoder:
         """Whether the picture at this time, decoded just now, is to be looked at whatever it shows."""
         if time.nanos // PERIOD.nanos != self._shown.nanos // PERIOD.nanos or self._thinned or self._is_start(time):
             return True
-        return self._chosen is not None and time - self._chosen >= self._longest_gap
+        return self._chosen is not None and time.nanos - self._chosen.nanos >= self._longest_gap.nanos
 
     def _look(self) -> None:
         """Look at the latest of the pictures that were passed over, and at the others where they may show what it does not."""

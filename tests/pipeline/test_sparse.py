@@ -246,7 +246,7 @@ def test_what_is_kept_undecoded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     viewer = Viewer()
     for piece in chunks(clip(replace(STILL, gop=1000)), "video"):
         viewer.decoder.take(piece)
-        assert sum(len(packet.data) for packet in viewer.decoder._kept) <= 1000
+        assert sum(len(packet.data) for packet in viewer.decoder._kept.packets) <= 1000
     assert MOST_KEPT_BYTES <= 8_000_000
 
 
