@@ -9,6 +9,9 @@ from pipeline.sample.quiet import OTHER_SIZE, say_nothing
 MOST_KEPT_BYTES = 4_000_000
 """Of packets that are kept undecoded; with more a picture is looked at before its time."""
 
+_MANY = 100
+"""Packets that cost more to decode than four keyframes."""
+
 
 class Kept:
     """Packets since the latest picture of one stretch of a stream, in the order of decoding."""
@@ -58,12 +61,13 @@ class Kept:
     def is_quiet(self, number: int, shown: int) -> bool:
         """Whether all that was sent between a keyframe packet and that of this number is that the picture stays.
 
-        The former must be the first, and its picture the one that was `shown` last, at that time in nanoseconds, or all before the first
-        has been decoded.
+        The former must be the first, and its picture the one that was `shown` last, at that time in nanoseconds. Or there is none, and all
+        before these has been decoded: then they must be many, since what is written is found more surely where pictures lead up to it.
         """
         before = self.packets[:number]
         keyframes = [n for n, packet in enumerate(before) if packet.keyframe]
-        if keyframes and (keyframes != [0] or before[0].pts != shown):
+        leads = keyframes == [0] and before[0].pts == shown
+        if not leads and (keyframes or number < _MANY):
             return False
         return say_nothing(before, self._pixels, len(self.packets[number].data))
 
