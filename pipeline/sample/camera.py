@@ -92,11 +92,8 @@ def _compared(source: Pixels, target: Pixels, camera: Camera) -> tuple[Pixels, P
     doubt *= doubt
     doubt += 1
     weights = np.divide(1 if known is None else known.ravel(), doubt, out=doubt)
-    return (
-        weights,
-        error,
-        float((weights * error) @ error) / (error.size if known is None else max(float(np.add.reduce(known.ravel())), 1.0)),
-    )
+    pixels = error.size if known is None else max(float(known.sum()), 1.0)
+    return weights, error, float((weights * error) @ error) / pixels
 
 
 def moved(picture: Pixels, camera: Camera) -> tuple[Pixels, Pixels]:
