@@ -22,7 +22,7 @@ from watchword.v1.media_pb2 import MediaChunk
 from pipeline.media.decoders import CodedPacket, DecoderFactory, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder
 from pipeline.sample.kept import Kept
-from pipeline.sample.liveliness import SOON, Liveliness, State, said_something
+from pipeline.sample.liveliness import PATIENCE, SOON, Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
 from pipeline.sample.needs import Counts, Need, Outcome
 from pipeline.sample.quiet import turn
@@ -460,6 +460,8 @@ class SparseDecoder:
         self._plan()
         if outcome.opened is not None:
             self._rule.forget(outcome.opened)
+            if self._thinned or self._longest_gap <= PATIENCE:
+                self._rule.presume_nothing(late=False)
 
     def _plan(self) -> None:
         """Find when the picture is to be looked at next, if it is still."""
