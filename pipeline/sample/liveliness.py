@@ -9,6 +9,8 @@ Pictures tell what a state may be, packets tell at once when it must end:
   several times the usual size, or three of four of twice the size, ends a still or calm state there and then. What is usual is
   learnt from the packets of the last seconds, for pictures that others refer to and the rest apart.
 - What grows so slowly that no packet stands out is seen in the next picture that is decoded anyway (`probe`).
+- A scene that begins with little sent and nothing moving is *presumed* to be still: nothing is decoded until its next keyframe packet,
+  which tells. Where none comes soon, a quarter of a second of pictures does.
 
 What is remembered is forgotten with each scene (`forget`) and otherwise reaches back `REACH`, so that a stage that starts
 anew after a crash comes to the same states.
@@ -294,6 +296,7 @@ class Liveliness:
             self.state = State.CALM
         if time - start >= self._enough:
             self._settle(start, time)
+            self._brief = False
             self._begin_look(time, luma)
 
     @property

@@ -25,7 +25,7 @@ _RESTS = 4.0
 def small_change(before: Look, now: Look) -> bool:
     """Whether a cell of one picture at rest differs from the other's, much and by itself."""
     differences = cell_differences(before, now)
-    return np.count_nonzero(differences > _DIFFERS) <= _FEW * differences.size and float(_by_itself(differences).max()) >= _LEAST
+    return int(np.count_nonzero(differences > _DIFFERS)) <= _FEW * differences.size and float(_by_itself(differences).max()) >= _LEAST
 
 
 def _by_itself(differences: NDArray[np.float32]) -> NDArray[np.float32]:
