@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import av
 import pytest
 from structlog.typing import EventDict
 from watchword.v1.media_pb2 import AudioParameters, Packet, VideoParameters
@@ -97,11 +98,21 @@ def test_the_topic_of_a_missing_track_is_ended_too(spec: Spec, missing: str) -> 
 def test_every_record_tells_when_the_stream_started() -> None:
     tape, clock, started = Tape(), ManualClock(now=1_763_000_000.0), list[Started]()
     report = run(publish(str(clip(Spec())), tape, stream_id="s", speed=None, clock=clock, on_started=started.append))  # type: ignore[arg-type]
-    assert {record.context for record in tape.sent} == {Context(started_at=1_763_000_000.0, live=False)}
+    assert {record.context for record in tape.of("chunk")} == {Context(started_at=1_763_000_000.0, live=False, clock=0)}
+    assert {record.context for record in tape.of("end")} == {Context(started_at=1_763_000_000.0, live=False)}
     assert [(one.started_at, one.live, sorted(one.tracks)) for one in started] == [(1_763_000_000.0, False, ["audio", "video"])]
     assert tape.chunks("audio")[0].epoch == 1_763_000_000_000
     assert (report.tracks, report.gaps, report.media_end.millis) == (("audio", "video"), 0, 3000)
     assert report.chunks == len(tape.of("chunk"))
+
+
+@pytest.mark.parametrize("begins", [0, 8_100_000_000])
+def test_the_clock_of_a_transport_stream_goes_with_its_packets(tmp_path: Path, begins: int) -> None:
+    playlist = synthetic.playlist(clip(Spec()), tmp_path, begins=begins)
+    with av.open(str(tmp_path / "0.ts")) as first:
+        starts = min(packet.pts for packet in first.demux() if packet.pts is not None)
+    tape, _ = synthetic.published(playlist)
+    assert {record.context.clock for record in tape.of("chunk")} == {starts}
 
 
 def test_a_recording_may_be_said_to_be_live() -> None:
@@ -312,7 +323,7 @@ def test_a_lost_camera_is_found_again_and_media_time_goes_on_by_wall_clock(logs:
     assert MediaTime.from_proto(gap.media_end) == media_start(after[0])
     assert media_start(after[0]).seconds == pytest.approx(clock.monotonic(), abs=0.1)
     assert {record.context.live for record in tape.sent} == {True}
-    assert [entry["attempt"] for entry in logs if entry["event"] == "source lost"] == [1, 2]
+    assert [entry["attempt"] for entry in logs if entry["event"] == "source_lost"] == [1, 2]
 
 
 def test_a_camera_that_stays_away_is_given_up_after_bounded_waits(logs: list[EventDict]) -> None:
@@ -320,7 +331,7 @@ def test_a_camera_that_stays_away_is_given_up_after_bounded_waits(logs: list[Eve
     opener = sources(Scripted([audio(0), audio(300), LOST], live=True), *[SourceUnavailable("refused")] * 4)
     with pytest.raises(SourceUnavailable, match="stream s: refused; given up after 4 attempts"):
         follow(tape, clock, opener, retry=Retry(attempts=4, first_wait_s=1, longest_wait_s=3))
-    waits = [entry["wait_s"] for entry in logs if entry["event"] == "source lost"]
+    waits = [entry["wait_s"] for entry in logs if entry["event"] == "source_lost"]
     assert len(waits) == 4
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, (1, 2, 3, 3), strict=True))
     assert ["given up" in record.value.end.cause for record in tape.of("end")] == [True, True]
@@ -394,6 +405,35 @@ def test_a_source_that_blocks_does_not_block_a_cancel() -> None:
     finally:
         release.set()
     assert len(tape.of("end")) == 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_cancel_stays_one_where_the_broker_does_not_take_the_end(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.media.publish._LAST_WORD_TIMEOUT_S", 0.01)
+
+    class Dying(Tape):
+        async def publish(self, topic: str, stream_id: str, value: Any, **kwargs: Any) -> None:
+            if value.WhichOneof("event") != "end":
+                await super().publish(topic, stream_id, value, **kwargs)
+            elif hangs:
+                await asyncio.Event().wait()
+            else:
+                raise BrokerUnavailable("no broker answers at localhost:9092")
+
+    blocked, release = threading.Event(), threading.Event()
+    source = Scripted([audio(0), audio(300), blocked.set, lambda: release.wait(20)], live=True)
+
+    async def flow() -> None:
+        task = asyncio.create_task(publish("rtsp://camera/1", Dying(), stream_id="s", opener=lambda _: source))  # type: ignore[arg-type]
+        await asyncio.to_thread(blocked.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    try:
+        run(flow())
+    finally:
+        release.set()
 
 
 def test_a_dead_broker_is_told_as_it_is() -> None:
