@@ -10,6 +10,8 @@ may lie between them.
 
 While the picture is still, the latest keyframe packet is decoded when a keyframe is due, by a second decoder, which leaves
 the first as it is. Where no keyframe packet has come, the packets since the last picture are decoded up to the present.
+
+A scene that begins with little sent and nothing moving waits in the same way, for its next keyframe packet.
 """
 
 from bisect import bisect_left, insort
