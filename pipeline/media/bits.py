@@ -17,12 +17,10 @@ class Bits:
 
     def number(self) -> int:
         """An Exp-Golomb code (ITU-T H.264, 9.1), which AV1 calls `uvlc` (4.10.3)."""
-        zeros = 0
-        while not self.take(1):
-            zeros += 1
-            if zeros > 32:
-                raise IndexError
-        return (1 << zeros) - 1 + self.take(zeros)
+        zeros = self._left - (self._value & ((1 << self._left) - 1)).bit_length()
+        if zeros > 32 or zeros == self._left:
+            raise IndexError
+        return self.take(2 * zeros + 1) - 1
 
     def signed(self) -> int:
         """A signed Exp-Golomb code (H.264, 9.1.1)."""

@@ -9,6 +9,7 @@ and columns apart from each other, so a picture is moved by two small matrices.
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,8 @@ _STIFF = np.array([0.25, 0.25, 6.0, 1e-3])
 """Added to the equations, so that an even picture moves nowhere."""
 _EXPLAINED = 0.25
 """Share of the slope over two pixels that counts as the camera's: what half a pixel of it would explain."""
-_BLOCK_KNOWN = 12
-"""Fewer pixels of a block that both pictures show tell nothing."""
+_BLOCK, _BLOCK_KNOWN = 48, 12
+"""Pixels of a block; fewer of them that both pictures show tell nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,11 @@ def follow(before: Pixels, after: Pixels, start: Camera = RESTS) -> Camera:
     """
     source, target = _halved(before), _halved(after)
     slopes = _slopes(target)
-    camera, unexplained = start.at(0.5), []
+    camera, first = start.at(0.5), None
     for _ in range(_STEPS):
-        weighted, error, left = _weighted(source, target, camera, slopes)
-        unexplained.append(left)
+        weights, error, left = _compared(source, target, camera)
+        first = left if first is None else first
+        weighted = slopes * weights
         equations = (weighted @ slopes.T).astype(np.float64)
         equations.flat[::5] += _STIFF
         right, down, zoom, _ = np.linalg.solve(equations, (weighted @ error).astype(np.float64)).tolist()
@@ -74,27 +76,32 @@ def follow(before: Pixels, after: Pixels, start: Camera = RESTS) -> Camera:
         camera = camera.then(step)
         if max(abs(step.right), abs(step.down), abs(step.zoom - 1) * target.shape[1] / 2) < _DONE:
             break
-    left = _weighted(source, target, camera, slopes)[2]
-    if _weighted(source, target, RESTS, slopes)[2] <= min(left, unexplained[0]):
+    left = _compared(source, target, camera)[2]
+    assert first is not None
+    at_rest = first if start == RESTS else _compared(source, target, RESTS)[2]
+    if at_rest <= min(left, first):
         return RESTS
-    return camera.at(2) if left < _CLEARLY * unexplained[0] else start
+    return camera.at(2) if left < _CLEARLY * first else start
 
 
-def _weighted(source: Pixels, target: Pixels, camera: Camera, slopes: Pixels) -> tuple[Pixels, Pixels, float]:
-    """The slopes with their weights, the differences, and how much the camera leaves unexplained."""
-    seen, known = (source, np.ones_like(source)) if camera is RESTS else moved(source, camera)
+def _compared(source: Pixels, target: Pixels, camera: Camera) -> tuple[Pixels, Pixels, float]:
+    """The weights of the pixels, their differences, and how much the camera leaves unexplained."""
+    seen, known = (source, None) if camera == RESTS else moved(source, camera)
     error = (seen - target).ravel()
-    weights = known.ravel() / (1 + np.square(error / _DOUBT))
-    return slopes * weights, error, float((weights * error) @ error) / max(float(known.sum()), 1.0)
+    doubt = error / _DOUBT
+    doubt *= doubt
+    doubt += 1
+    weights = np.divide(1 if known is None else known.ravel(), doubt, out=doubt)
+    pixels = error.size if known is None else max(float(known.sum()), 1.0)
+    return weights, error, float((weights * error) @ error) / pixels
 
 
 def moved(picture: Pixels, camera: Camera) -> tuple[Pixels, Pixels]:
     """What the later picture would show, and where that is known: 1 or 0."""
     height, width = picture.shape
-    rows, known_rows = _resampling(height, camera.zoom, camera.down)
-    columns, known_columns = _resampling(width, camera.zoom, camera.right)
-    seen = np.asarray(rows @ picture @ columns.T, np.float32)
-    known: Pixels = known_rows[:, None] * known_columns[None, :]
+    matrices, within = _resampling(height, width, camera)
+    seen = np.asarray(matrices[:height, :height] @ picture @ matrices[height:].T, np.float32)
+    known: Pixels = within[:height, None] * within[height:]
     return seen, known
 
 
@@ -103,19 +110,30 @@ def differences(before: Pixels, after: Pixels, camera: Camera, *, light: bool = 
 
     Without the difference of the means unless `light`.
     """
+    if camera == RESTS:
+        return _blocks(_unexplained(before - after, after, None, light=light)) / np.float32(255 * _BLOCK), 0.0
     seen, known = moved(before, camera)
     rest = (seen - after) * known
     pixels = max(float(known.sum()), 1.0)
-    if not light:
-        rest -= known * np.float32(float(rest.sum()) / pixels)
-    np.abs(rest, out=rest)
-    rest -= np.float32(_EXPLAINED) * _steepness(after)
-    np.maximum(rest, 0, out=rest)
-    rest *= known
     counts = _blocks(known)
+    rest = _unexplained(rest, after, known, light=light)
     blocks = np.asarray(_blocks(rest) / (255 * np.maximum(counts, 1)), np.float32)
     blocks[counts <= _BLOCK_KNOWN] = 0
     return blocks, 1 - pixels / known.size
+
+
+def _unexplained(rest: Pixels, after: Pixels, known: Pixels | None, *, light: bool) -> Pixels:
+    """What is left of a difference of pictures, which is used up, that half a pixel of each edge does not explain."""
+    if not light:
+        pixels = rest.size if known is None else max(float(known.sum()), 1.0)
+        mean = np.float32(float(rest.sum()) / pixels)
+        rest -= mean if known is None else known * mean
+    np.abs(rest, out=rest)
+    rest -= np.float32(_EXPLAINED) * _steepness(after)
+    np.maximum(rest, 0, out=rest)
+    if known is not None:
+        rest *= known
+    return rest
 
 
 def _halved(picture: Pixels) -> Pixels:
@@ -173,19 +191,45 @@ def _halving(size: int) -> Pixels:
     return matrix
 
 
-def _resampling(size: int, zoom: float, shift: float) -> tuple[Pixels, Pixels]:
-    """The matrix that interpolates along one axis, and which places lie within."""
-    numbers, least, most = _places(size)
-    centre = (size - 1) / 2
-    places = (numbers - np.float32(centre)) * np.float32(zoom) + np.float32(centre + shift)
-    known = np.abs(places - np.float32(centre)) <= np.float32(size / 2)
-    places = np.minimum(np.maximum(places, least), most)
-    matrix = np.subtract(places[:, None], numbers)
-    np.abs(matrix, out=matrix)
-    np.subtract(1, matrix, out=matrix)
-    return np.maximum(matrix, 0, out=matrix), known.astype(np.float32)
+def _resampling(height: int, width: int, camera: Camera) -> tuple[Pixels, Pixels]:
+    """The matrices that interpolate along a column, of which the first `height` columns are used, and below it along a row.
+
+    And which places lie within the picture. Both axes at once: what counts is how many operations there are, not of what size.
+    """
+    axes = _axes(height, width)
+    shifts = np.where(axes.is_row, np.float32((width - 1) / 2 + camera.right), np.float32((height - 1) / 2 + camera.down))
+    places = axes.offsets * np.float32(camera.zoom)
+    places += shifts
+    known = (np.abs(places - axes.centres) <= axes.halves).astype(np.float32)
+    np.minimum(np.maximum(places, 0, out=places), axes.lasts, out=places)
+    matrices = np.subtract(places[:, None], axes.numbers)
+    np.abs(matrices, out=matrices)
+    np.subtract(1, matrices, out=matrices)
+    return np.maximum(matrices, 0, out=matrices), known
+
+
+class _Axes(NamedTuple):
+    """Of the places in a column, and those in a row after them."""
+
+    numbers: Pixels
+    offsets: Pixels
+    """From the centre of the axis."""
+    centres: Pixels
+    halves: Pixels
+    lasts: Pixels
+    is_row: NDArray[np.bool_]
 
 
 @functools.cache
-def _places(size: int) -> tuple[NDArray[np.float32], np.float32, np.float32]:
-    return np.arange(size, dtype=np.float32), np.float32(0), np.float32(size - 1)
+def _axes(height: int, width: int) -> _Axes:
+    sizes = np.repeat([height, width], [height, width])
+    numbers = np.concatenate([np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)])
+    centres = ((sizes - 1) / 2).astype(np.float32)
+    return _Axes(
+        np.arange(max(height, width), dtype=np.float32),
+        numbers - centres,
+        centres,
+        (sizes / 2).astype(np.float32),
+        (sizes - 1).astype(np.float32),
+        np.arange(height + width) >= height,
+    )

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.sample.cuts import SPARSE
 from pipeline.sample.fades import BLANK, has_faded
 from pipeline.sample.looks import PERIOD, Look, spread
 from pipeline.sample.mixing import Signs, evidence
@@ -86,6 +87,8 @@ class DissolveFinder:
         self._looks: list[_Measured] = []
         """As many as there are pictures."""
         self._first = self._end = 0
+        self._blank = -1
+        """Which look was the latest of nothing, as those of indices from `_first` on."""
         self._slot: int | None = None
         self._ended_at: MediaTime | None = None
         self._likely: tuple[float, int] | None = None
@@ -99,9 +102,12 @@ class DissolveFinder:
         slot, self._slot = self._slot, time.nanos // PERIOD.nanos
         if slot == self._slot and not cut:
             return False
+        likely = self._likely
         self._append(time.nanos, look)
         ended = self._has_ended()
-        repeated = self._ended_at is not None and time - self._ended_at <= REPEATS
+        # Where nothing was looked at for a while, what is over was over long before.
+        at = time if likely is None or time.nanos - likely[1] <= SPARSE.nanos else MediaTime(likely[1])
+        repeated = self._ended_at is not None and at - self._ended_at <= REPEATS
         if ended or (repeated and self._likely is not None):
             self._ended_at = time
         return ended and not repeated
@@ -115,10 +121,14 @@ class DissolveFinder:
             self._pictures[:count] = self._pictures[kept].copy()
             self._products[:count, :count] = self._products[kept, kept].copy()
             del self._looks[: self._first]
+            self._blank -= self._first
             self._first, self._end = 0, count
         at, self._end = self._end, self._end + 1
         self._pictures[at] = picture
-        self._looks.append(_Measured(nanos, look, _contrast(picture[:_LUMA], look.bars), _slopes(look.luma)))
+        contrast = _contrast(picture[:_LUMA], look.bars)
+        self._looks.append(_Measured(nanos, look, contrast, _slopes(look.luma)))
+        if contrast < BLANK:
+            self._blank = at
         oldest = nanos - (SPANS[-1] + PERIOD + PERIOD).nanos
         while self._looks[self._first].nanos < oldest:
             self._first += 1
@@ -152,7 +162,7 @@ class DissolveFinder:
     @property
     def _was_blank(self) -> bool:
         """Whether nothing was seen a while ago: then only the end of the fade is looked for, on whose way all are mixtures, too."""
-        return min(each.contrast for each in self._looks[self._first :]) < BLANK
+        return self._blank >= self._first
 
     def signs(self) -> Iterator[Signs]:
         """What speaks for a dissolve that has ended with the latest look, for each earlier one with which it may have begun."""

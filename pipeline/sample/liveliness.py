@@ -9,6 +9,8 @@ Pictures tell what a state may be, packets tell at once when it must end:
   several times the usual size, or three of four of twice the size, ends a still or calm state there and then. What is usual is
   learnt from the packets of the last seconds, for pictures that others refer to and the rest apart.
 - What grows so slowly that no packet stands out is seen in the next picture that is decoded anyway (`probe`).
+- A scene that begins with little sent and nothing moving is *presumed* to be still: nothing is decoded until its next keyframe packet,
+  which tells. Where none comes soon, a quarter of a second of pictures does.
 
 What is remembered is forgotten with each scene (`forget`) and otherwise reaches back `REACH`, so that a stage that starts
 anew after a crash comes to the same states.
@@ -83,6 +85,12 @@ _REPEATS, _PIXELS_A_REPEAT, _REPEATS_VARY = 32, 75_000, 1
 _PIXELS_A_BYTE = 4000
 """A packet of fewer bytes than one for so many pixels says nothing: an unchanged picture costs 30 to 200 bytes at 720p."""
 
+_LITTLE, _MENDS = 0.03, 0.25
+"""Of a keyframe's bytes: the most of a packet, and of the first one after a keyframe, of a scene that is presumed to be still."""
+PATIENCE = MediaTime.of(2.5)
+"""For so long after it began a scene is presumed to be still where no keyframe packet comes."""
+BRIEF = MediaTime.of(0.25)
+"""Pictures that stay within the share of `SOON` for so long are still, where the packets of all that time are little."""
 _QUIET = 2.0
 """How many times the size that says nothing a packet of a picture may have of which hardly anything is sent."""
 
@@ -179,6 +187,7 @@ class Liveliness:
         self._new = 0.0
         self._mends = False
         self._strict = False
+        self._presumed = self._brief = False
         self._alarm: tuple[_Sizes, int, Thumbnails | None] | None = None
         """What ended the last still or calm state: which packets it was among, its size, and the picture before it."""
         self._keyframe: tuple[int, int] | None = None
@@ -204,6 +213,7 @@ class Liveliness:
             return False
         if mends:
             # The first picture after a keyframe corrects what that left coarse, also where nothing moves.
+            self._presumed = self._presumed and size <= max(_MENDS / _NEW * self._new, _QUIET * self._least)
             if self.state is State.LIVELY or size <= max(_ALL_NEW / _NEW * self._new, RISE * self._least):
                 return False
             self.wake()
@@ -211,11 +221,23 @@ class Liveliness:
         sizes = self._leading if leads else self._others
         still = self.state is State.STILL
         wakes = self.state is not State.LIVELY and sizes.stands_out(size, self._least, self._new, still=still)
+        self._presumed = self._presumed and self._is_little(sizes, size)
         sizes.add(time, size)
         if wakes:
             self._alarm = (sizes, size, self._seen)
             self.wake()
         return wakes
+
+    def _is_little(self, sizes: _Sizes, size: int) -> bool:
+        """Whether a packet is as small as those of a picture that stays."""
+        if size > max(_LITTLE / _NEW * self._new, _QUIET * self._least):
+            return False
+        return len(sizes.seen) < _ENOUGH or not sizes.stands_out(size, self._least, self._new, still=True)
+
+    @property
+    def presumes(self) -> bool:
+        """Whether the scene that has begun may be still, by what was seen and sent of it: then its next keyframe packet can tell."""
+        return self._presumed and self.state is State.LIVELY
 
     def _note_keyframe(self, time: int, size: int) -> None:
         before, usual, varied = self._keyframe, self._distance, self._varied
@@ -229,13 +251,21 @@ class Liveliness:
 
     def wake(self) -> None:
         """Something happens: everything is decoded, and looked at from the next picture on."""
-        self.state = State.LIVELY
+        self.state, self._presumed, self._brief = State.LIVELY, False, False
         self._first, self._farthest, self._very_still = None, State.STILL, True
 
     def rest(self, luma: Thumbnails) -> None:
         """The picture is known to stay as it is, although nobody looked for long."""
         self.state, self._seen = State.STILL, luma
-        self._first, self._alarm = None, None
+        self._first, self._alarm, self._presumed = None, None, False
+
+    def is_late(self, time: int) -> bool:
+        """Whether at this time, in nanoseconds, the scene has been presumed to be still for long enough."""
+        return time - self._from > PATIENCE.nanos
+
+    def presume_nothing(self, *, late: bool) -> None:
+        """Pictures must tell; where it is `late`, and packets have said little for so long, some of them."""
+        self._presumed, self._brief = False, late
 
     def be_strict(self) -> None:
         """Too much is left out where only what others refer to is decoded: from now on that is for what hardly moves."""
@@ -251,10 +281,11 @@ class Liveliness:
             self._begin_look(time, luma)
             return
         start, first = self._first
-        ends = time - start >= (SOON if self._very_still else LOOK)
+        ends = time - start >= self._enough
         if self._farthest is not State.LIVELY and (ends or time - self._compared >= _EVERY):
             self._compared = time
             distance = _distance(first, luma)
+            self._presumed = self._presumed and _verdict(distance, _HYSTERESIS) is State.STILL
             self._farthest = max(self._farthest, self._asks(distance, _HYSTERESIS))
             self._very_still = self._very_still and _verdict(distance, _VERY) is State.STILL
             if self._asks(distance) > self.state:
@@ -263,9 +294,15 @@ class Liveliness:
                 return
         if self.state is State.LIVELY and not self._strict and time - start >= ALERT and not self._promises(time):
             self.state = State.CALM
-        if time - start >= (SOON if self._very_still else LOOK):
+        if time - start >= self._enough:
             self._settle(start, time)
+            self._brief = False
             self._begin_look(time, luma)
+
+    @property
+    def _enough(self) -> MediaTime:
+        """For how long pictures are looked at, as far as they are still."""
+        return BRIEF if self._brief and self._very_still else SOON if self._very_still else LOOK
 
     def _begin_look(self, time: MediaTime, luma: Thumbnails) -> None:
         self._first, self._farthest, self._very_still, self._compared = (time, luma), State.STILL, True, time
@@ -274,7 +311,7 @@ class Liveliness:
         """A look has ended: the state is what the pictures ask for, unless a packet that was decoded meanwhile promises more."""
         if self._farthest >= self.state:
             self.state = self._farthest
-        elif not self._promises(time):
+        elif self._brief or not self._promises(time):
             self._leading.keep(start)
             self._others.keep(start)
             self.state = self._farthest
@@ -301,7 +338,8 @@ class Liveliness:
     def probe(self, luma: Thumbnails) -> bool:
         """Note a picture that was decoded to see whether all is still as it was; whether what lies before it must be seen too."""
         before = self._seen
-        if before is None or _verdict(_distance(before, luma)) is not State.STILL:
+        share = _HYSTERESIS if self._presumed else 1.0
+        if before is None or _verdict(_distance(before, luma), share) is not State.STILL:
             return True
         # Two dark pictures that have nothing in common differ by less than a bright one in which a leaf moves.
         if shape_distance(look(before), look(luma)) > _UNLIKE or self._has_small_change(before, luma):
@@ -325,6 +363,7 @@ class Liveliness:
             sizes.harmless = 0
         self._alarm, self._strict = None, False
         self.wake()
+        self._presumed = True
 
 
 def _distance(first: Thumbnails, luma: Thumbnails) -> tuple[float, float]:

@@ -51,7 +51,7 @@ class Look:
 
 def look(luma: Thumbnails, chroma: NDArray[np.uint8] | None = None) -> Look:
     """Prepare `uint8` thumbnails; all of a stream must be of one size."""
-    flat = luma.ravel().astype(np.float32)
+    flat = luma.astype(np.float32).ravel()
     bars = _bars(luma)
     if bars == (0, 0):
         pixels = flat.size

@@ -22,7 +22,7 @@ _OF_KEYFRAME = 0.01
 """Of a keyframe's bytes: the most of a packet that says nothing. Slides take 0.001; where a change is cheap it is more."""
 _ABOVE_USUAL, _HIGH = 3.0, 0.9
 """How many times the size that this share of packets does not exceed is the most. Before a cut, of which it knows, x264 takes up to 2.1."""
-_OTHER_SIZE = 0.01
+OTHER_SIZE = 0.01
 """By what share keyframe packets of a still picture differ at most, as a rule."""
 
 
@@ -59,4 +59,4 @@ def turn(sizes: Sequence[int], then: int) -> int:
     """
     jumps = [abs(later - sooner) for sooner, later in pairwise([*sizes, then])]
     farthest = max(range(len(jumps)), key=jumps.__getitem__)
-    return farthest if jumps[farthest] > _OTHER_SIZE * sizes[farthest] else len(sizes) // 2
+    return farthest if jumps[farthest] > OTHER_SIZE * sizes[farthest] else len(sizes) // 2

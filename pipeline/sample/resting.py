@@ -25,12 +25,14 @@ _RESTS = 4.0
 def small_change(before: Look, now: Look) -> bool:
     """Whether a cell of one picture at rest differs from the other's, much and by itself."""
     differences = cell_differences(before, now)
-    return float(np.mean(differences > _DIFFERS)) <= _FEW and float(_by_itself(differences).max()) >= _LEAST
+    return int(np.count_nonzero(differences > _DIFFERS)) <= _FEW * differences.size and float(_by_itself(differences).max()) >= _LEAST
 
 
 def _by_itself(differences: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the cells differ beyond what most do: the light may be another."""
-    rest: NDArray[np.float32] = differences - np.float32(_TIMES_USUAL * float(np.median(differences)))
+    half = differences.size // 2
+    lower, upper = np.sort(differences, axis=None)[half - 1 : half + 1].tolist()
+    rest: NDArray[np.float32] = differences - np.float32(_TIMES_USUAL * (lower + upper) / 2)
     return rest
 
 
@@ -48,7 +50,7 @@ class Resting:
     def differs(self, keyframe: Look, before: Look, now: Look) -> bool:
         """Take the next look, while all rests; whether a part of it has differed from the keyframe for two looks, much and by itself."""
         beside = np.where(cell_differences(before, now) < _RESTS, cell_differences(keyframe, now), 0)
-        if float(np.mean(beside > _DIFFERS)) > _PART:
+        if np.count_nonzero(beside > _DIFFERS) > _PART * beside.size:
             self._differed = None
             return False
         beside = _by_itself(beside)

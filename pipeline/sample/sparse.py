@@ -10,6 +10,8 @@ may lie between them.
 
 While the picture is still, the latest keyframe packet is decoded when a keyframe is due, by a second decoder, which leaves
 the first as it is. Where no keyframe packet has come, the packets since the last picture are decoded up to the present.
+
+A scene that begins with little sent and nothing moving waits in the same way, for its next keyframe packet.
 """
 
 from bisect import bisect_left, insort
@@ -21,17 +23,16 @@ from watchword.v1.media_pb2 import MediaChunk
 
 from pipeline.media.decoders import CodedPacket, DecoderFactory, Skip, Small
 from pipeline.media.video import DecodedFrame, VideoDecoder
-from pipeline.sample.liveliness import SOON, Liveliness, State, said_something
+from pipeline.sample.kept import Kept
+from pipeline.sample.liveliness import PATIENCE, SOON, Liveliness, State, said_something
 from pipeline.sample.looks import PERIOD
 from pipeline.sample.needs import Counts, Need, Outcome
-from pipeline.sample.quiet import say_nothing, turn
+from pipeline.sample.quiet import turn
 from pipeline.sample.scout import Picture, Scout
 from pipeline.timeline import MediaTime
 
 _log = structlog.get_logger(__name__)
 
-MOST_KEPT_BYTES = 4_000_000
-"""Of packets that are kept undecoded; with more a picture is looked at before its time."""
 PROBE_EVERY = MediaTime.of(10)
 """A still picture is looked at so often, or as often as a keyframe is due if that is more."""
 LEAD = MediaTime.of(1)
@@ -91,8 +92,7 @@ class SparseDecoder:
     def _begin(self) -> None:
         """Know nothing of what came before."""
         self._rule = Liveliness(self._pixels)
-        self._kept: list[CodedPacket] = []
-        self._kept_bytes = 0
+        self._kept = Kept(self._pixels)
         self._shown = MediaTime(-1)
         self._chosen: MediaTime | None = None
         self._latest = -1
@@ -116,7 +116,7 @@ class SparseDecoder:
     @property
     def reached(self) -> MediaTime | None:
         """The time of the latest picture that was shown, or is known to look like it; `None` before the first."""
-        latest = max(self._shown.nanos, self._latest) if self._kept else self._shown.nanos
+        latest = max(self._shown.nanos, self._latest) if self._kept.packets else self._shown.nanos
         return MediaTime(latest) if latest >= 0 else None
 
     def take(self, chunk: MediaChunk) -> None:
@@ -135,7 +135,8 @@ class SparseDecoder:
         packets = self.video.require(chunk, self._latest)
         self.counts.packets += len(packets)
         self._chunk, self._packets, self._need = chunk, packets, Need.ALL
-        if self._rule.state is not State.STILL or not self.video.is_settled or not self._follows(chunk):
+        waits = self._rule.state is State.STILL or self._rule.presumes
+        if not waits or chunk.thinned or not self.video.is_settled or not self._follows(chunk):
             return False
         self.video.follow(chunk)
         for number, packet in enumerate(packets):
@@ -160,7 +161,7 @@ class SparseDecoder:
             self._each(self.video.feed(packets, alone=True))
         else:
             for packet in packets:
-                self._meet(packet, need if need in (Need.WAKE, Need.PICTURE) else self._note(packet))
+                self._meet(packet, self._note(packet) if need in (Need.ALL, Need.NOTHING) else need)
                 need = Need.NOTHING
         self.video.raise_if_lost(chunk, [])
 
@@ -213,14 +214,19 @@ class SparseDecoder:
     def _note(self, packet: CodedPacket) -> Need:
         """Note a packet, in the order of decoding, and keep it while the picture is still; what has to be decoded because of it."""
         self._latest = max(self._latest, packet.pts)
+        presumed = self._rule.presumes
         if self._rule.packet(packet.pts, len(packet.data), keyframe=packet.keyframe):
             return Need.WAKE
+        if presumed and self._rule.presumes:
+            self._kept.add([packet])
+            late = self._latest >= self._look_at or self._rule.is_late(self._latest) or self._kept.is_full
+            return Need.PICTURE if packet.keyframe or late else Need.NOTHING
         if self._rule.state is not State.STILL:
             return Need.PACKET
-        self._keep(packet)
+        self._kept.add([packet])
         if self._entered is not None:
-            return Need.NOTHING if self._stays(self._entered.frame.time.nanos) is None else Need.PICTURE
-        if self._latest >= self._look_at or self._kept_bytes > MOST_KEPT_BYTES or (packet.keyframe and self._rule.is_odd):
+            return Need.NOTHING if self._kept.stays(self._entered.frame.time.nanos, self._latest) is None else Need.PICTURE
+        if self._latest >= self._look_at or self._kept.is_full or (packet.keyframe and self._rule.is_odd):
             return Need.PICTURE
         return Need.NOTHING
 
@@ -235,6 +241,8 @@ class SparseDecoder:
         elif need is Need.PACKET:
             self._catch_up(every_from=0)
             self._decode([packet])
+        elif need is Need.PICTURE and self._rule.presumes:
+            self._try(packet)
         elif need is Need.PICTURE and self._entered is not None:
             self._enter(self._entered)
         elif need is Need.PICTURE:
@@ -242,48 +250,44 @@ class SparseDecoder:
             if self._rule.state is not State.STILL:
                 self._change(found)
 
+    def _try(self, packet: CodedPacket) -> None:
+        """Find out whether the scene is still as presumed: by its next keyframe packet, and if none comes by its pictures."""
+        picture = self._scouted(packet) if packet.keyframe and packet.pts > self._shown.nanos else None
+        if picture is None or self._rule.probe(picture.small.luma):
+            self._rule.presume_nothing(late=picture is None)
+            self._catch_up(every_from=0, past=-1)
+            return
+        self._rule.rest(picture.small.luma)
+        self._pass_to(len(self._kept.packets) - 1, picture)
+
     def _change(self, found: _Found | None) -> None:
         """See what was kept because something has happened in it, at the latest with the picture that was found to be another."""
         if found is None:
             self._catch_up(every_from=0)
             return
         time, picture = found
-        number = next(n for n, packet in enumerate(self._kept) if packet.pts == time)
-        if picture is None or not self._is_quiet(number):
+        number = self._kept.at(time)
+        if picture is None or not self._kept.is_quiet(number, self._shown.nanos):
             self._catch_up(every_from=time - LEAD.nanos, past=time)
             return
         self._leave()
-        before = max((packet.pts for packet in self._kept if packet.pts < time), default=-1)
-        self._hold(before)
-        self._keep_all(self._take_kept()[number:])
+        self._hold(self._kept.latest_before(time))
+        self._kept.add(self._kept.take()[number:])
         self._rule.rest(picture.small.luma)
         self._entered = picture
-        if self._stays(time) is not None:
+        if self._kept.stays(time, self._latest) is not None:
             self._enter(picture)
-
-    def _is_quiet(self, number: int) -> bool:
-        """Whether all that was sent between a keyframe packet that was looked at and that of this number is that the picture stays."""
-        if [n for n, packet in enumerate(self._kept[:number]) if packet.keyframe] != [0] or self._kept[0].pts != self._shown.nanos:
-            return False
-        return say_nothing(self._kept[:number], self._pixels, len(self._kept[number].data))
-
-    def _stays(self, since: int) -> bool | None:
-        """Whether what was sent after a keyframe packet says that its picture stays; `None` where that is not known yet."""
-        soon = [packet for packet in self._kept if packet.pts < since + SOON.nanos]
-        if not say_nothing(soon, self._pixels, len(soon[0].data)):
-            return False
-        return None if self._latest < since + SOON.nanos else True
 
     def _enter(self, picture: Picture) -> None:
         """Show another picture, which stays without being decoded further if nothing else is sent; if it does not, see all of it."""
         self._entered = None
         time = picture.frame.time
-        if not self._stays(time.nanos):
+        if not self._kept.stays(time.nanos, self._latest):
             self._catch_up(every_from=0, past=time.nanos)
             return
         self.video.reach(time)
         self._give(picture)
-        times = sorted(packet.pts for packet in self._kept if time.nanos < packet.pts < time.nanos + SOON.nanos)
+        times = sorted(packet.pts for packet in self._kept.packets if time.nanos < packet.pts < time.nanos + SOON.nanos)
         for number, at in enumerate(times):
             if number < _AT_ONCE or at // PERIOD.nanos != self._shown.nanos // PERIOD.nanos:
                 self._hold(at)
@@ -294,18 +298,6 @@ class SparseDecoder:
         if self._picture is not None and time > self._shown.nanos:
             self.video.reach(MediaTime(time))
             self._give(replace(self._picture.at(time), due=False, passed=0, held=True))
-
-    def _keep_all(self, packets: Iterable[CodedPacket]) -> None:
-        for packet in packets:
-            self._keep(packet)
-
-    def _keep(self, packet: CodedPacket) -> None:
-        self._kept.append(packet)
-        self._kept_bytes += len(packet.data)
-
-    def _take_kept(self) -> list[CodedPacket]:
-        kept, self._kept, self._kept_bytes = self._kept, [], 0
-        return kept
 
     def _probe(self, *, due: bool) -> _Found | None:
         """Look at a picture: the latest that can be had by itself, else the present one. The first that is known to be another.
@@ -318,10 +310,10 @@ class SparseDecoder:
             if not self._repeated(due=due):
                 self._catch_up(every_from=self._latest if not due else self._look_at)
             return None
-        picture = self._scouted(self._kept[latest])
+        picture = self._scouted(self._kept.packets[latest])
         if picture is None or self._rule.probe(picture.small.luma):
             self.counts.wakes += 1
-            time = self._kept[latest].pts
+            time = self._kept.packets[latest].pts
             found = self._come_near(time - 1) or (time, picture)
             self._rule.wake()
             return found
@@ -335,7 +327,7 @@ class SparseDecoder:
         if self._rule.state is state:
             self.video.reach(picture.frame.time)
             self._give(picture)
-            self._keep_all(self._take_kept()[number:])
+            self._kept.add(self._kept.take()[number:])
 
     def _leave(self) -> None:
         """Packets are left out: see what the decoder still holds."""
@@ -348,17 +340,17 @@ class SparseDecoder:
 
         The first of them that is known to show something else, if one does.
         """
-        first, alike = 0, None
+        first, alike, kept = 0, None, self._kept.packets
         other: _Found | None = None
-        then = next((len(packet.data) for packet in self._kept if packet.keyframe and packet.pts > time), 0)
-        known = [n for n, packet in enumerate(self._kept) if packet.keyframe and self._shown.nanos < packet.pts <= time]
+        then = next((len(kept[n].data) for n in self._kept.keyframes(time)), 0)
+        known = [n for n in self._kept.keyframes(self._shown.nanos) if kept[n].pts <= time]
         while known and known[-1] - first >= _WORTH_A_LOOK:
-            sizes = [len(self._kept[n].data) for n in known]
+            sizes = [len(kept[n].data) for n in known]
             middle = turn(sizes, then)
             number = known[middle]
-            picture = self._scouted(self._kept[number])
+            picture = self._scouted(kept[number])
             if picture is None or self._rule.probe(picture.small.luma):
-                other, then, known = (self._kept[number].pts, picture), sizes[middle], known[:middle]
+                other, then, known = (kept[number].pts, picture), sizes[middle], known[:middle]
             else:
                 first, alike, known = number, picture, known[middle + 1 :]
         if alike is not None:
@@ -370,16 +362,17 @@ class SparseDecoder:
 
         Packets that say something are decoded before.
         """
-        if self._parameters.codec != "h264" or not self._kept or self._latest - self._kept[0].pts > MOST_REPEATED.nanos:
+        kept = self._kept.packets
+        if self._parameters.codec != "h264" or not kept or self._latest - kept[0].pts > MOST_REPEATED.nanos:
             return False
-        said = said_something([packet.data for packet in self._kept], self._pixels) + _HELD_BACK
-        if len(self._kept) - said < _HELD_BACK:
+        said = said_something([packet.data for packet in kept], self._pixels) + _HELD_BACK
+        if len(kept) - said < _HELD_BACK:
             return False
-        kept = self._take_kept()
+        self._kept.take()
         for packet in kept[:said]:
             self._decode([packet])
         self._look()
-        self._keep_all(kept[said:])
+        self._kept.add(kept[said:])
         if self._rule.state is State.STILL and self._picture is not None and self._latest > self._shown.nanos:
             self.video.reach(MediaTime(self._latest))
             self._give(replace(self._picture.at(self._latest), due=due, passed=0))
@@ -387,8 +380,7 @@ class SparseDecoder:
 
     def _latest_keyframe(self) -> int | None:
         """Which of the packets that are kept is the latest keyframe that was not shown."""
-        shown = self._shown.nanos
-        return next((n for n in reversed(range(len(self._kept))) if self._kept[n].keyframe and self._kept[n].pts > shown), None)
+        return next(reversed(self._kept.keyframes(self._shown.nanos)), None)
 
     def _scouted(self, packet: CodedPacket) -> Picture | None:
         """The keyframe's picture; `None` where it cannot be had by itself."""
@@ -399,12 +391,12 @@ class SparseDecoder:
 
     def _catch_up(self, *, every_from: int, past: int | None = None) -> None:
         """See all that was kept, or until all is still again after the time `past`; before `every_from` only what others refer to."""
-        kept, self._entered = self._take_kept(), None
+        kept, self._entered = self._kept.take(), None
         for number, packet in enumerate(kept):
             if packet.pts == past:
                 self._rule.wake()
             elif past is not None and packet.pts > past and self._rule.state is State.STILL:
-                self._keep_all(kept[number:])
+                self._kept.add(kept[number:])
                 return
             self._decode([packet], Skip.UNREFERENCED if packet.pts < every_from else Skip.NOTHING)
 
@@ -441,7 +433,7 @@ class SparseDecoder:
         """Whether the picture at this time, decoded just now, is to be looked at whatever it shows."""
         if time.nanos // PERIOD.nanos != self._shown.nanos // PERIOD.nanos or self._thinned or self._is_start(time):
             return True
-        return self._chosen is not None and time - self._chosen >= self._longest_gap
+        return self._chosen is not None and time.nanos - self._chosen.nanos >= self._longest_gap.nanos
 
     def _look(self) -> None:
         """Look at the latest of the pictures that were passed over, and at the others where they may show what it does not."""
@@ -470,6 +462,8 @@ class SparseDecoder:
         self._plan()
         if outcome.opened is not None:
             self._rule.forget(outcome.opened)
+            if self._thinned or self._longest_gap <= PATIENCE:
+                self._rule.presume_nothing(late=False)
 
     def _plan(self) -> None:
         """Find when the picture is to be looked at next, if it is still."""
@@ -479,7 +473,10 @@ class SparseDecoder:
 
     def _settle(self) -> None:
         """The stretch ends: show what is at hand of it, and what happened since the last picture, if anything did."""
-        if self._latest_keyframe() is not None:
+        if self._rule.presumes:
+            self._rule.presume_nothing(late=True)
+            self._catch_up(every_from=0, past=-1)
+        if self._latest_keyframe() is not None and not self._kept.are_alike(self._shown.nanos):
             self._probe(due=False)
             if self._rule.state is not State.STILL:
                 self._catch_up(every_from=0)

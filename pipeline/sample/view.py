@@ -35,7 +35,7 @@ class View:
         self._latest = now
         blocks = block_differences(before, now, light=False)
         whole = float(np.mean(blocks))
-        if float(np.mean(blocks > _LITTLE)) > _SPREAD:
+        if np.count_nonzero(blocks > _LITTLE) > _SPREAD * blocks.size:
             self._camera = follow(_square(self._keyframe), _square(now), was)
         blocks, _ = differences(_square(before), _square(now), self._camera.since(was), light=False)
         return np.float32(_KEPT) * blocks, whole

@@ -39,7 +39,7 @@ def appeared(now: Strokes, lately: Strokes, before: Strokes, *, moved: NDArray[n
     `moved` and `changed` are mean absolute luma differences of each cell, in levels: between lately and now, and between
     before and now.
     """
-    if float(np.mean(changed > _STILL)) > _CHANGED:
+    if np.count_nonzero(changed > _STILL) > _CHANGED * changed.size:
         return False
     rise = np.where(moved < _STILL, np.minimum(now, lately) - before, 0).clip(min=0)
     return int((rise[:, :-1] + rise[:, 1:]).max()) >= _RISEN

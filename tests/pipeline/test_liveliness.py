@@ -280,3 +280,35 @@ def test_a_look_at_another_dark_picture_is_no_still_one() -> None:
     assert not stream.rule.probe(noisy)
     assert np.abs(one.astype(int) - other).mean() / 255 < 0.02
     assert stream.rule.probe(other)
+
+
+def test_a_scene_is_presumed_to_be_still_as_long_as_little_is_sent_and_nothing_moves() -> None:
+    stream = Stream()
+    stream.rule.forget(stream.time)
+    stream.go([luma()] * 3)
+    assert stream.rule.presumes
+    stream.packets(*[600] * 20)
+    assert stream.rule.presumes
+    stream.packets(5000)
+    assert not stream.rule.presumes
+
+
+def test_a_scene_of_which_much_is_sent_or_in_which_something_moves_is_not_presumed_to_be_still() -> None:
+    for sizes, pictures in ((3000, [luma()] * 8), (600, [luma(square=9, left=n) for n in range(0, 40, 5)])):
+        stream = Stream()
+        stream.rule.forget(stream.time)
+        stream.go(pictures, sizes)
+        assert not stream.rule.presumes
+        assert stream.rule.state is State.LIVELY
+
+
+def test_where_packets_have_said_little_for_long_a_quarter_of_a_second_is_enough() -> None:
+    stream = Stream()
+    stream.rule.forget(stream.time)
+    assert not stream.rule.is_late(MediaTime.of(2.4).nanos)
+    assert stream.rule.is_late(MediaTime.of(2.6).nanos)
+    stream.rule.presume_nothing(late=True)
+    stream.go([luma()] * 7)
+    assert stream.rule.state is State.LIVELY
+    stream.go([luma()])
+    assert stream.rule.state is State.STILL

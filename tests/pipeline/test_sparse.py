@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,11 +16,12 @@ from pipeline.media.chunks import thin
 from pipeline.media.decode import DecodedFrame, VideoDecoder
 from pipeline.media.decoders import Small
 from pipeline.media.decoders.cpu import open_cpu
+from pipeline.sample.kept import MOST_KEPT_BYTES
 from pipeline.sample.liveliness import State
 from pipeline.sample.needs import Outcome
 from pipeline.sample.pictures import Shrinker
 from pipeline.sample.scout import Picture
-from pipeline.sample.sparse import MOST_KEPT_BYTES, SparseDecoder
+from pipeline.sample.sparse import SparseDecoder
 from pipeline.timeline import MediaTime
 from tests.synthetic import Spec, chunks, clip
 
@@ -240,12 +242,59 @@ def test_a_scene_is_looked_at_for_half_a_second() -> None:
     assert viewer.decoder.state is State.STILL
 
 
+def room(folder: Path, *, seconds: float, gop: int, other: range = range(0)) -> Path:
+    """A still picture full of detail at 25 a second, and another one at the frames of these numbers."""
+    rng = np.random.default_rng(3)
+    pictures = [np.kron(rng.integers(40, 200, (48, 80, 3)), np.ones((4, 4, 1))).astype(np.uint8) for _ in range(2)]
+    path = folder / "room.mp4"
+    with av.open(str(path), "w") as container:
+        track = container.add_stream("libx264", rate=25, options={"preset": "veryfast", "sc_threshold": "0"})
+        track.width, track.height, track.pix_fmt, track.gop_size = 320, 192, "yuv420p", gop
+        for number in range(round(25 * seconds)):
+            container.mux(track.encode(av.VideoFrame.from_ndarray(pictures[number in other])))
+        container.mux(track.encode(None))
+    return path
+
+
+def test_of_a_scene_that_begins_still_hardly_more_than_two_keyframes_is_decoded(tmp_path: Path) -> None:
+    source = room(tmp_path, seconds=8, gop=50)
+    viewer = Viewer(gap=MediaTime.of(20), opens=(0.0,)).see(chunks(source, "video"))
+    assert viewer.decoder.state is State.STILL
+    assert viewer.decoder.counts.decoded + viewer.decoder.counts.probes <= 6
+    assert 2.0 in viewer.times
+    assert are_right(viewer.shown, source)
+
+
+def test_where_no_keyframe_packet_comes_a_scene_that_begins_still_is_looked_at_for_less(tmp_path: Path) -> None:
+    source = room(tmp_path, seconds=4, gop=1000)
+    viewer = Viewer(opens=(0.0,)).see(chunks(source, "video"))
+    assert viewer.decoder.state is State.STILL
+    assert max(viewer.times) < 0.5
+    assert are_right(viewer.shown, source)
+
+
+@pytest.mark.parametrize("gop", [50, 1000])
+def test_a_picture_that_comes_and_goes_at_a_scenes_start_is_seen(gop: int, tmp_path: Path) -> None:
+    """Also where the next keyframe packet shows the old picture again."""
+    source = room(tmp_path, seconds=5, gop=gop, other=range(20, 30))
+    viewer = Viewer(opens=(0.0,)).see(chunks(source, "video"))
+    assert {0.76, 0.8, 1.16, 1.2} <= set(viewer.times)
+    assert are_right(viewer.shown, source)
+
+
+def test_of_a_scene_that_has_just_begun_when_the_stream_ends_the_pictures_are_seen(tmp_path: Path) -> None:
+    source = room(tmp_path, seconds=1.5, gop=1000)
+    viewer = Viewer(opens=(0.0,)).see(chunks(source, "video"))
+    assert {0.0, 0.2} <= set(viewer.times)
+    assert are_right(viewer.shown, source)
+
+
 def test_what_is_kept_undecoded_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.sample.sparse.MOST_KEPT_BYTES", 1000)
+    monkeypatch.setattr("pipeline.sample.kept.MOST_KEPT_BYTES", 1000)
     viewer = Viewer()
     for piece in chunks(clip(replace(STILL, gop=1000)), "video"):
         viewer.decoder.take(piece)
-        assert sum(len(packet.data) for packet in viewer.decoder._kept) <= 1000
+        assert sum(len(packet.data) for packet in viewer.decoder._kept.packets) <= 1000
     assert MOST_KEPT_BYTES <= 8_000_000
 
 

@@ -42,8 +42,10 @@ class Scaler:
             interpolation=self._fast,
             threads=1,
         )
-        first, *colours = (_plane(plane) for plane in small.planes)
-        return Small(first, np.stack(colours))
+        first, blue, red = (_plane(plane) for plane in small.planes)
+        colours = np.empty((2, *blue.shape), np.uint8)
+        colours[0], colours[1] = blue, red
+        return Small(first, colours)
 
     def rgb(self, frame: "VideoFrame", width: int, height: int) -> Pixels:
         """See `Surface.rgb`."""
