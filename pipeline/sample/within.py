@@ -13,16 +13,16 @@ many there are.
   have less motion. Where all is at rest most of the time, or the peak stands far above what usually moves, less is enough, and
   the budget lends one, for what passes will not wait.
 - One peak is held until it is known **what comes of it**. When the picture rests and most of what was new at the peak is still there,
-  as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place. Otherwise something has passed,
-  and only the peak shows it. So a short action takes one keyframe, of its result, and one that goes on for longer one of its midst, too.
+  as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place; where the budget has room for
+  both, both are chosen. Otherwise something has passed, and only the peak shows it.
 - What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`); it can wait for the
   budget, and a while after the last keyframe.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
 
-What is less new needs a fuller budget (`pipeline.sample.budget`), so that the least novel frames are left out first. A scene's
-first keyframe is never left out.
+What is less new needs a fuller budget (`pipeline.sample.budget`), by degrees, so that the least novel frames are left out first, and
+what is faint is shown where little happens. A scene's first keyframe is never left out.
 """
 
 from collections import deque
@@ -48,7 +48,10 @@ _WRITING_BEFORE = MediaTime.of(0.5)
 _LEAST_CHANGE = 0.45
 _EASIER = 0.12
 """Of `Options.change` so much less is enough for each second that is waited, down to the least part."""
-_FULLER = 0.8
+_EMPTY, _FULLER = 1.1, 0.25
+"""Times the novelty that is needed with an empty budget, and by how much less for each keyframe that may be chosen."""
+_FULL, _FULL_OF_PEAK = 0.8, 0.5
+"""The least of it for a change and for a peak of motion: cameras that are held or zoom seem to change, but have no peaks."""
 _SAME_SHAPE = 0.25
 """Distance of shapes below which two pictures differ in their light alone."""
 _LIGHT_LOOKS = 4
@@ -70,6 +73,8 @@ _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 """How long a change is waited for to come to rest; for what comes of a peak of motion no longer than the second."""
 _REMAINS, _RESULT_NEEDS = 0.7, 0.1
 """What comes of a peak of motion is chosen in its place if that part of the peak's novelty, and so much at least, is left at rest."""
+_BOTH = 1.5
+"""Keyframes in the budget from which an action is shown by its midst and by its result, and not by its result alone."""
 _CAN_WAIT = MediaTime.of(1.5)
 """What is small and stays is chosen no sooner than this after the last keyframe."""
 _PASSING = MediaTime.of(0.3)
@@ -168,12 +173,12 @@ class SceneWatch(Generic[Payload]):
         if self._waiting is not None:
             return self._wait(self._waiting, frame, close)
         tokens = self._budget.at(frame.time)
-        needed = self._needed(tokens, frame.time)
-        if burst := self._burst(tokens, needed):
+        needed, spare = self._needed(frame.time), _EMPTY - _FULLER * tokens
+        if burst := self._burst(tokens, needed * max(_FULL_OF_PEAK, spare)):
             return burst
         if self._waiting is not None or tokens < 1 - _LOAN:
             return self._nothing()
-        return self._change(frame, last, needed, close, borrowed=tokens < 1)
+        return self._change(frame, last, needed * max(_FULL, spare), close, borrowed=tokens < 1)
 
     def _nothing(self) -> list[Pick[Payload]]:
         self._was_new = False
@@ -212,9 +217,15 @@ class SceneWatch(Generic[Payload]):
         else:
             at_rest = self._motion.rests
             if close and at_rest and self._remains(waiting, frame):
-                self._waiting = None
-                return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
+                return [*self._midst(frame.time), self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         return self.finish() if at_rest or not close or waited >= _LONGEST_WAIT else []
+
+    def _midst(self, time: MediaTime) -> list[Pick[Payload]]:
+        """The peak of an action whose result is chosen, where the budget has room for both."""
+        if self._budget.at(time) >= _BOTH:
+            return self.finish()
+        self._waiting = None
+        return []
 
     def _remains(self, waiting: _Waiting[Payload], frame: Seen[Payload]) -> bool:
         """Whether most of what was new at the peak is still new now, also against the last keyframe that shows more than what passed."""
@@ -242,11 +253,10 @@ class SceneWatch(Generic[Payload]):
             return False
         return novelty(earlier, frame.look) < min(_RETURNED, _FAR * novelty(self._reference, frame.look))
 
-    def _needed(self, tokens: float, time: MediaTime) -> float:
-        """The novelty that is needed: the less, the longer the last keyframe is past and the more may still be chosen."""
+    def _needed(self, time: MediaTime) -> float:
+        """The novelty that is needed: the less, the longer the last keyframe is past."""
         waited = max(0.0, (time - self._reference_at - self._options.minimum_gap).seconds)
-        fuller = _FULLER if tokens >= 2 else 1.0
-        return self._options.change * max(_LEAST_CHANGE, 1 - _EASIER * waited) * fuller
+        return self._options.change * max(_LEAST_CHANGE, 1 - _EASIER * waited)
 
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
