@@ -5,7 +5,7 @@ from pipeline.timeline import MediaTime
 
 OWED = MediaTime.of(4)
 """A scene that begins later than this after the one before owes nothing, however few keyframes are allowed."""
-_SOON = 0.1
+_SOON = 0.25
 _SOON_OF_FIRST = 0.5
 """Keyframes in the budget of a new scene, and of one that nothing was chosen before."""
 

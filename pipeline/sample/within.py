@@ -21,8 +21,8 @@ many there are.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
 
-What is less new needs a fuller budget (`pipeline.sample.budget`), by degrees, so that the least novel frames are left out first, and
-what is faint is shown where little happens. A scene's first keyframe is never left out.
+What is less new needs a fuller budget (`pipeline.sample.budget`), so that the least novel frames are left out first, and what is
+faint is shown where little else happens. A scene's first keyframe is never left out.
 """
 
 from collections import deque
@@ -48,10 +48,8 @@ _WRITING_BEFORE = MediaTime.of(0.5)
 _LEAST_CHANGE = 0.45
 _EASIER = 0.12
 """Of `Options.change` so much less is enough for each second that is waited, down to the least part."""
-_EMPTY, _FULLER = 1.1, 0.25
-"""Times the novelty that is needed with an empty budget, and by how much less for each keyframe that may be chosen."""
-_FULL, _FULL_OF_PEAK = 0.8, 0.5
-"""The least of it for a change and for a peak of motion: cameras that are held or zoom seem to change, but have no peaks."""
+_FULLER, _FULL = 0.8, 0.5
+"""Times the novelty that is needed with two keyframes in the budget, and for a peak of motion with three: the faint is shown then."""
 _SAME_SHAPE = 0.25
 """Distance of shapes below which two pictures differ in their light alone."""
 _LIGHT_LOOKS = 4
@@ -173,12 +171,12 @@ class SceneWatch(Generic[Payload]):
         if self._waiting is not None:
             return self._wait(self._waiting, frame, close)
         tokens = self._budget.at(frame.time)
-        needed, spare = self._needed(frame.time), _EMPTY - _FULLER * tokens
-        if burst := self._burst(tokens, needed * max(_FULL_OF_PEAK, spare)):
+        needed = self._needed(tokens, frame.time)
+        if burst := self._burst(tokens, needed):
             return burst
         if self._waiting is not None or tokens < 1 - _LOAN:
             return self._nothing()
-        return self._change(frame, last, needed * max(_FULL, spare), close, borrowed=tokens < 1)
+        return self._change(frame, last, needed, close, borrowed=tokens < 1)
 
     def _nothing(self) -> list[Pick[Payload]]:
         self._was_new = False
@@ -253,10 +251,11 @@ class SceneWatch(Generic[Payload]):
             return False
         return novelty(earlier, frame.look) < min(_RETURNED, _FAR * novelty(self._reference, frame.look))
 
-    def _needed(self, time: MediaTime) -> float:
-        """The novelty that is needed: the less, the longer the last keyframe is past."""
+    def _needed(self, tokens: float, time: MediaTime) -> float:
+        """The novelty that is needed: the less, the longer the last keyframe is past and the more may still be chosen."""
         waited = max(0.0, (time - self._reference_at - self._options.minimum_gap).seconds)
-        return self._options.change * max(_LEAST_CHANGE, 1 - _EASIER * waited)
+        fuller = _FULLER if tokens >= 2 else 1.0
+        return self._options.change * max(_LEAST_CHANGE, 1 - _EASIER * waited) * fuller
 
     def _is_new(self, now: Look, needed: float) -> bool:
         """Whether the picture is new enough against the last keyframe."""
@@ -278,7 +277,8 @@ class SceneWatch(Generic[Payload]):
         if tokens < 1 and restlessness >= _AT_REST and not peak.outstanding:
             return []
         calm = _OUTSTANDING if peak.outstanding else max(restlessness, _LEAST_RESTLESS)
-        if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
+        full = _FULL if tokens >= 3 else 1.0
+        if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm * full):
             return []
         self._motion.take_peak()
         count = int(tokens) if peak.fast else 1
