@@ -62,8 +62,7 @@ def examine(*, kafka: str | None = None, deep: bool = False, catalog: Catalog | 
     """Look at everything, in about a second; with `deep` the models are hashed, which takes some more.
 
     `kafka` is a broker's host:port, of several separated by commas the first is tried; `None` leaves it out. `decoder` is what is asked
-    to decode video. Never
-    raises: a check that fails is a finding. Nothing is fetched, and no model is loaded.
+    to decode video. Never raises: a check that fails is a finding. Nothing is fetched, and no model is loaded.
     """
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("python", _python),

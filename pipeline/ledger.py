@@ -119,8 +119,10 @@ class Ledger:
             stream.settled -= 1
 
     def release(self, stream_id: str) -> None:
-        """Nothing that was processed of the stream is needed any more, though it has not ended."""
-        stream = self._streams[stream_id]
+        """Nothing that was processed of the stream is needed any more, though it has not ended; it may be forgotten already."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return
         for _ in range(stream.settled):
             stream.items.popleft()
         stream.settled = 0

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import Message
@@ -114,7 +114,7 @@ class _Outputs:
     """Numbers what one record leads to."""
 
     record: Record
-    count: int = field(default=0)
+    count: int = 0
 
     def origin(self, step: str) -> Origin:
         origin = Origin(step, Position(self.record.offset, self.count))

@@ -24,7 +24,8 @@ from watchword.v1.safety_pb2 import Action
 from bench.safety.data import SPLITS, Labelled, read, wilson
 from pipeline.safety import linear, model
 from pipeline.safety.book import FixedBook
-from pipeline.safety.judge import Judge, Said
+from pipeline.safety.findings import Said
+from pipeline.safety.judge import Judge
 from pipeline.safety.model import NoPictures
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.policy_file import read as read_policies

@@ -38,10 +38,12 @@ def log_mel(samples: Any, length: int, *, mels: int = 80, heard: Heard | None = 
     """The spectrogram of `samples` with silence behind, up to `length` samples.
 
     `samples` is float32 mono at 16 kHz, shape (n,), a numpy array or a torch tensor; on a GPU a Triton kernel does the work, for
-    all frames each time. `mels` is 80,
-    or 128 for large-v3. `heard.frames` are taken for frames `heard.first` to `heard.first + len(heard.frames)` and not computed again:
-    rows of an earlier result's `frames`, of the same samples. Where the earlier window began at other samples, its first `MIRRORED`
-    frames belong to nobody, and nor do those of this one; those from `whole_frames` on have heard silence that may now be sound.
+    all frames each time. `mels` is 80, or 128 for large-v3.
+
+    `heard.frames` are rows of an earlier result's `frames`, of the same samples; they are taken for frames `heard.first` to
+    `heard.first + len(heard.frames)` and not computed again. Two kinds of rows must not be among them: those from
+    `whole_frames` on, which heard silence where there may be sound now; and, where the earlier window began at other samples, the first
+    `MIRRORED` frames of either window, which heard its mirrored start.
 
     The definition is that of openai-whisper (`whisper/audio.py`, `log_mel_spectrogram`; Radford et al. 2022, section 2.2): Hann
     windows of 400 samples every 160, power, a bank of triangular filters on Slaney's mel scale, log10, then all within 8

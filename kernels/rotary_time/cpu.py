@@ -1,4 +1,4 @@
-"""The same a few tokens at a time, so that what is worked on stays in the cache and no second copy of queries or keys is made.
+"""Rotary embeddings on a CPU, a few tokens at a time: they stay in the cache, and no second copy of queries or keys is made.
 
 Half of a head's values is too short a run for the library to be fast, so whole heads are multiplied by the cosine, and their
 halves, exchanged, by the sine, which has the sign. In 16 bits the tables have 16 bits as well, as in transformers.

@@ -14,6 +14,8 @@ Headers = list[tuple[str, bytes]]
 
 STREAM_ID = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 """What a stream id may look like."""
+STREAM_ID_RULE = "1 to 200 letters, digits, '.', '_', '-' and ':'"
+"""`STREAM_ID` in words."""
 
 ORIGIN_HEADER = "watchword-origin"
 """`step:major:minor`: which step sent the record, and where it stands among what that step says about the stream."""
@@ -30,6 +32,8 @@ UNKNOWN_STEP = "unknown"
 """The step name of a record that cannot be read."""
 END_POSITION = Position(2**63 - 1, 0)
 """Beyond every chunk: the position of a publisher's end."""
+LATEST_START = 7_258_118_400.0
+"""The year 2200, in Unix seconds. A start before 1970 or after this is the publisher's mistake, and no date could be made of it."""
 
 
 def encode(topic: Topic, stream_id: str, value: Message, origin: Origin | None, context: Context) -> tuple[bytes, Headers]:
@@ -37,7 +41,7 @@ def encode(topic: Topic, stream_id: str, value: Message, origin: Origin | None, 
     if type(value) is not topic.message:
         raise MessageInvalid(f"a {type(value).__name__} cannot be sent to {topic.name}, which holds {topic.message.__name__}")
     if not STREAM_ID.fullmatch(stream_id):
-        raise MessageInvalid(f"{stream_id[:50]!r} is not a stream id: 1 to 200 letters, digits, '.', '_', '-' and ':'")
+        raise MessageInvalid(f"{stream_id[:50]!r} is not a stream id: {STREAM_ID_RULE}")
     body = value.SerializeToString(deterministic=True)
     if len(body) > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
@@ -131,9 +135,16 @@ def _read(headers: Sequence[tuple[str, bytes]], topic: Topic, stream_id: str) ->
                 step, major, minor = value.decode("ascii").rsplit(":", 2)
                 origin = Origin(step, Position(int(major), int(minor)))
             elif name == STARTED_HEADER:
-                started_at = float(value)
+                started_at = _started_at(value)
             elif name == LIVE_HEADER:
                 live = value == b"1"
     except ValueError:
         raise RecordInvalid(f"stream {stream_id}: the header {name} of a record on {topic.name} cannot be read") from None
     return origin, Context(started_at, live)
+
+
+def _started_at(value: bytes) -> float:
+    seconds = float(value)
+    if not 0 <= seconds <= LATEST_START:
+        raise ValueError(f"{seconds} is no time at which a stream can have begun")
+    return seconds

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection
 
 from pipeline.bus import Assigned, Record, Revoked
+from pipeline.loops import tell
 
 Event = Record | Assigned | Revoked
 
@@ -82,5 +83,4 @@ class Handover:
             await self._arrived.wait()
 
     def _wake(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._arrived.set)
+        tell(self._loop, self._arrived.set)

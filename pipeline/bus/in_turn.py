@@ -1,10 +1,14 @@
-"""A thread that does one thing after the other; what never comes back from it keeps nobody, not even the process from ending."""
+"""One daemon thread that runs jobs in the order in which they were asked for.
 
-import asyncio
+A job that never returns keeps neither its caller, who can be cancelled, nor the process from ending.
+"""
+
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from pipeline.loops import Promise
 
 T = TypeVar("T")
 
@@ -18,27 +22,18 @@ class InTurn:
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns, once all that was asked for before is done; raises what it raises."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-
-        def settle(act: Callable[[Any], None], outcome: object) -> None:
-            if not done.done():
-                act(outcome)
+        promise: Promise[T] = Promise()
 
         def job() -> None:
-            if done.cancelled():
+            if promise.abandoned:
                 return
-            act: Callable[[Any], None] = done.set_result
-            outcome: object
             try:
-                outcome = work()
+                promise.keep(work())
             except BaseException as error:
-                act, outcome = done.set_exception, error
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, act, outcome)
+                promise.fail(error)
 
         self._jobs.put(job)
-        return await done
+        return await promise
 
     def close(self) -> None:
         """Let the thread go when it has done what it was asked for."""

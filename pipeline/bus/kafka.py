@@ -8,7 +8,7 @@ import asyncio
 import functools
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -22,6 +22,7 @@ from pipeline.bus.kafka_cluster import HEADROOM_BYTES, Cluster
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
 from pipeline.errors import BrokerUnavailable, MessageTooLarge, SettingInvalid
 from pipeline.graph import RETENTION_S, TOPICS, Topic
+from pipeline.loops import Promise
 
 log = structlog.get_logger(__name__)
 logging.getLogger("kafka").addHandler(logging.NullHandler())  # else it writes to stderr where nobody has set up logging
@@ -143,23 +144,13 @@ class KafkaBus:
     async def _append(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
         """Append a record and return its offset; `whose` it is, is told when it fails."""
         assert self._producer is not None, "not started"
-        loop = asyncio.get_running_loop()
-        settled: asyncio.Future[int] = loop.create_future()
-
-        def settle(action: Callable[[Any], None], outcome: object) -> None:
-            def act() -> None:
-                if not settled.done():
-                    action(outcome)
-
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(act)
-
+        settled: Promise[int] = Promise()
         # In a thread because `send` waits for the topic's metadata now and then; in one, because it must keep the order.
         send = functools.partial(self._producer.send, name, body, key=key, headers=headers, partition=partition)
         try:
             sent = await self._sender.do(send)
-            sent.add_callback(lambda metadata: settle(settled.set_result, metadata.offset))
-            sent.add_errback(functools.partial(settle, settled.set_exception))
+            sent.add_callback(lambda metadata: settled.keep(metadata.offset))
+            sent.add_errback(settled.fail)
             return await settled
         except MessageSizeTooLargeError as error:
             raise MessageTooLarge(

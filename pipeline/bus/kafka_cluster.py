@@ -42,17 +42,19 @@ class Cluster:
         return _CLOSE_TIMEOUT_S
 
     def wait(self, timeout_s: float) -> None:
-        """Return as soon as one of the addresses takes a connection; raises `OSError` or `ValueError`."""
+        """Return as soon as one of the addresses takes a connection; each is tried at least once. Raises `OSError` or `ValueError`."""
+        addresses = [one.strip().rpartition(":") for one in self.address.split(",")]
+        each_s = max(timeout_s / len(addresses), _CLOSE_TIMEOUT_GONE_S)
         deadline = time.monotonic() + timeout_s
         while True:
-            for one in self.address.split(","):
-                host, _, port = one.strip().rpartition(":")
+            for host, _, port in addresses:
                 try:
-                    socket.create_connection((host.strip("[]"), int(port)), max(timeout_s, _CLOSE_TIMEOUT_GONE_S)).close()
+                    socket.create_connection((host.strip("[]"), int(port)), each_s).close()
                     return
                 except OSError as error:
-                    if time.monotonic() > deadline:
-                        raise error
+                    failure = error
+            if time.monotonic() > deadline:
+                raise failure
             time.sleep(0.1)
 
     def create_missing(self, partitions: Mapping[str, int], settings: Mapping[str, str]) -> None:

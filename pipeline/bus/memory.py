@@ -117,7 +117,7 @@ class MemoryBus:
 
 
 class _MemorySubscription:
-    """Reads all partitions in turn."""
+    """Reads all partitions; of those that hold something new, the one with the lowest number first."""
 
     def __init__(self, bus: MemoryBus, topic: str, progress: dict[int, Progress] | None) -> None:
         self._bus = bus

@@ -1,15 +1,11 @@
 """Keyframe pictures: from JPEG to pixels, and whether two show the same."""
 
-import io
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.errors import MediaUndecodable
+from pipeline.jpeg import decoded
 
-MAX_PIXELS = 4096 * 4096
-"""A keyframe is 448 pixels long; anything beyond this size is not one, and is not unpacked."""
 MAX_SIDE = 736
 """Longer pictures are made smaller, so that a scene costs no more than it should."""
 SAME_WITHIN = 0.05
@@ -21,14 +17,7 @@ def decode(jpeg: bytes, *, what: str) -> Image.Image:
 
     Raises `MediaUndecodable`, which names `what` the picture is.
     """
-    try:
-        opened = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
-        if opened.width * opened.height > MAX_PIXELS:
-            raise MediaUndecodable(f"{what}: the picture has {opened.width}x{opened.height} pixels; that is no keyframe")
-        opened.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaUndecodable(f"{what}: the picture cannot be decoded as JPEG ({len(jpeg)} bytes): {error}") from error
-    picture = opened.convert("RGB")
+    picture = decoded(jpeg, what=what)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     return picture
 

@@ -149,7 +149,7 @@ def _structured(written: str, length_s: float) -> Reply:
         wrong.append("people is no number of people")
         people = None
     confidence = _number(found.get("confidence"))
-    if confidence is not None and not 0 <= confidence <= 1:
+    if found.get("confidence") is not None and (confidence is None or not 0 <= confidence <= 1):
         wrong.append("confidence is not from 0 to 1")
         confidence = None
     actions = tuple(act for each in list_of("actions") if (act := _act(each, length_s, wrong)))
@@ -171,7 +171,14 @@ def _act(told: Any, length_s: float, wrong: list[str]) -> Act | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    """A JSON number as a float; `None` for anything else, and for one that is beyond all floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _styled(reply: Reply, style: Style) -> Reply:

@@ -1,4 +1,4 @@
-"""A captioner that is shown fewer and smaller pictures: before it another model has looked whether they show anything new.
+"""A captioner around another, which is shown fewer and smaller pictures where a cheaper model found nothing new in them.
 
 See `pipeline.sample.detail` for the rule. What is left out is left out before the captioner is asked; less detail means half
 the size each way, which is a quarter of the tokens of a model that takes pictures as they are. Counted in

@@ -186,7 +186,7 @@ class Caption:
 
     def _count_undescribed(self, scene: SceneBoundary, cause: str) -> None:
         SCENES_UNDESCRIBED.labels(cause).inc()
-        log.info("scene not described", stream=self._stream_id, scene=scene.scene_id, cause=cause)
+        log.info("scene_not_described", stream=self._stream_id, scene=scene.scene_id, cause=cause)
 
     def _require(self, stream_id: str, what: str) -> None:
         if stream_id != self._stream_id:

@@ -144,9 +144,9 @@ class AudioDecoder:
         self.damaged += failed
         place = {"stream": self._stream_id, "epoch": chunk.epoch, "sequence": chunk.sequence}
         if failed:
-            _log.warning("audio packets damaged", **place, packets=failed)
+            _log.warning("audio_packets_damaged", **place, packets=failed)
         if self._mixer.invalid > invalid:
-            _log.warning("audio samples that are no numbers", **place, samples=self._mixer.invalid - invalid)
+            _log.warning("audio_samples_not_numbers", **place, samples=self._mixer.invalid - invalid)
         if failed and not heard:
             self._warm_up.clear()
             raise MediaUndecodable(

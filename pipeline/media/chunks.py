@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from watchword.v1.media_pb2 import MediaChunk, Packet
 
-from pipeline.bus.codec import STREAM_ID
+from pipeline.bus.codec import STREAM_ID, STREAM_ID_RULE
 from pipeline.errors import MessageInvalid, MessageTooLarge
 from pipeline.media.decoders.port import CodedPacket
 from pipeline.timeline import NANOS, MediaTime, nanos_of
@@ -74,7 +74,7 @@ def _validated(chunk: MediaChunk, stream_id: str) -> list[CodedPacket]:
     if chunk.stream_id != stream_id:
         raise MessageInvalid(f"stream {stream_id}: a chunk of stream {chunk.stream_id[:50]!r} does not belong here")
     if not STREAM_ID.fullmatch(stream_id):
-        raise MessageInvalid(f"stream {stream_id[:50]!r}: this is no stream id: 1 to 200 letters, digits, '.', '_', '-' and ':'")
+        raise MessageInvalid(f"stream {stream_id[:50]!r}: this is no stream id: {STREAM_ID_RULE}")
     if problem := _problem(chunk, packets):
         raise MessageInvalid(f"stream {stream_id}: {problem} (chunk {chunk.epoch}/{chunk.sequence}); see docs/publishing.md")
     return packets

@@ -1,4 +1,4 @@
-"""What is told of packets that could not be decoded beside others that could: the first at once, then a count now and then.
+"""Telling of packets that could not be decoded among others that could: the first at once, then a count now and then.
 
 A chunk of which nothing can be decoded is refused, and so told. But decoders mend what they can and pass over the rest, and
 a damaged source would then be told as a whole one.

@@ -16,7 +16,7 @@ from watchword.v1.media_pb2 import AudioParameters, Gap, MediaChunk, Rational, S
 
 from pipeline import telemetry
 from pipeline.bus import Bus, Context, Origin, Position
-from pipeline.bus.codec import PUBLISHER, STREAM_ID
+from pipeline.bus.codec import PUBLISHER, STREAM_ID, STREAM_ID_RULE
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import (
     BrokerUnavailable,
@@ -108,7 +108,7 @@ async def publish(
     `CodecUnsupported` for one track of two, is raised after everything that could be read was sent.
     """
     if not STREAM_ID.fullmatch(stream_id):
-        raise RequestInvalid(f"{stream_id[:50]!r} is not a stream id: 1 to 200 letters, digits, '.', '_', '-' and ':'")
+        raise RequestInvalid(f"{stream_id[:50]!r} is not a stream id: {STREAM_ID_RULE}")
     if speed is not None and not 0 < speed < float("inf"):
         raise RequestInvalid(f"stream {stream_id}: a speed of {speed} is not possible; give a positive number, or none for full speed")
     publisher = _Publisher(source, bus, stream_id, speed, live, clock or SystemClock(), on_started, retry, opener)
@@ -120,8 +120,7 @@ async def publish(
         await publisher.end(str(error))
         raise _named(error, stream_id) from error
     except asyncio.CancelledError:
-        async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
-            await publisher.end("publishing was stopped")
+        await publisher.stop()
         raise
     except BaseException:
         await publisher.end("publishing failed")
@@ -183,7 +182,16 @@ class _Publisher:
         for kind in KINDS:
             last = StreamEnd(stream_id=self.stream_id, media_end=self._ends.get(kind, ZERO).to_proto(), cause=cause)
             await self.bus.publish(kind, self.stream_id, _EVENTS[kind](end=last), context=context)
-        _log.info("stream ended", stream=self.stream_id, chunks=self.report.chunks, cause=cause)
+        _log.info("stream_ended", stream=self.stream_id, chunks=self.report.chunks, cause=cause)
+
+    async def stop(self) -> None:
+        """Say the last word if the bus takes it soon; raises nothing, since whoever cancels waits for the cancel."""
+        try:
+            async with asyncio.timeout(_LAST_WORD_TIMEOUT_S):
+                await self.end("publishing was stopped")
+        except (TimeoutError, WatchwordError) as error:
+            cause = str(error) or f"the bus took nothing for {_LAST_WORD_TIMEOUT_S:g} s"
+            _log.warning("stream_not_ended", stream=self.stream_id, cause=cause)
 
     def close(self) -> None:
         """Let go of the source; where its thread is still reading, as soon as it has stopped."""
@@ -197,9 +205,9 @@ class _Publisher:
         self._epoch = max(int(self.clock.now() * 1000), self._epoch + 1)
         self._sequences = dict.fromkeys(KINDS, 0)
         self.report.tracks = tuple(kind for kind in KINDS if kind in source.tracks or kind in self.report.tracks)
-        _log.info("source opened", stream=self.stream_id, source=shown(self.source), epoch=self._epoch, tracks=tuple(source.tracks))
+        _log.info("source_opened", stream=self.stream_id, source=shown(self.source), epoch=self._epoch, tracks=tuple(source.tracks))
         if source.problem is not None:
-            _log.warning("track left out", stream=self.stream_id, cause=str(source.problem))
+            _log.warning("track_left_out", stream=self.stream_id, cause=str(source.problem))
         return source
 
     async def _send_all(self, source: Source) -> SourceUnavailable | None:
@@ -280,7 +288,7 @@ class _Publisher:
         while self._failures < self.retry.attempts:
             self._failures += 1
             wait_s = self.retry.wait_s(self._failures, random.random())
-            _log.warning("source lost", stream=self.stream_id, cause=str(error), attempt=self._failures, wait_s=round(wait_s, 2))
+            _log.warning("source_lost", stream=self.stream_id, cause=str(error), attempt=self._failures, wait_s=round(wait_s, 2))
             if self._open is not None:
                 source, self._open = self._open, None
                 await self._in_thread(source.close)

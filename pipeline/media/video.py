@@ -171,7 +171,7 @@ class VideoDecoder:
             problem = self._problem(packet)
             if problem == "missing":
                 self.missing += 1
-                _log.warning("pictures missing", stream=self._stream_id, before=MediaTime(packet.pts).seconds)
+                _log.warning("pictures_missing", stream=self._stream_id, before=MediaTime(packet.pts).seconds)
                 frames += self._drain()
                 self._await_keyframe = True
                 if not packet.keyframe:
@@ -207,7 +207,7 @@ class VideoDecoder:
         tried, failed = self._tried, self._failed
         self.damaged += failed
         if failed:
-            _log.warning("video packets damaged", stream=self._stream_id, epoch=chunk.epoch, sequence=chunk.sequence, packets=failed)
+            _log.warning("video_packets_damaged", stream=self._stream_id, epoch=chunk.epoch, sequence=chunk.sequence, packets=failed)
         if tried and failed == tried:
             self._rescued = frames
             raise MediaUndecodable(
@@ -281,7 +281,7 @@ class VideoDecoder:
         assert self._decoder is not None
         assert self._parameters is not None
         self.lost += 1
-        _log.warning("decoder replaced", stream=self._stream_id, decoder=self._decoder.name, cause=str(error), replaced=self.lost)
+        _log.warning("decoder_replaced", stream=self._stream_id, decoder=self._decoder.name, cause=str(error), replaced=self.lost)
         self._decoder.close()
         self._decoder = self._opened()
         self._await_keyframe = True
@@ -293,7 +293,7 @@ class VideoDecoder:
         try:
             return self._open(self._stream_id, self._parameters)
         except (DecoderLost, OSError) as error:
-            _log.warning("decoder does not open", stream=self._stream_id, cause=str(error))
+            _log.warning("decoder_not_opened", stream=self._stream_id, cause=str(error))
             return None
 
     def _shown(self, frames: Iterable[Frame]) -> list[DecodedFrame]:

@@ -60,6 +60,6 @@ class _Waiting:
             STORE_FAILURES.labels("given up").inc()
             raise failure from error
         STORE_FAILURES.labels("tried again").inc()
-        structlog.get_logger(__name__).warning("scene-memory.waiting", cause=str(failure), wait_s=self._wait)
+        structlog.get_logger(__name__).warning("scene_memory_waiting", cause=str(failure), wait_s=self._wait)
         wait, self._wait = self._wait, min(2 * self._wait, LONGEST_WAIT_S)
         return wait

@@ -2,7 +2,7 @@
 
 import io
 
-from pipeline.errors import MediaUndecodable
+from pipeline.jpeg import decoded
 
 LONG_SIDE = 320
 """Pixels of a thumbnail's longer side, at most."""
@@ -14,15 +14,11 @@ QUALITIES = (80, 65, 50, 35)
 def thumbnail(jpeg: bytes) -> tuple[bytes, int, int]:
     """The picture as a JPEG of at most 320 pixels and 24 kB, with its width and height; the same picture gives the same bytes.
 
-    Raises `MediaUndecodable` for what is no picture.
+    Raises `MediaUndecodable` for what is no JPEG.
     """
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(jpeg)) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaUndecodable(f"a keyframe of {len(jpeg)} bytes is no picture: {error}") from error
+    picture = decoded(jpeg)
     side = LONG_SIDE
     while True:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)

@@ -83,7 +83,7 @@ class PostgresDatabase:
             return _open(address, self.shown, schema)
 
         self._workers = patiently_now(lambda: Workers(connect, readers=READERS), lambda error: self._told("connecting", error), patience_s)
-        structlog.get_logger(__name__).info("scene-memory.opened", address=self.shown, near_by="pgvector")
+        structlog.get_logger(__name__).info("scene_memory_opened", address=self.shown, near_by="pgvector")
 
     async def read(self, doing: str, work: Callable[[Session], T]) -> T:
         """See `Database`."""

@@ -86,5 +86,5 @@ class Retention:
                 removed += gone
         if removed:
             MOMENTS_EXPIRED.inc(removed)
-            structlog.get_logger(__name__).info("scene-memory.expired", moments=removed)
+            structlog.get_logger(__name__).info("scene_memory_expired", moments=removed)
         return removed

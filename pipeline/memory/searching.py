@@ -27,7 +27,12 @@ OF_EVIDENCE = f"m.kind NOT IN ({', '.join(repr(kind.value) for kind in Kind if k
 
 def bounds(span: Span) -> dict[str, int]:
     """The values of `IN_SPAN`."""
-    return {"after": span.start.nanos if span.start else -FURTHEST, "before": span.end.nanos if span.end else FURTHEST}
+    return {"after": _edge(span.start, -FURTHEST), "before": _edge(span.end, FURTHEST)}
+
+
+def _edge(time: MediaTime | None, unbounded: int) -> int:
+    """Nanoseconds, within what a database can hold: a question may name any time, and no stream is 292 years long."""
+    return unbounded if time is None else max(1 - FURTHEST, min(time.nanos, FURTHEST - 1))
 
 
 def search(db: Session, database: Database, scope: Scope, words: str, vector: Vectors, limit: int) -> Hits:

@@ -197,7 +197,7 @@ class SqlStore:
         if gone is None:
             raise StreamUnknown(f"Forgetting stream {stream_id!r}: no such stream is known; list the streams to see which are.")
         await self.database.scrub()
-        log.info("stream.forgotten", stream=stream_id, **asdict(gone))
+        log.info("stream_forgotten", stream=stream_id, **asdict(gone))
         return gone
 
     async def close(self) -> None:

@@ -102,7 +102,7 @@ class SqliteDatabase:
         self._common = CommonWords()
         in_memory = self.shown == ":memory:"
         self._workers = Workers(lambda: _open(self.shown, self.near_by), readers=0 if in_memory else READERS)
-        structlog.get_logger(__name__).info("scene-memory.opened", path=self.shown, near_by=self.near_by)
+        structlog.get_logger(__name__).info("scene_memory_opened", path=self.shown, near_by=self.near_by)
 
     async def read(self, doing: str, work: Callable[[Session], T]) -> T:
         """See `Database`."""

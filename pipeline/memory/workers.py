@@ -123,30 +123,32 @@ class Workers(Generic[C]):
         jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), TOGETHER))]
         wanted = [job for job in jobs if job.future.set_running_or_notify_cancel()]
         try:
-            results = self._transaction(wanted)
+            if wanted and not self._settled(wanted):
+                # One of them fails: each by itself, so that the others do not suffer.
+                for job in wanted:
+                    self._settled([job])
         except BaseException as error:
-            if len(wanted) == 1:
-                wanted[0].future.set_exception(error)
-                return
-            # One of them fails: each by itself, so that the others do not suffer.
+            # The database cannot be written to at all: to wait for it once for each job would keep all writers for minutes.
             for job in wanted:
-                try:
-                    job.future.set_result(self._transaction([job])[0])
-                except BaseException as own:
-                    job.future.set_exception(own)
-            return
-        for job, result in zip(wanted, results, strict=True):
-            job.future.set_result(result)
+                if not job.future.done():
+                    job.future.set_exception(error)
 
-    def _transaction(self, jobs: Sequence[_Job[Any]]) -> list[Any]:
-        if not jobs:
-            return []
+    def _settled(self, jobs: Sequence[_Job[Any]]) -> bool:
+        """Do jobs in one transaction and tell each its result; false, and nothing is done or told, if one of several fails.
+
+        Raises if no transaction can be begun.
+        """
         connection = self._connection()
         connection.begin()
         try:
             results = [job.work(connection) for job in jobs]
             connection.commit()
-        except BaseException:
+        except BaseException as error:
             connection.rollback()
-            raise
-        return results
+            if len(jobs) > 1:
+                return False
+            jobs[0].future.set_exception(error)
+            return True
+        for job, result in zip(jobs, results, strict=True):
+            job.future.set_result(result)
+        return True

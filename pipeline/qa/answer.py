@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
 from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retrieved
 
 from pipeline.errors import RequestInvalid, StreamUnknown
-from pipeline.memory.store import Kind, Moment, SceneStore, Span, StreamState
+from pipeline.memory.store import Kind, Moment, Picture, SceneStore, Span, StreamState
+
+log = structlog.get_logger(__name__)
 
 Part = str | Retrieved | Claim | Answer
 """What an answer comes in: first what was found, then words, a claim after the words that make it, and last the whole answer."""
@@ -95,6 +98,18 @@ def evidence_of(moment: Moment, score: float) -> Evidence:
         score=score,
         stream_id=moment.stream_id,
     )
+
+
+def picture_evidence(picture: Picture, score: float) -> Evidence:
+    """A picture as it is cited."""
+    at = picture.at.to_proto()
+    kind = EvidenceKind.EVIDENCE_KIND_KEYFRAME
+    return Evidence(kind=kind, media_start=at, media_end=at, source_id=picture.id, score=score, stream_id=picture.stream_id)
+
+
+def log_answered(answer: Answer) -> None:
+    """Log that a question was answered, without a word of it."""
+    log.info("question_answered", stream=answer.stream_id, answer=answer.id, supported=answer.supported, evidence=len(answer.evidence))
 
 
 def identity(stream_id: str, question: str, span: Span, beside: Sequence[str] = ()) -> str:

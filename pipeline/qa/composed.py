@@ -5,12 +5,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from dataclasses import dataclass
 
-import structlog
-from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retrieved
+from watchword.v1.answer_pb2 import Answer, Claim, Evidence, Retrieved
 
-from pipeline.errors import ModelMismatch, Overloaded, ServiceUnavailable, WatchwordError
+from pipeline.errors import ServiceUnavailable, WatchwordError
 from pipeline.memory.store import EVERYTHING, Kind, Moment, Picture, SceneStore, Span, StreamState
-from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known
+from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known, log_answered, picture_evidence
 from pipeline.qa.checking import echoes, supporting
 from pipeline.qa.cited import Cited, Sentences
 from pipeline.qa.conversation import in_context
@@ -35,6 +34,8 @@ LOOKED_AT = 6
 """The most pictures that a model looks at."""
 AROUND = MediaTime.of(4)
 """Pictures this far around the evidence are looked at."""
+UNCHECKED = 0.5
+"""The score of a picture that the model is shown: nothing has told yet whether it answers the question."""
 
 LookAgain = Callable[[str, Span, int], Awaitable[Sequence[Picture]]]
 """Pictures of a stream within a span, spread over it, at most so many; from the memory, or from the recording."""
@@ -86,9 +87,7 @@ class ComposedAnswerer:
             answer.text = f"{NOT_SHOWN} {cause}".rstrip()
             answer.confidence = 1 - max((cited.score for cited in evidence), default=0.0)
             yield answer.text
-        structlog.get_logger(__name__).info(
-            "question.answered", stream=stream_id, answer=answer.id, supported=answer.supported, evidence=len(answer.evidence)
-        )
+        log_answered(answer)
         yield answer
 
     async def _told(self, brief: Brief, answer: Answer) -> AsyncGenerator[str | Claim, None]:
@@ -106,7 +105,7 @@ class ComposedAnswerer:
         except TimeoutError:
             late = ServiceUnavailable(f"{self.model}: it did not end its answer within {self._deadline_s:g} s")
             _break_off(answer, late)
-        except (ServiceUnavailable, Overloaded, ModelMismatch) as error:
+        except WatchwordError as error:
             _break_off(answer, error)
         answer.supported = bool(answer.claims)
         if answer.supported:
@@ -168,7 +167,10 @@ class ComposedAnswerer:
             span = meant or span
         moments = await self._moments(states, asked, span)
         seen = [(evidence_of(moment, score), None) for moment, score in moments]
-        shown = [(_seen(picture), picture.jpeg) for picture in await self._pictures(states[0].stream_id, moments, when is not None, span)]
+        shown = [
+            (picture_evidence(picture, UNCHECKED), picture.jpeg)
+            for picture in await self._pictures(states[0].stream_id, moments, when is not None, span)
+        ]
         rows: list[tuple[Evidence, bytes | None]] = [*seen[: NUMBERED - len(shown)], *shown]
         rows.sort(key=lambda row: (row[0].stream_id, MediaTime.from_proto(row[0].media_start).nanos))
         return [evidence for evidence, _ in rows], [jpeg for _, jpeg in rows], ""
@@ -201,12 +203,6 @@ async def _next(sentences: AsyncGenerator[_Supported, None], deadline: float) ->
     """The next sentence; `None` after the last. Only the wait for it is cut off, never the caller, who may take long to read."""
     async with asyncio.timeout_at(deadline):
         return await anext(sentences, None)
-
-
-def _seen(picture: Picture) -> Evidence:
-    at = picture.at.to_proto()
-    kind = EvidenceKind.EVIDENCE_KIND_KEYFRAME
-    return Evidence(kind=kind, media_start=at, media_end=at, source_id=picture.id, score=0.5, stream_id=picture.stream_id)
 
 
 def _cite(answer: Answer, claim: Claim) -> None:

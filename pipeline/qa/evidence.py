@@ -140,7 +140,7 @@ class Finder:
             async with asyncio.timeout(RERANK_WITHIN_S):
                 near = await reranker.score(question, [each.candidate.moment.text for each in likely])
         except TimeoutError:
-            structlog.get_logger(__name__).warning("question.not_reranked", reranker=reranker.name, seconds=RERANK_WITHIN_S)
+            structlog.get_logger(__name__).warning("question_not_reranked", reranker=reranker.name, seconds=RERANK_WITHIN_S)
             return weighed
         again = [_Weighed.of(each.candidate, replace(each.signs, reranked=one), RERANKING) for each, one in zip(likely, near, strict=True)]
         least = min(each.sure for each in again)

@@ -4,11 +4,10 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-import structlog
 from watchword.v1.answer_pb2 import Answer, Claim, Retrieved
 
 from pipeline.memory.store import EVERYTHING, Kind, Moment, SceneStore, Span, StreamState
-from pipeline.qa.answer import UNSUPPORTED, WORDING, Part, Turn, check, evidence_of, identity, known
+from pipeline.qa.answer import UNSUPPORTED, WORDING, Part, Turn, check, evidence_of, identity, known, log_answered
 from pipeline.qa.conversation import in_context
 from pipeline.qa.evidence import SEARCHED, Finder, Retrieval
 from pipeline.qa.model import Embedder
@@ -99,9 +98,7 @@ class ExtractiveAnswerer:
                 looked = step
         assert looked is not None
         answer = _compose(stream_id, question, identity(stream_id, question, span, beside), looked, self.model)
-        structlog.get_logger(__name__).info(
-            "question.answered", stream=stream_id, answer=answer.id, supported=answer.supported, evidence=len(answer.evidence)
-        )
+        log_answered(answer)
         for part in re.findall(r"\s*\S+", answer.text):
             yield part
         for claim in answer.claims:

@@ -61,7 +61,7 @@ class Recordings:
             take = partial(pictures_at, path, times, longest_side=longest_side)
             found = await asyncio.get_running_loop().run_in_executor(self._worker, take)
         except WatchwordError as error:
-            log.warning("recording.unreadable", stream=stream_id, cause=str(error))
+            log.warning("recording_unreadable", stream=stream_id, cause=str(error))
             return []
         once = {each.time: each.rgb for each in found}
         return [_picture(stream_id, time, rgb) for time, rgb in sorted(once.items())]

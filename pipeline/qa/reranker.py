@@ -86,7 +86,8 @@ class E5Reranker:
     def _cosines(self, question: str, passages: list[str]) -> list[float]:
         unknown = [passage for passage in dict.fromkeys(passages) if passage not in self._known]
         vectors = self._encoded([QUESTION + question, *(PASSAGE + passage for passage in unknown)])
-        self._known.update(zip(unknown, vectors[1:], strict=True))
+        # Copies, because a row keeps all the rows that it came with.
+        self._known.update({passage: row.copy() for passage, row in zip(unknown, vectors[1:], strict=True)})
         cosines = []
         for passage in passages:
             self._known.move_to_end(passage)

@@ -77,7 +77,7 @@ class Rereading:
             async with asyncio.timeout(WITHIN_S):
                 return await self._read(stream_id, at)
         except (WatchwordError, TimeoutError) as error:
-            log.warning("recording.unread", stream=stream_id, cause=str(error) or f"not within {WITHIN_S:g} s")
+            log.warning("recording_unread", stream=stream_id, cause=str(error) or f"not within {WITHIN_S:g} s")
             return None
 
     async def close(self) -> None:

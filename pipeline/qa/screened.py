@@ -1,6 +1,5 @@
 """Both ends of a question judged: what is asked before anyone answers, what is answered before anyone hears it."""
 
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 
@@ -91,7 +90,7 @@ class _Claims:
 
     def __init__(self, judge: Judge, stream_id: str) -> None:
         self._judge, self._stream_id = judge, stream_id
-        self._waiting: deque[Claim] = deque()
+        self._waiting: list[Claim] = []
         self.all_told: list[Claim] = []
 
     def add(self, claim: Claim) -> None:
@@ -100,8 +99,8 @@ class _Claims:
 
     def told(self, text: str) -> Iterator[Claim]:
         """The claims that the words told so far contain as they were made; one that was masked is never told."""
-        while self._waiting and self._waiting[0].text in text:
-            claim = self._waiting.popleft()
+        for claim in [each for each in self._waiting if each.text in text]:
+            self._waiting.remove(claim)
             if citations := self.passing(claim.citations):
                 told = Claim(text=claim.text, citations=citations)
                 self.all_told.append(told)

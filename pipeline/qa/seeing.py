@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import structlog
-from watchword.v1.answer_pb2 import Answer, Claim, Evidence, EvidenceKind, Retrieved
+from watchword.v1.answer_pb2 import Answer, Claim, Retrieved
 from watchword.v1.scene_pb2 import KeyframeReason
 
 from pipeline.caption.model import Captioner, SceneView, Shot, aclose
 from pipeline.memory.store import EVERYTHING, Moment, Picture, SceneStore, Span, StreamState
-from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known
+from pipeline.qa.answer import NOT_SHOWN, Part, Turn, check, evidence_of, identity, known, log_answered, picture_evidence
 from pipeline.qa.checking import statement
 from pipeline.qa.composed import AROUND, LookAgain
 from pipeline.qa.conversation import in_context
@@ -70,7 +69,7 @@ class SeeingAnswerer:
         asked = in_context(question, history)
         stretch = await self._stretch(states, asked, span)
         pictures = [] if stretch.cause else await self._look(stream_id, stretch.span, LOOKED_AT)
-        seen = [_seen(picture) for picture in pictures]
+        seen = [picture_evidence(picture, AGREED) for picture in pictures]
         yield Retrieved(evidence=[*(evidence_of(moment, score) for moment, score in stretch.moments), *seen])
         answer = Answer(stream_id=stream_id, id=identity(stream_id, question, span, beside), question=question, model=self.model)
         said = await self._agreed(pictures, asked) if len(pictures) >= LEAST else ""
@@ -82,9 +81,7 @@ class SeeingAnswerer:
             answer.claims.append(Claim(text=said, citations=seen))
         else:
             answer.text, answer.confidence = f"{NOT_SHOWN} {stretch.cause}".rstrip(), AGREED if pictures else 1.0
-        structlog.get_logger(__name__).info(
-            "question.answered", stream=stream_id, answer=answer.id, supported=answer.supported, evidence=len(answer.evidence)
-        )
+        log_answered(answer)
         yield answer.text
         for claim in answer.claims:
             yield claim
@@ -134,9 +131,3 @@ def _view(pictures: Sequence[Picture], asked: str) -> SceneView:
     reason = KeyframeReason.KEYFRAME_REASON_UNSPECIFIED
     shots = tuple(Shot(picture.at, reason, picture.score, 0.0, picture.jpeg) for picture in ordered)
     return SceneView(shots[0].time, shots[-1].time, shots, asked=asked)
-
-
-def _seen(picture: Picture) -> Evidence:
-    at = picture.at.to_proto()
-    kind = EvidenceKind.EVIDENCE_KIND_KEYFRAME
-    return Evidence(kind=kind, media_start=at, media_end=at, source_id=picture.id, score=AGREED, stream_id=picture.stream_id)

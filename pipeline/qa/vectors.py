@@ -23,7 +23,9 @@ class WordVectors:
         """The vector of each word, [384]; embeds those that are not known, in one call. Raises what the embedder raises."""
         vectors = {word: self._known[word] for word in words if word in self._known}
         if unknown := [word for word in dict.fromkeys(words) if word not in vectors]:
-            vectors.update(zip(unknown, np.asarray(await self._embedder.embed(unknown)), strict=True))
+            embedded = np.asarray(await self._embedder.embed(unknown))
+            # Copies, because a row keeps all the rows that it came with.
+            vectors.update({word: row.copy() for word, row in zip(unknown, embedded, strict=True)})
         for word in words:
             self._known[word] = vectors[word]
             self._known.move_to_end(word)

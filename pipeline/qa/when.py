@@ -44,7 +44,8 @@ class When:
 
 
 CLOCK = r"(\d{1,2}):(\d{2})(?::(\d{2}))?"
-AMOUNT = r"(\d+(?:\.\d+)?)"
+AMOUNT = r"(\d{1,9}(?:\.\d{1,9})?)"
+"""Of seconds, minutes or hours; what has more digits is no time in a stream."""
 UNIT = r"(s|sec|secs|seconds?|min|mins|minutes?|h|hours?)"
 AT = rf"(?:{CLOCK}|{AMOUNT}\s*{UNIT})"
 IT = r"(?:video|clip|stream|film|recording|programme|program|broadcast|footage)\b"

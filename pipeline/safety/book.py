@@ -92,11 +92,11 @@ class FileBook:
             self._file = self._read()
         except SettingInvalid as error:
             telemetry.POLICY_RELOADS.labels("refused").inc()
-            _log.error("policies.refused", path=str(self._path), cause=str(error))
+            _log.error("policies_refused", path=str(self._path), cause=str(error))
             return
         self._sets.clear()
         telemetry.POLICY_RELOADS.labels("taken").inc()
-        _log.info("policies.changed", path=str(self._path), version=self._file.of("").version)
+        _log.info("policies_changed", path=str(self._path), version=self._file.of("").version)
 
     def _read(self) -> PolicyFile:
         file = read(self._path)

@@ -36,4 +36,4 @@ class CalledAudit:
             await self._bus.publish("audit", self._key, AuditEvent(called=CalledRecord(record=record)), origin=origin)
         except WatchwordError as error:
             telemetry.ERRORS.labels(STEP, reason_name(error.reason)).inc()
-            _log.error("audit.lost", id=record.id, stream=record.stream_id, subject=record.subject, cause=str(error))
+            _log.error("audit_lost", id=record.id, stream=record.stream_id, subject=record.subject, cause=str(error))

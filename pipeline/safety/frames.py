@@ -1,4 +1,4 @@
-"""What was to be seen when something was said that people have to look at: its keyframes, for review.
+"""The keyframes that were to be seen beside a flagged, redacted or withheld item, kept for its review.
 
 Only keyframes that passed the filter are here, as they passed, and only those beside a verdict that is not to allow. Speech and
 pictures come in no order of each other, so both wait for the other for a while. After a restart what waited is forgotten: a

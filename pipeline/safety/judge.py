@@ -1,28 +1,21 @@
-"""The one who judges: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams; keeps no state."""
+"""Judges items under policies: text by rules, pictures by a classifier, both by models that read policies. Shared by all streams."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 from watchword.v1 import safety_pb2
 from watchword.v1.safety_pb2 import Action, Verdict
 
 from pipeline import telemetry
-from pipeline.errors import MessageInvalid
-from pipeline.safety import identity, injection, linear, normalise, personal, pictures, spoken, words
+from pipeline.safety import pictures, words
 from pipeline.safety.book import Book, shipped
-from pipeline.safety.judges import rules as rules_known
+from pipeline.safety.findings import NOTHING_ELSE, Said, Span, find, mask, points_at, rules_digest, spans_to_mask
 from pipeline.safety.model import ImageClassifier
-from pipeline.safety.normalise import fold
 from pipeline.safety.policy import Policy, PolicySet, Subject, decide, highest, passes, strictest
 from pipeline.safety.scorer import NOTHING, PolicyScorer, Scored, ask
 from pipeline.safety.words import Match
 
-MAX_CHARACTERS = 20_000
-"""The longest text that is judged; a longer one does not pass. Nobody says or shows so much at once."""
 DEADLINE_S = 5.0
 """How long a model may take for one item, before its policies' `on_error` decides."""
 
@@ -34,23 +27,6 @@ class Judged:
     text: str
     """What may pass: masked where the action is to redact, empty where nothing may."""
     verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Said:
-    """What is known of words beside themselves."""
-
-    language: str = ""
-    """The BCP 47 tag of what is spoken; empty where nobody knows."""
-    before: str = ""
-    """What was said right before, with the space after it; it is looked at, so that what spans the border is found, and passed already."""
-    goes_on: bool = False
-    """Whether more will be said, so that a number at the end may be part of a longer one."""
-    final: bool = True
-    """Whether it stays as it is."""
-
-
-NOTHING_ELSE = Said()
 
 
 @dataclass(frozen=True)
@@ -83,15 +59,6 @@ class JudgedPicture:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What rules found in a text."""
-
-    matches: Sequence[Match] = ()
-    scores: Mapping[str, float] = field(default_factory=dict)
-    """By rule; a rule that did not look is absent."""
-
-
 class Judge:
     """Judges text and pictures under the policies that hold for their stream."""
 
@@ -116,7 +83,7 @@ class Judge:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of rules and weights by the names that verdicts cite, in hexadecimal; empty where unknown."""
-        return {words.MODEL: _rules_digest(), **{scorer.name: scorer.digest for scorer in self._scorers}}
+        return {words.MODEL: rules_digest(), **{scorer.name: scorer.digest for scorer in self._scorers}}
 
     def text(self, text: str, *, stream_id: str = "", subject: Subject = Subject.SPEECH) -> Judged:
         """Judge a text by rules alone; takes well under a millisecond a sentence. Raises `MessageInvalid` for one that is too long."""
@@ -146,8 +113,8 @@ class Judge:
     async def lines(self, text: str, lines: Sequence[str], *, stream_id: str = "") -> tuple[Judged, tuple[str | None, ...]]:
         """Judge a text with lines that belong to it, as a description with words read in the picture; models hear the lines as one text.
 
-        What may pass of each line, `None` for one that must not; all are `None` where only together they break a policy. The
-        text's verdict then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
+        What may pass of each line, `None` for one that must not; all are `None` where those that might pass break a policy
+        together. The text's verdict then is at least `ACTION_REDACT` and says so. Where the text itself must not pass, no line does.
         """
         held = self._book.of(stream_id)
         of_text = await self._ask(text, held, Subject.DESCRIPTION)
@@ -182,29 +149,29 @@ class Judge:
         return await ask(self._scorers, content, subject, policies, deadline_s=self._deadline_s, question=question)
 
     def _text(self, text: str, held: PolicySet, subject: Subject, scored: Scored) -> Judged:
-        found = _find(text, held, subject)
+        found = find(text, held, subject)
         verdict = self._decide(held, subject, found.scores, scored)
-        spans = _spans(found.matches, held, subject)
-        _withhold_what_cannot_be_masked(verdict, spans, held, subject)
+        spans = spans_to_mask(found.matches, held, subject)
+        _withhold_what_cannot_be_masked(verdict, found.matches, held, subject)
         if not passes(verdict):
             return Judged("", verdict)
         _tell_redactions(verdict, spans)
-        return Judged(_mask(text, spans), verdict)
+        return Judged(mask(text, spans), verdict)
 
     def _transcript(
         self, text: str, parts: Sequence[str], glued: Sequence[bool], said: Said, held: PolicySet, scored: Scored
     ) -> JudgedWords:
         line, starts = _line(parts, glued)
-        found_line = _find(line, held, Subject.SPEECH, said)
-        found_text = found_line if text == line else _find(text, held, Subject.SPEECH, said)
+        found_line = find(line, held, Subject.SPEECH, said)
+        found_text = found_line if text == line else find(text, held, Subject.SPEECH, said)
         verdict = self._decide(held, Subject.SPEECH, highest([found_text.scores, found_line.scores]), scored)
-        spans = _spans(found_text.matches, held, Subject.SPEECH)
-        spans_line = spans if text == line else _spans(found_line.matches, held, Subject.SPEECH)
-        _withhold_what_cannot_be_masked(verdict, [*spans, *spans_line], held, Subject.SPEECH)
+        spans = spans_to_mask(found_text.matches, held, Subject.SPEECH)
+        spans_line = spans if text == line else spans_to_mask(found_line.matches, held, Subject.SPEECH)
+        _withhold_what_cannot_be_masked(verdict, [*found_text.matches, *found_line.matches], held, Subject.SPEECH)
         if not passes(verdict):
             return JudgedWords("", (), verdict)
         _tell_redactions(verdict, spans)
-        masked = _mask(line, spans_line)
+        masked = mask(line, spans_line)
         touched = []
         for span in spans_line:
             hit = [
@@ -215,7 +182,7 @@ class Judge:
             if hit:
                 touched.append(MaskedWords(span.policy, hit[0], hit[-1]))
         return JudgedWords(
-            _mask(text, spans),
+            mask(text, spans),
             tuple(masked[start : start + len(part)] for start, part in zip(starts, parts, strict=True)),
             verdict,
             tuple(touched),
@@ -228,12 +195,16 @@ class Judge:
         judged = self._text(text, held, subject, of_text)
         if not passes(judged.verdict):
             return judged, (None,) * len(lines)
-        each = [self._text(line, held, subject, NOTHING) for line in lines]
-        kept = tuple(line.text if passes(line.verdict) else None for line in each)
-        together = self._text(" ".join(lines), held, subject, of_lines).verdict
-        if not passes(together) and None not in kept:
-            kept = (None,) * len(lines)
-        parts = [judged.verdict, *(line.verdict for line in each), together]
+        alone = [self._text(line, held, subject, NOTHING) for line in lines]
+        kept: list[str | None] = [line.text if passes(line.verdict) else None for line in alone]
+        left = [number for number, text in enumerate(kept) if text is not None]
+        together, starts = _line([lines[number] for number in left], ())
+        # What models say of all lines holds for those that are left: nobody knows which of them they mean.
+        rest = self._text(together, held, subject, of_lines)
+        for number, start in zip(left, starts, strict=False):
+            masked = rest.text[start : start + len(lines[number])]
+            kept[number] = _masked_in_either(alone[number].text, masked) if passes(rest.verdict) else None
+        parts = [judged.verdict, *(line.verdict for line in alone), rest.verdict]
         scores = highest({score.policy: score.probability for score in part.scores} for part in parts)
         failed = of_text.failed | of_lines.failed
         models = {**of_text.models, **of_lines.models}
@@ -242,7 +213,7 @@ class Judge:
         if not passes(verdict) or None in kept:
             verdict.action = strictest([Action.ACTION_REDACT, verdict.action]) if passes(verdict) else Action.ACTION_REDACT
             verdict.cause = f"on-screen text left out: {verdict.cause}"
-        return Judged(judged.text, verdict), kept
+        return Judged(judged.text, verdict), tuple(kept)
 
     def _decide(
         self, held: PolicySet, subject: Subject, rules: Mapping[str, float], scored: Scored, *, model: str = words.MODEL
@@ -307,76 +278,6 @@ class _AsScorer:
         self._classifier.close()
 
 
-@dataclass(frozen=True)
-class _Span:
-    start: int
-    end: int
-    policy: str
-    whole: bool
-
-
-def _find(text: str, held: PolicySet, subject: Subject, said: Said = NOTHING_ELSE) -> _Found:
-    """What the rules that some policy asks find in a text."""
-    if len(text) > MAX_CHARACTERS:
-        raise MessageInvalid(
-            f"a text of {len(text):,} characters is over the limit of {MAX_CHARACTERS:,}; it was not judged and does not pass"
-        )
-    wanted = {rule for policy in held.applying(subject).values() for rule in policy.judges()} & rules_known()
-    if not wanted:
-        return _Found()
-    whole = said.before + text
-    folded = fold(whole)
-    matches: list[Match] = []
-    rules: set[str] = set()
-    if wanted & {*words.policies()}:
-        matches += words.find_folded(whole, folded, language=said.language)
-        rules |= {*words.policies()}
-    if personal.POLICY in wanted:
-        found = personal.find_folded(folded)
-        unfinished = personal.open_end(folded, surely=said.final) if said.goes_on else None
-        matches += [*found, unfinished] if unfinished and not any(each.end > unfinished.start for each in found) else found
-        rules.add(personal.POLICY)
-    if injection.POLICY in wanted:
-        matches += injection.find_folded(folded)
-        rules.add(injection.POLICY)
-    matches = [after for match in matches if (after := _behind(match, len(said.before))) is not None]
-    scores = dict.fromkeys(rules, 0.0) | highest({match.policy: match.probability} for match in matches)
-    if linear.POLICY in wanted:
-        scores[linear.POLICY] = linear.shipped().score(fold(text).text if said.before else folded.text)
-    return _Found(sorted(matches, key=lambda match: (match.start, match.end)), {rule: scores[rule] for rule in wanted if rule in scores})
-
-
-def _behind(match: Match, place: int) -> Match | None:
-    """What of a match lies behind a place, counted from there; `None` where nothing does."""
-    if match.end <= place:
-        return None
-    return replace(match, start=max(0, match.start - place), end=match.end - place, whole=match.whole or match.start < place)
-
-
-def _spans(matches: Iterable[Match], held: PolicySet, subject: Subject) -> list[_Span]:
-    """The stretches to mask, in order, none within another: what reaches the threshold of a policy that redacts."""
-    redacting = [policy for policy in held.applying(subject).values() if policy.action_for(subject) == Action.ACTION_REDACT]
-    spans: list[_Span] = []
-    for match in matches:
-        for policy in redacting:
-            if match.policy in policy.judges() and policy.violated_by(match.probability, subject):
-                if spans and match.start < spans[-1].end:
-                    last = spans[-1]
-                    spans[-1] = _Span(last.start, max(last.end, match.end), last.policy, last.whole or match.whole)
-                else:
-                    spans.append(_Span(match.start, match.end, policy.name, match.whole))
-                break
-    return spans
-
-
-def _mask(text: str, spans: Sequence[_Span]) -> str:
-    return words.mask(
-        text,
-        [(span.start, span.end) for span in spans if not span.whole],
-        whole=[(span.start, span.end) for span in spans if span.whole],
-    )
-
-
 def _violated(held: PolicySet, subject: Subject, verdict: Verdict) -> list[Policy]:
     applying = held.applying(subject)
     return [
@@ -386,22 +287,21 @@ def _violated(held: PolicySet, subject: Subject, verdict: Verdict) -> list[Polic
     ]
 
 
-def _withhold_what_cannot_be_masked(verdict: Verdict, spans: Sequence[_Span], held: PolicySet, subject: Subject) -> None:
+def _withhold_what_cannot_be_masked(verdict: Verdict, matches: Sequence[Match], held: PolicySet, subject: Subject) -> None:
     """A model tells that a text is wrong, not where: a policy that redacts and has no stretch to mask withholds."""
     if verdict.action != Action.ACTION_REDACT:
         return
-    masked = {span.policy for span in spans}
     loose = [
         policy.name
         for policy in _violated(held, subject, verdict)
-        if policy.action_for(subject) == Action.ACTION_REDACT and policy.name not in masked
+        if policy.action_for(subject) == Action.ACTION_REDACT and not any(points_at(match, policy, subject) for match in matches)
     ]
-    if loose and not spans:
+    if loose:
         verdict.action = Action.ACTION_BLOCK
         verdict.cause = f"{verdict.cause}; nothing in it could be masked for {', '.join(sorted(loose))}"
 
 
-def _tell_redactions(verdict: Verdict, spans: Sequence[_Span]) -> None:
+def _tell_redactions(verdict: Verdict, spans: Sequence[Span]) -> None:
     verdict.redactions.extend(safety_pb2.Redaction(policy=span.policy, start=span.start, end=span.end) for span in spans)
 
 
@@ -414,11 +314,6 @@ def _line(parts: Sequence[str], glued: Sequence[bool]) -> tuple[str, list[int]]:
     ]
 
 
-@cache
-def _rules_digest() -> str:
-    """One hash of everything that the rules consist of."""
-    digest = hashlib.sha256()
-    code = (injection, identity, linear, normalise, personal, spoken, words)
-    for path in (*words.RULES, linear.WEIGHTS, *(Path(str(module.__file__)) for module in code)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _masked_in_either(one: str, other: str) -> str:
+    """A text that was masked twice, of which nothing stays that was masked once."""
+    return "".join("*" if "*" in pair else pair[0] for pair in zip(one, other, strict=True))

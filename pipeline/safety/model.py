@@ -1,31 +1,23 @@
 """Models that judge pictures."""
 
 import asyncio
-import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.batcher import Batcher
 from pipeline.errors import MediaUndecodable
+from pipeline.jpeg import decoded
 from pipeline.models import locate
-from pipeline.transcribe.batcher import Batcher
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-MAX_PIXELS = 16_000_000
-"""Larger pictures are refused before they are decoded: a small JPEG can claim any size."""
 
 BATCH = 8
 """The most pictures in one run: on a CPU a picture takes as long alone, on a GPU eight hardly longer than one."""
 _SIDE, _CROP = 256, 224
-_ORIENTATION = 0x0112
-"""EXIF's tag."""
 _MEAN_BGR = np.array([104, 117, 123], dtype=np.float32)
 
 
@@ -143,40 +135,15 @@ def prepare(jpeg: bytes) -> npt.NDArray[np.float32]:
     The middle of the picture after a resize to 256 x 256, stored as JPEG once more, because the model was trained on
     pictures prepared so (the preprocessing of yahoo/open_nsfw). Raises `MediaUndecodable`.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    with opened(jpeg) as picture:
-        try:
-            # Cameras store a picture as the sensor stood and say in EXIF how to turn it; people and models see it turned.
-            turned = ImageOps.exif_transpose(picture) if picture.getexif().get(_ORIENTATION, 1) != 1 else picture
-            resized = turned.convert("RGB").resize((_SIDE, _SIDE), resample=Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _broken(jpeg, error) from error
+    resized = decoded(jpeg, upright=True).resize((_SIDE, _SIDE), resample=Image.Resampling.BILINEAR)
     margin = (_SIDE - _CROP) // 2
     stored = BytesIO()
     resized.crop((margin, margin, margin + _CROP, margin + _CROP)).save(stored, format="JPEG")
     with Image.open(stored) as again:
         pixels = np.asarray(again, dtype=np.float32)
     return np.ascontiguousarray(pixels[:, :, ::-1] - _MEAN_BGR)
-
-
-@contextlib.contextmanager
-def opened(jpeg: bytes) -> "Iterator[Image.Image]":
-    """A JPEG's picture, not decoded yet; raises `MediaUndecodable` where it is none or claims too many pixels."""
-    from PIL import Image
-
-    try:
-        picture = Image.open(BytesIO(jpeg), formats=("JPEG",))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _broken(jpeg, error) from error
-    with picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise MediaUndecodable(f"the picture claims {picture.width} x {picture.height} pixels, over the limit of {MAX_PIXELS:,}")
-        yield picture
-
-
-def _broken(jpeg: bytes, error: Exception) -> MediaUndecodable:
-    return MediaUndecodable(f"the picture is not a whole JPEG ({type(error).__name__}, {len(jpeg):,} bytes)")
 
 
 def load(*, threads: int = 1) -> ImageClassifier:

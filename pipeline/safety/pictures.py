@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from io import BytesIO
 
-from pipeline.errors import MediaUndecodable
+from pipeline.jpeg import decoded
 from pipeline.safety.policy import FrameRedaction
 
 BLOCKS = 12
@@ -19,19 +19,14 @@ def redact(jpeg: bytes, ways: Collection[FrameRedaction]) -> bytes:
     """
     from PIL import Image
 
-    from pipeline.safety.model import opened
-
-    with opened(jpeg) as picture:
-        width, height = picture.size
-        if FrameRedaction.REPLACE in ways:
-            result = Image.new("RGB", (width, height), _GREY)
-        else:
-            scale = BLOCKS / max(width, height)
-            small = (max(1, round(width * scale)), max(1, round(height * scale)))
-            try:
-                result = picture.convert("RGB").resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.NEAREST)
-            except (OSError, SyntaxError, ValueError) as error:
-                raise MediaUndecodable(f"the picture is not a whole JPEG ({type(error).__name__}, {len(jpeg):,} bytes)") from error
+    picture = decoded(jpeg)
+    width, height = picture.size
+    if FrameRedaction.REPLACE in ways:
+        result = Image.new("RGB", (width, height), _GREY)
+    else:
+        scale = BLOCKS / max(width, height)
+        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        result = picture.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.NEAREST)
     stored = BytesIO()
     result.save(stored, format="JPEG", quality=_QUALITY)
     return stored.getvalue()

@@ -1,4 +1,4 @@
-"""What is judged and what follows: policies as data, and scores to a verdict."""
+"""Policies as data, and how scores become a verdict."""
 
 import hashlib
 import json

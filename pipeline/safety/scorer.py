@@ -34,7 +34,7 @@ class PolicyScorer(Protocol):
     async def score(self, content: str | bytes, subject: Subject, policies: Sequence[Policy], *, question: str = "") -> Mapping[str, float]:
         """The probability of a violation, 0 to 1, by policy name, for a text or a JPEG; for an answer with the `question`.
 
-        A policy that it cannot score after all is left out. Raises `MediaUndecodable` for bytes that are no picture.
+        A policy that it cannot score after all is left out, and counts as failed. Raises `MediaUndecodable` for bytes that are no picture.
         """
         ...
 
@@ -69,8 +69,8 @@ async def ask(
 ) -> Scored:
     """Ask every scorer at once about the policies that it may judge; of two that judge one policy the higher score counts.
 
-    A scorer that raises or is late leaves its policies `failed`. `MediaUndecodable` is raised: it says something of the item, not
-    of the model.
+    A scorer that raises or is late leaves its policies `failed`, and one that says nothing of a policy leaves that one.
+    `MediaUndecodable` is raised: it says something of the item, not of the model.
     """
     asked = [
         (scorer, wanted)
@@ -84,9 +84,7 @@ async def ask(
     models: dict[str, str] = {}
     failed: set[str] = set()
     for (scorer, wanted), said in zip(asked, told, strict=True):
-        if said is None:
-            failed |= {policy.name for policy in wanted}
-            continue
+        failed |= {policy.name for policy in wanted} - said.keys()
         for name, probability in said.items():
             if probability >= scores.get(name, -1.0):
                 scores[name], models[name] = probability, scorer.name
@@ -95,7 +93,8 @@ async def ask(
 
 async def _one(
     scorer: PolicyScorer, content: str | bytes, subject: Subject, policies: Sequence[Policy], deadline_s: float, question: str
-) -> Mapping[str, float] | None:
+) -> Mapping[str, float]:
+    """What a scorer says; nothing where it fails."""
     try:
         async with asyncio.timeout(deadline_s):
             return await scorer.score(content, subject, policies, question=question)
@@ -104,8 +103,8 @@ async def _one(
     except Exception as error:
         cause = "late" if isinstance(error, TimeoutError) else "failed"
         telemetry.CLASSIFIER_FAILURES.labels(scorer.name, cause).inc()
-        _log.warning("classifier.failed", classifier=scorer.name, subject=subject.value, cause=cause, error=repr(error))
-        return None
+        _log.warning("classifier_failed", classifier=scorer.name, subject=subject.value, cause=cause, error=repr(error))
+        return {}
 
 
 def may_judge(name: str, policy: Policy, trained: Collection[str] | None) -> bool:

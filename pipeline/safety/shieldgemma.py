@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import MediaUndecodable, ModelMismatch, ModelMissing
+from pipeline.batcher import Batcher
+from pipeline.errors import ModelMismatch, ModelMissing
+from pipeline.jpeg import decoded
 from pipeline.safety import prompts
-from pipeline.safety.model import opened
 from pipeline.safety.policy import Policy, Subject
 from pipeline.safety.scorer import may_judge
-from pipeline.transcribe.batcher import Batcher
 
 TEXT_POLICIES = frozenset(["dangerous-content", "hate", "harassment", "sexually-explicit"])
 """What the text models were trained to judge (their card, "Guidelines")."""
@@ -151,13 +151,8 @@ class ShieldGemmaImage(_ShieldGemma):
 
     def inputs(self, jpeg: bytes, policies: Sequence[Policy]) -> Any:
         """What the processor makes of a JPEG and policies: one row a policy. Raises `MediaUndecodable`."""
-        with opened(jpeg) as picture:
-            try:
-                rgb = picture.convert("RGB")
-            except (OSError, SyntaxError, ValueError) as error:
-                raise MediaUndecodable(f"the picture is not a whole JPEG ({type(error).__name__}, {len(jpeg):,} bytes)") from error
         wordings = {policy.name: policy.wording(Subject.FRAME) for policy in policies}
-        return self._processor(images=[rgb], custom_policies=wordings, policies=list(wordings), return_tensors="pt")
+        return self._processor(images=[decoded(jpeg)], custom_policies=wordings, policies=list(wordings), return_tensors="pt")
 
     def _forward(self, **inputs: Any) -> Any:
         # The classifier's own forward tells the last place of each row only, which behind padding is not the last token.

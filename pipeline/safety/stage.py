@@ -17,15 +17,25 @@ from watchword.v1 import events_pb2, safety_pb2, scene_pb2, transcript_pb2
 from pipeline.errors import MediaUndecodable, MessageInvalid
 from pipeline.safety import described
 from pipeline.safety.audit import Auditor, Item
-from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords, Said
+from pipeline.safety.findings import Said
+from pipeline.safety.judge import Judge, JudgedPicture, JudgedWords
 from pipeline.safety.policy import Subject, passes
 from pipeline.timeline import MediaTime
 
 _log = structlog.get_logger(__name__)
 
+BEFORE_CHARACTERS = 120
+"""How much of what was said before a segment is looked at with it: a card's number said digit by digit has 100."""
+BEFORE_A_PARTIAL = 40
+"""The same for a partial, which comes again and again and stays for a second."""
+BEFORE_SECONDS = 15.0
+"""What was said longer ago is not gone on with."""
+BEFORE_FINALS = 4
+"""The most segments that are remembered for that."""
+
 
 class _Screen:
-    """What the three have in common."""
+    """What the screens of transcripts, captions and keyframes share."""
 
     kind: str
 
@@ -66,15 +76,6 @@ class _Screen:
                 stream_id=self._stream_id, id=item_id, kind=self.kind, verdict=verdict, media_start=start, media_end=end
             )
         )
-
-
-BEFORE_CHARACTERS = 120
-"""How much of what was said before a segment is looked at with it: a card's number said digit by digit has 100."""
-BEFORE_A_PARTIAL = 40
-"""The same for a partial, which comes again and again and stays for a second."""
-BEFORE_SECONDS = 15.0
-"""What was said longer ago is not gone on with."""
-BEFORE_FINALS = 4
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,10 @@ class Identifier:
     async def identify(self, samples: Samples, voiced: int, spoken: int) -> bool:
         """Identify the language of `samples`, of which `voiced` are speech, after `spoken` of all; whether another is believed now."""
         before = self.belief.language
-        self.belief = self.belief.hear(await self._model.identify(samples), voiced)
+        guesses = await self._model.identify(samples)
+        # A server may guess a language that it cannot be asked to transcribe: that says nothing of the others.
+        known = guesses if guesses and guesses[0].language in self._model.languages else ()
+        self.belief = self.belief.hear(known, voiced)
         self._identified = spoken
         if self.belief.language == before:
             return False

@@ -390,20 +390,20 @@ class Transcribe:
         memory = self._listener.memory
         assert memory is not None
         speech = [Stretch(stretch.start, min(stretch.end, end)) for stretch in self._listener.speech(segment.start) if stretch.start < end]
-        language = await self._language(segment, last=True)
         admitted = Admitted()
-        if speech:
-            begun = time.monotonic()
-            try:
+        try:
+            language = await self._language(segment, last=True)
+            if speech:
+                begun = time.monotonic()
                 admitted = await self._hearing.whole(
                     self._run, segment.start, end, segment.standing.stable, speech, language, manner=CAREFUL
                 )
-            except WatchwordError:
-                # What was promised stands, and the segment is closed, whatever becomes of the item.
-                async for event in self._final(segment, segment.standing.stable, end, {}, language):
-                    yield event
-                raise
-            self._spent(time.monotonic() - begun, quickly=False)
+                self._spent(time.monotonic() - begun, quickly=False)
+        except WatchwordError:
+            # What was promised stands, and the segment is closed, whatever becomes of the item.
+            async for event in self._final(segment, segment.standing.stable, end, {}, self._identifier.belief.language):
+                yield event
+            raise
         # What was promised is not taken back because the last hearing was in vain.
         async for event in self._final(segment, admitted.words or segment.standing.stable, end, admitted.refused, language):
             yield event
@@ -472,12 +472,22 @@ class Transcribe:
         )
 
     async def _language(self, segment: _Open, *, last: bool = False) -> str:
-        """The language to hear the segment in, identified from it if that is due, or if it is the `last` chance."""
+        """The language to hear the segment in, identified from it if that is due, or if it is the `last` chance.
+
+        An identification that fails is tried again at the next hearing; it raises only if there is none and nothing was ever identified.
+        """
         voiced = sum(stretch.length for stretch in self._listener.speech(segment.start))
         spoken = self._listener.voiced
         if self._identifier.is_due(spoken, last=last and voiced > 0):
             begun = time.monotonic()
-            if await self._identifier.identify(raised(self._run.samples(segment.start, self._run.end)), voiced, spoken):
+            try:
+                changed = await self._identifier.identify(raised(self._run.samples(segment.start, self._run.end)), voiced, spoken)
+            except WatchwordError as error:
+                if last and not self._identifier.belief.probability:
+                    raise
+                self._fail(error, "language")
+                return self._identifier.belief.language
+            if changed:
                 self._hearing.forget()
             self._spent(time.monotonic() - begun, quickly=False)
         return self._identifier.belief.language
@@ -491,7 +501,7 @@ class Transcribe:
     def _fail(self, error: WatchwordError, what: str) -> None:
         """Something that can be done without could not be done."""
         telemetry.ERRORS.labels("transcribe", reason_name(error.reason)).inc()
-        _log.warning("hearing failed", stream=self._stream_id, what=what, cause=str(error))
+        _log.warning("hearing_failed", stream=self._stream_id, what=what, cause=str(error))
 
     def _tell_statistics(self, now: MediaTime) -> events_pb2.TranscriptEvent:
         self._latest = None

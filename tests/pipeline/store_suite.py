@@ -249,6 +249,8 @@ class StoreSuite:
                 (Span(end=at(2)), ["word 0"]),
                 (Span(at(4)), ["word 4"]),
                 (Span(at(100)), []),
+                (Span(at(-1e11), at(1e11)), ["word 0", "word 2", "word 4"]),
+                (Span(at(1e11)), []),
             ):
                 assert await texts(store, span=span) == expected
                 assert sorted(await find(store, "word", span=span)) == expected

@@ -320,7 +320,7 @@ def test_samples_that_are_no_numbers_are_silence(value: float, channels: int, lo
     start = 4 * 12 * 960 + 2 * 960
     assert different.min() * 3 >= start + 100 // channels - 150
     assert np.diff(different).max() > 1000
-    assert [entry["samples"] for entry in logs if entry["event"] == "audio samples that are no numbers"] == [250, 1]
+    assert [entry["samples"] for entry in logs if entry["event"] == "audio_samples_not_numbers"] == [250, 1]
 
 
 def test_a_chunk_without_a_number_is_silent_and_does_not_poison_the_next() -> None:

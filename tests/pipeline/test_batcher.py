@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from pipeline.batcher import LONGEST_PATIENCE, Batcher, Gathering
 from pipeline.errors import InternalError, Overloaded
-from pipeline.transcribe.batcher import LONGEST_PATIENCE, Batcher, Gathering
 
 pytestmark = pytest.mark.unit
 

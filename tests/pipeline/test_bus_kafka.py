@@ -15,6 +15,7 @@ from structlog.typing import EventDict
 from pipeline.bus import Assigned, Bus, Progress, Revoked, StreamProgress, Subscription, codec, kafka_reading
 from pipeline.bus.broker import Broker
 from pipeline.bus.kafka import KafkaBus
+from pipeline.bus.kafka_cluster import Cluster
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
 from pipeline.errors import BrokerUnavailable, RecordInvalid, SettingInvalid
 from tests.pipeline.bus_suite import PARTITIONS, TIMEOUT_S, BusSuite, assignments, by_stream, chunk, read
@@ -159,6 +160,13 @@ def test_no_broker_is_told_with_the_address() -> None:
         await bus.close()
 
     asyncio.run(flow())
+
+
+def test_a_cluster_is_there_as_soon_as_one_of_its_brokers_is() -> None:
+    with socket.socket() as gone, socket.create_server(("127.0.0.1", 0)) as there:
+        gone.bind(("127.0.0.1", 0))
+        addresses = ",".join(f"127.0.0.1:{each.getsockname()[1]}" for each in (gone, there))
+        Cluster(addresses, {}, 30.0).wait(0.0)
 
 
 def test_an_address_that_is_none_is_told() -> None:

@@ -175,7 +175,8 @@ def of_another_base(directory: Path) -> None:
         (None, {"peft_type": "IA3"}, ModelMismatch, "of the type IA3"),
         (None, {"use_dora": True}, ModelMismatch, "uses use_dora"),
         (None, {"bias": "all"}, ModelMismatch, "changes biases"),
-        (None, {"lora_alpha": "much"}, ModelMismatch, "lora_alpha is no number"),
+        (None, {"lora_alpha": "much"}, ModelMismatch, "lora_alpha or alpha_pattern cannot be used"),
+        (None, {"alpha_pattern": {"(q_proj": 7}}, ModelMismatch, "lora_alpha or alpha_pattern cannot be used"),
     ],
 )
 def test_a_bad_adapter_is_refused_by_name(

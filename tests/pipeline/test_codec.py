@@ -139,6 +139,7 @@ def test_an_error_of_no_stream_has_a_key_of_its_own() -> None:
         (codec.ORIGIN_HEADER, b"sample:one:2"),
         (codec.ORIGIN_HEADER, b"\xff:1:2"),
         (codec.STARTED_HEADER, b"yesterday"),
+        *((codec.STARTED_HEADER, never) for never in (b"nan", b"inf", b"-inf", b"-1", b"1e18")),
     ],
 )
 def test_a_header_that_cannot_be_read_is_refused(header: tuple[str, bytes]) -> None:

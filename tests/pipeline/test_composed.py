@@ -249,7 +249,15 @@ class SlowTeller:
         return False
 
 
-def test_a_deadline_that_passes_while_the_caller_reads_is_no_harm_to_the_caller():
+class RefusedTeller(SlowTeller):
+    """Writes a sentence that holds; then its key is taken back."""
+
+    async def tell(self, brief: Brief) -> AsyncIterator[str]:
+        yield "A ticket costs 25 pounds [2]. And "
+        raise SettingInvalid("the server refuses the key")
+
+
+def told_slowly_by(teller: SlowTeller) -> list[Part]:
     async def run() -> list[Part]:
         store, embedder = SqliteStore(), ScriptedEmbedder()
         for kind, start, end, text in TALK:
@@ -257,7 +265,7 @@ def test_a_deadline_that_passes_while_the_caller_reads_is_no_harm_to_the_caller(
             await store.put("s", moment.source_id, [moment], await embedder.embed([text]))
         told: list[Part] = []
         try:
-            async for part in ComposedAnswerer("chat", store, embedder, SlowTeller(), deadline_s=1.0).ask("s", "What does a ticket cost?"):
+            async for part in ComposedAnswerer("chat", store, embedder, teller, deadline_s=1.0).ask("s", "What does a ticket cost?"):
                 told.append(part)
                 if isinstance(part, str):
                     await asyncio.sleep(1.2)  # what is measured is time: the deadline passes here
@@ -265,9 +273,19 @@ def test_a_deadline_that_passes_while_the_caller_reads_is_no_harm_to_the_caller(
             await store.close()
         return told
 
-    answer = answer_of(asyncio.run(run()))
+    return asyncio.run(run())
+
+
+def test_a_deadline_that_passes_while_the_caller_reads_is_no_harm_to_the_caller():
+    answer = answer_of(told_slowly_by(SlowTeller()))
     assert answer.text.startswith("A ticket costs 25 pounds.")
     assert "within 1 s" in answer.partial_cause
+
+
+def test_what_was_told_stays_told_whatever_the_model_then_fails_with():
+    answer = answer_of(told_slowly_by(RefusedTeller()))
+    assert answer.text.startswith("A ticket costs 25 pounds.")
+    assert "refuses the key" in answer.partial_cause
 
 
 @pytest.mark.parametrize(

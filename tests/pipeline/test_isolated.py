@@ -101,7 +101,7 @@ def test_a_process_that_ends_is_replaced_and_the_stream_goes_on_at_the_next_keyf
     frames += decoder.flush()
     assert [frame.time.millis for frame in frames if frame.time.millis >= 1000] == [40 * n for n in range(25, 75)]
     assert decoder.lost == 1
-    (said,) = [entry for entry in logs if entry["event"] == "decoder replaced"]
+    (said,) = [entry for entry in logs if entry["event"] == "decoder_replaced"]
     assert "process ended with code -11" in said["cause"]
 
 
@@ -120,7 +120,7 @@ def test_a_decoder_that_hangs_is_replaced(opened: list[IsolatedDecoder], logs: l
         frames += decoder.decode(piece)
     frames += decoder.flush()
     assert [frame.time.millis for frame in frames] == [40 * n for n in range(25, 75)]
-    assert [entry["cause"] for entry in logs if entry["event"] == "decoder replaced"] == ["it has not answered for 0.05 s"]
+    assert [entry["cause"] for entry in logs if entry["event"] == "decoder_replaced"] == ["it has not answered for 0.05 s"]
 
 
 SLOW = """
@@ -231,4 +231,4 @@ def test_a_decoder_that_does_not_open_costs_chunks_until_it_does(opened: list[Is
         decoder.decode(pieces[0])
     frames = [frame for piece in pieces[1:] for frame in decoder.decode(piece)]
     assert frames[0].time.millis == 1000
-    assert len([entry for entry in logs if entry["event"] == "decoder does not open"]) == 2
+    assert len([entry for entry in logs if entry["event"] == "decoder_not_opened"]) == 2

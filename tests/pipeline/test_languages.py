@@ -10,7 +10,7 @@ import pytest
 from watchword.v1.events_pb2 import AudioEvent, TranscriptEvent
 from watchword.v1.transcript_pb2 import TranscriptSegment, TranscriptStatistics
 
-from pipeline.errors import SettingInvalid
+from pipeline.errors import ServiceUnavailable, SettingInvalid
 from pipeline.timeline import MediaTime
 from pipeline.transcribe.hearing import CAREFUL, QUICK
 from pipeline.transcribe.language import AGAIN, ENOUGH, FIRST
@@ -148,6 +148,62 @@ def test_a_language_that_is_asked_for_is_not_identified() -> None:
 def test_a_language_that_the_model_does_not_know_is_refused_at_once() -> None:
     with pytest.raises(SettingInvalid, match='language "eo": multilingual does not know it; it knows de, en, fr'):
         Transcribe("s", MultilingualTranscriber([]), LoudnessDetector(), options=Options(language="eo"))
+
+
+class Unasked(Telling):
+    """Takes everything for a language that it cannot be asked for, as a server may."""
+
+    async def identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
+        return (LanguageGuess("eo", 0.99),)
+
+
+def test_a_language_that_the_model_cannot_be_asked_for_is_not_believed() -> None:
+    script = talk(0.5, 6)
+    found = Heard(events(packets(hum(7.5, {"en": script}))), Unasked(script))
+    assert {segment.language for segment in found.segments} == {"en"}
+    assert [word.text for final in found.finals for word in final.words] == [text for text, _, _ in script]
+
+
+class Away(Telling):
+    """Cannot be reached the first times that it is to identify a language."""
+
+    def __init__(self, words: Sequence[tuple[str, float, float]], times: int) -> None:
+        super().__init__(words)
+        self._times = times
+
+    async def identify(self, samples: Samples) -> tuple[LanguageGuess, ...]:
+        self._times -= 1
+        if self._times >= 0:
+            raise ServiceUnavailable("a server is away")
+        return await super().identify(samples)
+
+
+def test_a_language_that_cannot_be_identified_yet_costs_no_word() -> None:
+    script = talk(0.5, 8)
+    found = Heard(events(packets(hum(9.5, {"de": script}))), Away(script, times=2))
+    assert [word.text.lower() for final in found.finals for word in final.words] == [text for text, _, _ in script]
+    assert found.finals[-1].language == "de"
+
+
+def test_a_final_whose_language_cannot_be_identified_has_what_was_promised_and_the_failure_is_told() -> None:
+    script = talk(0.5, 2.4)
+    stage, said, errors = Transcribe("s", Away(script, times=1_000), LoudnessDetector()), [], []
+
+    async def listen() -> None:
+        for item in events(packets(hum(5, {"de": script}))):
+            try:
+                async for output in stage.process(item):
+                    if isinstance(output, TranscriptEvent):
+                        said.append(output.segment)  # noqa: PERF401 - `extend` would lose what came before an error
+            except ServiceUnavailable as error:
+                errors.append(error)
+
+    asyncio.run(listen())
+    promised = max((segment for segment in said if not segment.is_final), key=lambda segment: segment.stable)
+    (final,) = (segment for segment in said if segment.is_final)
+    assert promised.stable > 2
+    assert [word.text for word in final.words] == [word.text for word in promised.words[: promised.stable]]
+    assert len(errors) == 1
 
 
 def test_a_stream_may_change_its_language() -> None:

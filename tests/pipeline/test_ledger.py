@@ -247,6 +247,13 @@ class TestBounds:
         assert "stream-1" not in kept
         assert {"stream-0", "one-more"} <= kept.keys()
 
+    def test_a_silent_stream_may_be_let_go_after_it_was_forgotten(self) -> None:
+        ledger = Ledger(Progress())
+        for number in range(STREAMS_KEPT + 1):
+            take(ledger, f"stream-{number}", number)
+        ledger.release("stream-0")
+        assert "stream-0" not in ledger.progress().streams
+
     def test_a_stream_that_holds_records_is_never_forgotten(self) -> None:
         ledger = Ledger(Progress())
         for number in range(STREAMS_KEPT + 10):

@@ -312,7 +312,7 @@ def test_a_lost_camera_is_found_again_and_media_time_goes_on_by_wall_clock(logs:
     assert MediaTime.from_proto(gap.media_end) == media_start(after[0])
     assert media_start(after[0]).seconds == pytest.approx(clock.monotonic(), abs=0.1)
     assert {record.context.live for record in tape.sent} == {True}
-    assert [entry["attempt"] for entry in logs if entry["event"] == "source lost"] == [1, 2]
+    assert [entry["attempt"] for entry in logs if entry["event"] == "source_lost"] == [1, 2]
 
 
 def test_a_camera_that_stays_away_is_given_up_after_bounded_waits(logs: list[EventDict]) -> None:
@@ -320,7 +320,7 @@ def test_a_camera_that_stays_away_is_given_up_after_bounded_waits(logs: list[Eve
     opener = sources(Scripted([audio(0), audio(300), LOST], live=True), *[SourceUnavailable("refused")] * 4)
     with pytest.raises(SourceUnavailable, match="stream s: refused; given up after 4 attempts"):
         follow(tape, clock, opener, retry=Retry(attempts=4, first_wait_s=1, longest_wait_s=3))
-    waits = [entry["wait_s"] for entry in logs if entry["event"] == "source lost"]
+    waits = [entry["wait_s"] for entry in logs if entry["event"] == "source_lost"]
     assert len(waits) == 4
     assert all(limit / 2 <= wait <= limit for wait, limit in zip(waits, (1, 2, 3, 3), strict=True))
     assert ["given up" in record.value.end.cause for record in tape.of("end")] == [True, True]
@@ -394,6 +394,35 @@ def test_a_source_that_blocks_does_not_block_a_cancel() -> None:
     finally:
         release.set()
     assert len(tape.of("end")) == 2
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_cancel_stays_one_where_the_broker_does_not_take_the_end(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.media.publish._LAST_WORD_TIMEOUT_S", 0.01)
+
+    class Dying(Tape):
+        async def publish(self, topic: str, stream_id: str, value: Any, **kwargs: Any) -> None:
+            if value.WhichOneof("event") != "end":
+                await super().publish(topic, stream_id, value, **kwargs)
+            elif hangs:
+                await asyncio.Event().wait()
+            else:
+                raise BrokerUnavailable("no broker answers at localhost:9092")
+
+    blocked, release = threading.Event(), threading.Event()
+    source = Scripted([audio(0), audio(300), blocked.set, lambda: release.wait(20)], live=True)
+
+    async def flow() -> None:
+        task = asyncio.create_task(publish("rtsp://camera/1", Dying(), stream_id="s", opener=lambda _: source))  # type: ignore[arg-type]
+        await asyncio.to_thread(blocked.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    try:
+        run(flow())
+    finally:
+        release.set()
 
 
 def test_a_dead_broker_is_told_as_it_is() -> None:

@@ -269,6 +269,10 @@ def test_a_caption_passes_with_its_verdict() -> None:
         ("A wall.", ["FUCK OFF", "EXIT"], REDACT, "A wall.", ["F*** OFF", "EXIT"]),
         ("A wall.", ["EXIT", "I WILL KILL YOU"], REDACT, "A wall.", ["EXIT"]),
         ("A wall.", ["I WILL", "KILL YOU"], REDACT, "A wall.", []),
+        ("A wall.", ["I WILL KILL YOU", "I WILL", "KILL YOU"], REDACT, "A wall.", []),
+        ("A card.", ["4111 1111", "1111 1111"], REDACT, "A card.", ["**** ****", "**** ****"]),
+        ("A card.", ["4111 1111", "1111 1111", "FUCK OFF"], REDACT, "A card.", ["**** ****", "**** ****", "F*** OFF"]),
+        ("A card.", ["I WILL KILL YOU", "4111 1111", "1111 1111"], REDACT, "A card.", ["**** ****", "**** ****"]),
     ],
 )
 def test_captions_are_judged_line_by_line(text: str, lines: list[str], action: Action, text_after: str, lines_after: list[str]) -> None:

@@ -289,6 +289,41 @@ def test_a_model_that_finds_what_it_cannot_point_at_withholds_where_the_policy_r
     assert withheld.withheld.verdict.scores[0].model == "scripted-model"
 
 
+def test_a_policy_about_which_a_model_says_nothing_is_judged_as_where_it_fails() -> None:
+    """As a server whose model answers neither of the words that it was asked for."""
+    scorer = ScriptedScorer(["hate", "harassment"], {"harassment": 0.1})
+    both = own("harassment", "speech", "withhold") + own("hate", "speech", "withhold", ", on_error: withhold")
+    (withheld,) = process(ScreenTranscripts("s", Judge(NoPictures(), book=book(both), scorers=[scorer])), segment("hello"))
+    assert isinstance(withheld, ClearedEvent)
+    verdict = withheld.withheld.verdict
+    assert (verdict.action, list(verdict.failed), list(verdict.unscored)) == (BLOCK, ["hate"], [])
+    assert verdict.cause == "could not be judged for hate"
+
+
+def test_a_mask_for_one_policy_does_not_let_pass_what_violates_another() -> None:
+    scorer = ScriptedScorer(["hate"], {"hate": 0.9})
+    both = book(own("profanity", "speech", "redact") + own("hate", "speech", "redact"))
+    (withheld,) = process(ScreenTranscripts("s", Judge(NoPictures(), book=both, scorers=[scorer])), segment("oh", "shit", "hello"))
+    assert isinstance(withheld, ClearedEvent)
+    assert withheld.withheld.verdict.action == BLOCK
+    assert "nothing in it could be masked for hate" in withheld.withheld.verdict.cause
+
+
+def test_a_stretch_that_violates_two_policies_is_masked_for_both() -> None:
+    both = book(own("profanity", "speech", "redact") + own("rude", "speech", "redact", ", judged_by: [profanity]"))
+    (cleared,) = process(ScreenTranscripts("s", Judge(NoPictures(), book=both)), segment("oh", "shit"))
+    assert isinstance(cleared, ClearedEvent)
+    assert cleared.segment.text == "oh s***"
+
+
+def test_what_a_model_says_of_all_lines_holds_for_those_that_rules_let_pass() -> None:
+    scorer = ScriptedScorer(["hate"], {"hate": 0.0}, {"hate": 0.9})
+    both = book(own("profanity", "description", "withhold") + own("hate", "description", "withhold"))
+    (cleared,) = process(ScreenCaptions("s", Judge(NoPictures(), book=both, scorers=[scorer])), caption("A wall.", "SHIT", "GO HOME"))
+    assert isinstance(cleared, ClearedEvent)
+    assert not cleared.caption.on_screen_text
+
+
 def test_policies_differ_by_stream() -> None:
     from pipeline.safety.policy_file import PolicyFile
 

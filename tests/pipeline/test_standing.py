@@ -134,6 +134,11 @@ def test_only_the_latest_words_are_remembered():
     assert asyncio.run(run()) == ["cat", "dog", "cow", "dog"]
 
 
+def test_a_remembered_word_does_not_keep_the_others_that_were_embedded_with_it():
+    vectors = asyncio.run(WordVectors(ScriptedEmbedder()).of([f"word{number}" for number in range(50)]))
+    assert all(vector.base is None for vector in vectors.values())
+
+
 class Receiver:
     """A web server that answers with the statuses of its script, then with 200; `body` is what it sends from the headers on."""
 

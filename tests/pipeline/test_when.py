@@ -134,6 +134,11 @@ def test_what_stands_in_the_stretch_is_quoted(question, quoted):
     assert [evidence.text for evidence in answer.evidence] == quoted
 
 
+@pytest.mark.parametrize("time", ["before 999999999 hours", "after 10000000000 seconds", f"at {'9' * 400} seconds"])
+def test_a_time_beyond_all_streams_is_answered_like_any_other(time):
+    assert ask(f"What is said {time}?").text
+
+
 def test_silence_is_told_with_what_stands_around_it():
     answer = ask("Is anybody speaking at 35 s?")
     assert answer.text == "Nobody is heard at 0:35: nothing is said between 0:20 and 0:50."

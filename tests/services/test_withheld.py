@@ -8,7 +8,7 @@ import pytest
 import structlog
 from google.protobuf.message import Message
 from PIL import Image
-from watchword.v1.answer_pb2 import Answer
+from watchword.v1.answer_pb2 import Answer, Claim, Evidence
 from watchword.v1.events_pb2 import AuditEvent, CaptionEvent, ClearedEvent, KeyframeEvent, TranscriptEvent
 from watchword.v1.media_pb2 import StreamEnd
 from watchword.v1.safety_pb2 import Action
@@ -24,6 +24,7 @@ from pipeline.errors import BrokerUnavailable
 from pipeline.graph import BRANCHES, STEPS
 from pipeline.memory.sqlite import SqliteDatabase, SqliteStore
 from pipeline.memory.stage import Index
+from pipeline.qa.answer import Part
 from pipeline.qa.extractive import ExtractiveAnswerer
 from pipeline.qa.screened import QUESTION_WITHHELD, ScreenedAnswerer
 from pipeline.runtime import run
@@ -363,7 +364,7 @@ def test_where_the_audit_topic_is_away_the_verdict_is_given_and_the_loss_is_told
         with structlog.testing.capture_logs() as logged:
             response = await servicer.Screen(ScreenRequest(text="oh shit"), None)  # type: ignore[arg-type]
         assert response.text == "oh s***"
-        assert [(line["event"], line["subject"]) for line in logged] == [("audit.lost", "speech")]
+        assert [(line["event"], line["subject"]) for line in logged] == [("audit_lost", "speech")]
         assert "shit" not in str(logged)
 
     asyncio.run(main())
@@ -396,3 +397,31 @@ def test_a_model_that_says_what_must_not_be_said_is_cut_off_before_it(before: in
         assert "zanzibar" not in text
         assert text.endswith("The answer is withheld by the safety filter.")
     assert (answer.supported, answer.verdict.action) == (False, Action.ACTION_BLOCK)
+
+
+class Claiming:
+    """An answerer whose sentences are claims, each told after its words."""
+
+    def __init__(self, *sentences: str) -> None:
+        self._sentences = sentences
+
+    async def ask(self, stream_id: str, question: str, span: object = None, **_: object):  # type: ignore[no-untyped-def]
+        claims = [Claim(text=each, citations=[Evidence(text="It was said.", stream_id=stream_id)]) for each in self._sentences]
+        for claim in claims:
+            yield f"{claim.text} "
+            yield claim
+        yield Answer(stream_id=stream_id, id="answer-1", question=question, text=" ".join(self._sentences), claims=claims, supported=True)
+
+
+def test_a_claim_that_is_masked_does_not_keep_the_others_from_being_told() -> None:
+    async def run() -> list[Part]:
+        answerer = ScreenedAnswerer(Claiming("The gate is shut.", "Oh shit.", "It opens at nine."), Judge(ScriptedClassifier()))
+        return [part async for part in answerer.ask(STREAM, "What?")]
+
+    parts = asyncio.run(run())
+    answer = parts[-1]
+    assert isinstance(answer, Answer)
+    assert answer.text.split() == ["The", "gate", "is", "shut.", "Oh", "s***.", "It", "opens", "at", "nine."]
+    told = ["The gate is shut.", "It opens at nine."]
+    assert [claim.text for claim in answer.claims] == told
+    assert [part.text for part in parts if isinstance(part, Claim)] == told

@@ -143,8 +143,8 @@ def _low_rank(name: str, layer: str, pair: "Mapping[str, Tensor]", config: Mappi
         raise ModelMismatch(f"adapter {name}: the matrices of {layer} hold values that are no numbers")
     try:
         alpha = float(_by_pattern(config.get("alpha_pattern") or {}, layer, config.get("lora_alpha", rank)))
-    except (TypeError, ValueError) as error:
-        raise ModelMismatch(f"adapter {name}: lora_alpha is no number: {error}") from error
+    except (TypeError, ValueError, re.error) as error:
+        raise ModelMismatch(f"adapter {name}: lora_alpha or alpha_pattern cannot be used: {error}") from error
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return LowRank(down.to(network.device, network.dtype), up.to(network.device, network.dtype), scale)
 

@@ -19,6 +19,7 @@ from pipeline.caption.vlm.intake import Intake
 from pipeline.caption.vlm.lowrank import Adapter
 from pipeline.caption.vlm.worker import Ahead, Job, Limits, Worker
 from pipeline.errors import WatchwordError
+from pipeline.loops import tell
 from pipeline.telemetry import SCENES_ADAPTED
 
 log = structlog.get_logger(__name__)
@@ -96,7 +97,7 @@ class VlmCaptioner:
         def told(tokens: list[int]) -> None:
             if say is not None:
                 written = tokens.copy()
-                loop.call_soon_threadsafe(lambda: say(self._text(written)))
+                tell(loop, lambda: say(self._text(written)))
 
         most = max(self._max_new_tokens, STRUCTURED_TOKENS) if scene.style.structured else self._max_new_tokens
         job = Job(scene, most, told)

@@ -5,10 +5,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pipeline.errors import InternalError, Overloaded
+from pipeline.loops import Promise
 
 Scene = TypeVar("Scene")
 Picture = TypeVar("Picture")
@@ -17,23 +18,14 @@ Picture = TypeVar("Picture")
 @dataclass(eq=False)
 class _Call:
     item: object
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[None]"
+    done: Promise[None] = field(default_factory=Promise)
 
     def settle(self, failure: BaseException | None) -> None:
-        """Answer from any thread; a caller whose loop was closed is past caring."""
-        try:
-            self.loop.call_soon_threadsafe(self._set, failure)
-        except RuntimeError:
-            return
-
-    def _set(self, failure: BaseException | None) -> None:
-        if self.future.done():
-            return
-        if failure is not None:
-            self.future.set_exception(failure)
+        """Answer from any thread."""
+        if failure is None:
+            self.done.keep(None)
         else:
-            self.future.set_result(None)
+            self.done.fail(failure)
 
 
 class Intake(Generic[Scene, Picture]):
@@ -76,8 +68,7 @@ class Intake(Generic[Scene, Picture]):
         self._executor.shutdown(wait=False)
 
     async def _submit(self, item: object, queue: deque[_Call]) -> None:
-        loop = asyncio.get_running_loop()
-        call = _Call(item, loop, loop.create_future())
+        call = _Call(item)
         with self._lock:
             if self._closed:
                 raise RuntimeError("the captioner is closed")
@@ -88,7 +79,7 @@ class Intake(Generic[Scene, Picture]):
                 self._serving = True
                 self._executor.submit(self._work)
         try:
-            await call.future
+            await call.done
         except asyncio.CancelledError:
             with self._lock:
                 if call in queue:

@@ -1,4 +1,4 @@
-"""What is done when memory does not suffice: a smaller batch, then fewer tokens, then a refusal that says so; the process lives."""
+"""When a device runs out of memory: a smaller batch, then fewer tokens, then a refusal that says so; the process lives."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""What was computed and may be wanted again, within a number of bytes: the longest unused goes first."""
+"""A cache of computed results, bounded in bytes; the least recently used goes first."""
 
 import hashlib
 import threading

@@ -1,6 +1,6 @@
 """Whisper through CTranslate2: the default engine.
 
-Passages of several streams go through the decoder together (`pipeline.transcribe.batcher`), where they can without changing a
+Passages of several streams go through the decoder together (`pipeline.batcher`), where they can without changing a
 word: CTranslate2 4.8 gives the same tokens, scores and probabilities, to the last bit, to rows of a batch as to each alone if
 their windows are equally long, their prompts have as many tokens before `<|startoftranscript|>`, and beam and limit are
 equal; prefixes may differ in length. So windows, limits and prompts come in steps. The encoder is slower in batches, and alignment is
@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.batcher import Batcher
 from pipeline.errors import ModelMismatch, ModelMissing
 from pipeline.transcribe.audio import Samples, sample_at
-from pipeline.transcribe.batcher import Batcher
 from pipeline.transcribe.engines import one_pass
 from pipeline.transcribe.engines.whisper import CONTEXT, WINDOW, Vocabulary, aligned, token_limit, written_in
 from pipeline.transcribe.mel import HOP_LENGTH, LogMel

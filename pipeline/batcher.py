@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pipeline.errors import InternalError, Overloaded
+from pipeline.loops import Promise
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,23 +106,14 @@ class _Call(Generic[Item, Result]):
     """An item and who waits for its result."""
 
     item: Item
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[Result]"
+    result: Promise[Result] = field(default_factory=Promise)
 
     def settle(self, result: Result | Exception) -> None:
-        """Answer from any thread; a caller that has left, or whose loop was closed, is past caring."""
-        try:
-            self.loop.call_soon_threadsafe(self._set, result)
-        except RuntimeError:
-            return
-
-    def _set(self, result: Result | Exception) -> None:
-        if self.future.done():
-            return
+        """Answer from any thread."""
         if isinstance(result, Exception):
-            self.future.set_exception(result)
+            self.result.fail(result)
         else:
-            self.future.set_result(result)
+            self.result.keep(result)
 
 
 @dataclass
@@ -166,8 +158,7 @@ class Batcher(Generic[Item, Result]):
         A caller that is cancelled gives its place up, or, if its item is being worked on, leaves the others of the batch alone.
         Raises what `run` says of this item; `Overloaded` if too many items wait; `RuntimeError` after `close`.
         """
-        loop = asyncio.get_running_loop()
-        call: _Call[Item, Result] = _Call(item, loop, loop.create_future())
+        call: _Call[Item, Result] = _Call(item)
         state = self._state
         with state.changed:
             if state.closed:
@@ -181,7 +172,7 @@ class Batcher(Generic[Item, Result]):
                 self._executor.submit(self._drain)
             state.changed.notify()
         try:
-            return await call.future
+            return await call.result
         except asyncio.CancelledError:
             with state.changed:
                 state.gathering.remove(waiting)
