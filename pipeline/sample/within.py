@@ -71,7 +71,7 @@ _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 """How long a change is waited for to come to rest; for what comes of a peak of motion no longer than the second."""
 _REMAINS, _RESULT_NEEDS = 0.7, 0.1
 """What comes of a peak of motion is chosen in its place if that part of the peak's novelty, and so much at least, is left at rest."""
-_BOTH = 1.5
+_BOTH = 2.0
 """Keyframes in the budget from which an action is shown by its midst and by its result, and not by its result alone."""
 _CAN_WAIT = MediaTime.of(1.5)
 """What is small and stays is chosen no sooner than this after the last keyframe."""
