@@ -13,16 +13,16 @@ many there are.
   have less motion. Where all is at rest most of the time, or the peak stands far above what usually moves, less is enough, and
   the budget lends one, for what passes will not wait.
 - One peak is held until it is known **what comes of it**. When the picture rests and most of what was new at the peak is still there,
-  as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place; where the budget has room for
-  both, both are chosen. Otherwise something has passed, and only the peak shows it.
+  as where a hand has put a cup down, the picture at rest shows it better, and takes the peak's place. Otherwise something has passed,
+  and only the peak shows it. So a short action takes one keyframe, of its result, and one that goes on for longer one of its midst, too.
 - What is small but **stays**, in a picture that is usually at rest, is certain to be new (`pipeline.sample.resting`); it can wait for the
   budget, and a while after the last keyframe.
 - Where all is again as in the keyframe before the last, soon after that one, nothing is new: what passed was chosen.
 - **Writing** that has appeared and stays is told by its strokes (`pipeline.sample.writing`).
 - A keyframe is never older than the **gap** allows.
 
-What is less new needs a fuller budget (`pipeline.sample.budget`), so that the least novel frames are left out first, and what is
-faint is shown where little else happens. A scene's first keyframe is never left out.
+What is less new needs a fuller budget (`pipeline.sample.budget`), so that the least novel frames are left out first. A scene's
+first keyframe is never left out.
 """
 
 from collections import deque
@@ -48,8 +48,7 @@ _WRITING_BEFORE = MediaTime.of(0.5)
 _LEAST_CHANGE = 0.45
 _EASIER = 0.12
 """Of `Options.change` so much less is enough for each second that is waited, down to the least part."""
-_FULLER, _FULL = 0.8, 0.5
-"""Times the novelty that is needed with two keyframes in the budget, and for a peak of motion with three: the faint is shown then."""
+_FULLER = 0.8
 _SAME_SHAPE = 0.25
 """Distance of shapes below which two pictures differ in their light alone."""
 _LIGHT_LOOKS = 4
@@ -71,8 +70,6 @@ _SHORTEST_WAIT, _LONGEST_WAIT = MediaTime.of(0.3), MediaTime.of(1.2)
 """How long a change is waited for to come to rest; for what comes of a peak of motion no longer than the second."""
 _REMAINS, _RESULT_NEEDS = 0.7, 0.1
 """What comes of a peak of motion is chosen in its place if that part of the peak's novelty, and so much at least, is left at rest."""
-_BOTH = 2.0
-"""Keyframes in the budget from which an action is shown by its midst and by its result, and not by its result alone."""
 _CAN_WAIT = MediaTime.of(1.5)
 """What is small and stays is chosen no sooner than this after the last keyframe."""
 _PASSING = MediaTime.of(0.3)
@@ -215,15 +212,9 @@ class SceneWatch(Generic[Payload]):
         else:
             at_rest = self._motion.rests
             if close and at_rest and self._remains(waiting, frame):
-                return [*self._midst(frame.time), self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
+                self._waiting = None
+                return [self._pick(frame, scene_pb2.KEYFRAME_REASON_CHANGE)]
         return self.finish() if at_rest or not close or waited >= _LONGEST_WAIT else []
-
-    def _midst(self, time: MediaTime) -> list[Pick[Payload]]:
-        """The peak of an action whose result is chosen, where the budget has room for both."""
-        if self._budget.at(time) >= _BOTH:
-            return self.finish()
-        self._waiting = None
-        return []
 
     def _remains(self, waiting: _Waiting[Payload], frame: Seen[Payload]) -> bool:
         """Whether most of what was new at the peak is still new now, also against the last keyframe that shows more than what passed."""
@@ -277,8 +268,7 @@ class SceneWatch(Generic[Payload]):
         if tokens < 1 and restlessness >= _AT_REST and not peak.outstanding:
             return []
         calm = _OUTSTANDING if peak.outstanding else max(restlessness, _LEAST_RESTLESS)
-        full = _FULL if tokens >= 3 else 1.0
-        if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm * full):
+        if not self._is_new(peak.at.look, _PEAK_NEEDS * needed * calm):
             return []
         self._motion.take_peak()
         count = int(tokens) if peak.fast else 1

@@ -389,23 +389,6 @@ def test_of_an_action_the_picture_of_its_result_is_chosen_and_not_its_midst() ->
     assert 6 * RATE + 10 <= result < 7 * RATE + 10, "where it stays, at rest, and soon"
 
 
-def test_where_the_budget_has_room_an_action_is_shown_in_its_midst_and_by_its_result() -> None:
-    decisions = select(noisy(brought(textured(5), leaves=False)), options=Options(maximum_gap=MediaTime.of(60), at_once=2))
-    midst, result = chosen(decisions)[1:]
-    assert 6 * RATE + 1 <= midst < 6 * RATE + 10 <= result < 7 * RATE + 10
-    assert chosen(decisions, MOTION_PEAK) == [midst]
-
-
-@pytest.mark.parametrize(("most", "shown"), [(4, True), (1, False)])
-def test_what_is_faint_is_shown_where_the_budget_is_full_and_left_out_where_it_is_not(most: int, shown: bool) -> None:
-    photo = smooth(textured(5))
-    passing = [photo + 0.15 * (with_square(photo, 3 * number - 10, 12, side=10).astype(float) - photo) for number in range(26)]
-    frames = [photo] * (10 * RATE) + [each.astype(np.uint8) for each in passing] + [photo] * RATE
-    seen = chosen(select(frames, options=Options(maximum_gap=MediaTime.of(60), at_once=most)))[1:]
-    assert bool(seen) == shown
-    assert all(10 * RATE <= number < 10 * RATE + 26 for number in seen)
-
-
 def test_of_what_passes_the_picture_in_its_midst_is_chosen_because_nothing_comes_of_it() -> None:
     decisions = select(noisy(brought(textured(5), leaves=True)), options=Options(maximum_gap=MediaTime.of(60), at_once=1))
     (passing,) = chosen(decisions, MOTION_PEAK)
