@@ -6,14 +6,14 @@ characters a line and two lines, 5/6 s to 7 s on screen, no overlap, two frames 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
 from pipeline import line_breaks
 from pipeline.line_breaks import LONGEST, READ_PER_S, SHORTEST, Timed, width
-from pipeline.timeline import NANOS, MediaTime
+from pipeline.timeline import NANOS, ZERO, MediaTime
 from pipeline.transcribe.words import written
 
 LINGERING = MediaTime(NANOS // 2)
@@ -46,29 +46,26 @@ def cues(segments: Iterable[TranscriptSegment]) -> list[Cue]:
     The text is shown as it is, since it may have been redacted; it has the times of the words where it has as many, and is
     spread evenly over them where it has not.
     """
-    found: list[Cue] = []
-    for _, finals in groupby((segment for segment in segments if segment.is_final), key=lambda segment: segment.language):
-        words = [word for segment in finals for word in _timed(segment)]
-        found += [Cue(group[0].start, max(group[-1].end, group[0].start), line_breaks.lines(group)) for group in line_breaks.cues(words)]
-    return _on_screen(found)
+    return on_screen(parted((segment.language, word) for segment in segments if segment.is_final for word in timed(segment)))
 
 
-def webvtt(cues: Iterable[Cue]) -> str:
-    """The cues as a WebVTT file (W3C WebVTT, section 4)."""
-    blocks = [f"{_stamp(cue.start, '.')} --> {_stamp(cue.end, '.')}\n{_escaped(cue)}\n" for cue in cues]
-    return "\n".join(["WEBVTT\n", *blocks])
+def webvtt(cues: Iterable[Cue], *, header: str = "") -> str:
+    """The cues as a WebVTT file (W3C WebVTT, section 4); `header` is a line of metadata below its first one."""
+    blocks = [f"{stamp(cue.start)} --> {stamp(cue.end)}\n{_escaped(cue)}\n" for cue in cues]
+    return "\n".join([f"WEBVTT\n{header}\n" if header else "WEBVTT\n", *blocks])
 
 
 def subrip(cues: Iterable[Cue]) -> str:
     """The cues as a SubRip (.srt) file, numbered from 1."""
     blocks = [
-        f"{number}\n{_stamp(cue.start, ',')} --> {_stamp(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
+        f"{number}\n{stamp(cue.start, ',')} --> {stamp(cue.end, ',')}\n" + "\n".join(cue.lines) + "\n"
         for number, cue in enumerate(cues, start=1)
     ]
     return "\n".join(blocks)
 
 
-def _timed(segment: TranscriptSegment) -> list[Timed]:
+def timed(segment: TranscriptSegment) -> list[Timed]:
+    """The words of a final's text, each with its time."""
     known = [
         Timed(word.text, MediaTime.from_proto(word.media_start), MediaTime.from_proto(word.media_end), word.glued) for word in segment.words
     ]
@@ -84,26 +81,37 @@ def _timed(segment: TranscriptSegment) -> list[Timed]:
     return [Timed(text, start, end) for text, (start, end) in zip(texts, times, strict=True)]
 
 
-def _on_screen(cues: Sequence[Cue]) -> list[Cue]:
-    """Give each cue its time on the screen: long enough to be read, if the next one leaves it the time.
+def parted(words: Iterable[tuple[str, Timed]]) -> list[Sequence[Timed]]:
+    """Words with their languages, in order of time, apart: in each part those that stand on the screen together."""
+    found: list[Sequence[Timed]] = []
+    for _, said in groupby(words, key=lambda each: each[0]):
+        found += line_breaks.cues([word for _, word in said])
+    return found
 
-    A cue that has not even the shortest time takes it, and the next one comes that much later.
+
+def on_screen(parts: Sequence[Sequence[Timed]], *, free: MediaTime = ZERO, known: MediaTime | None = None) -> list[Cue]:
+    """The cues of words that stand together, each with its time on the screen: long enough to be read, if the next one leaves it the time.
+
+    A cue that has not even the shortest time takes it, and the next one comes that much later. Before `free` the screen is taken. Where
+    more words may follow, `known` is the time up to which all of them are there: the last cue does not stay longer to be read.
     """
     placed: list[Cue] = []
-    earliest = MediaTime(0)
-    for index, cue in enumerate(cues):
-        start = max(cue.start, earliest)
-        reading = MediaTime.of(sum(map(width, cue.lines)) / READ_PER_S)
-        end = min(max(cue.end + LINGERING, start + reading, start + SHORTEST), start + LONGEST)
-        if index + 1 < len(cues):
-            next_start = cues[index + 1].start
-            end = max(min(end, next_start - APART), start + SHORTEST)
-        placed.append(replace(cue, start=start, end=end))
-        earliest = end + APART
+    for index, part in enumerate(parts):
+        lines, spoken = line_breaks.lines(part), max(part[-1].end, part[0].start)
+        start = max(part[0].start, free)
+        reading = MediaTime.of(sum(map(width, lines)) / READ_PER_S)
+        end = min(max(spoken + LINGERING, start + reading, start + SHORTEST), start + LONGEST)
+        if index + 1 < len(parts):
+            end = max(min(end, parts[index + 1][0].start - APART), start + SHORTEST)
+        elif known is not None:
+            end = max(min(end, known - APART), min(spoken, start + LONGEST), start + SHORTEST)
+        placed.append(Cue(start, end, lines))
+        free = end + APART
     return placed
 
 
-def _stamp(time: MediaTime, point: str) -> str:
+def stamp(time: MediaTime, point: str = ".") -> str:
+    """The time as WebVTT writes it, and with a comma as SubRip does."""
     seconds, millis = divmod(max(time.millis, 0), 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

@@ -25,6 +25,8 @@ STREAMS_SUSPENDED = Counter("watchword_streams_suspended", "Streams let go after
 LAG_SECONDS = Gauge("watchword_lag_seconds", "Age of the chunk that a step took last, from when it was sent.", ["step"])
 WATCHERS = Gauge("watchword_watchers", "Clients that watch a stream.")
 WATCHERS_DROPPED = Counter("watchword_watchers_dropped", "Clients dropped because they read too slowly.")
+SUBTITLE_WORDS = Counter("watchword_subtitle_words", "Words for live subtitles, by when they came: in_time or late.", ["when"])
+
 SCENES_UNDESCRIBED = Counter("watchword_scenes_undescribed", "Scenes that got no caption, by cause: withheld or empty.", ["cause"])
 CAPTION_REPLIES = Counter(
     "watchword_caption_replies", "What models wrote of scenes, by outcome: good, mended, asked_again or empty.", ["outcome"]

@@ -7,6 +7,8 @@ from google.protobuf.duration_pb2 import Duration
 
 NANOS = 1_000_000_000
 """Nanoseconds in a second; the resolution of `Duration`."""
+CLOCK_HZ = 90_000
+"""Ticks of the clock of an MPEG-2 transport stream in a second (ISO/IEC 13818-1, 2.4.2.1)."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,14 @@ def hosts_and_ports(text: str) -> str:
     return text
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """Origins of pages between commas, or "*" for all."""
+    found = tuple(each.strip() for each in text.split(","))
+    if wrong := [each for each in found if each != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", each)]:
+        raise ValueError(f"{wrong[0][:50]!r} is no origin, such as https://event.example, and not *")
+    return found
+
+
 def speech_model(text: str) -> str:
     """A name of the catalog, a directory, or a model behind a server."""
     if "/" in text and "://" not in text and not Path(text).is_dir():

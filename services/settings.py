@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import live_subtitles
 from pipeline.caption.model import ADAPTERS, PRECISIONS
 from pipeline.errors import SettingInvalid
 from pipeline.graph import SERVICES
@@ -27,6 +28,7 @@ from services.setting_values import (
     is_loopback,
     number,
     one_of,
+    origins,
     prefix,
     safety_models,
     served,
@@ -67,6 +69,14 @@ class Settings:
     """WATCHWORD_LISTEN: host:port of the gRPC face; empty means loopback and the service's own port."""
     http: str = ""
     """WATCHWORD_HTTP: host:port of the gateway's HTTP face, with the page, events and questions; empty means none."""
+    hls_segment: int = 4
+    """WATCHWORD_HLS_SEGMENT: seconds of a segment of captions over HLS: what the packager of the pictures has as its target duration."""
+    hls_delay: int = 6
+    """WATCHWORD_HLS_DELAY: for how many seconds after its end a segment waits for words that are not final yet."""
+    hls_window: int = 600
+    """WATCHWORD_HLS_WINDOW: how many seconds of captions a playlist goes back."""
+    hls_origins: tuple[str, ...] = ()
+    """WATCHWORD_HLS_ORIGINS: whose pages may read captions over HLS, as https://host between commas, or *; none if empty."""
     metrics_port: int = 0
     """WATCHWORD_METRICS_PORT: Prometheus metrics over HTTP on loopback; 0 means none."""
     tls: Tls | None = None
@@ -169,6 +179,15 @@ class Settings:
         """How readily frames are chosen."""
         return sampling.Options(keyframes_a_minute=self.keyframes_per_minute, maximum_gap=MediaTime.of(self.keyframe_gap))
 
+    @property
+    def live_subtitles(self) -> live_subtitles.Rules:
+        """How captions over HLS are cut."""
+        return live_subtitles.Rules(
+            length=MediaTime.of(self.hls_segment),
+            delay=MediaTime.of(self.hls_delay),
+            kept=max(self.hls_window // self.hls_segment, 3),
+        )
+
     def options(self, stream_id: str) -> Options:
         """What the captions of a stream are asked to be."""
         return speech.options_of(stream_id, Options(language=self.language, translate=self.translate, glossary=self.glossary), self.streams)
@@ -180,6 +199,10 @@ _READ: Mapping[str, Callable[[str], object]] = {
     "partitions": lambda text: whole(text, 1, 10_000),
     "listen": host_and_port,
     "http": host_and_port,
+    "hls_segment": lambda text: whole(text, 1, 10),
+    "hls_delay": lambda text: whole(text, 1, 60),
+    "hls_window": lambda text: whole(text, 30, 21_600),
+    "hls_origins": origins,
     "metrics_port": lambda text: whole(text, 0, 65_535),
     "api_key": str,
     "memory": host_and_port,

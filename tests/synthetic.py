@@ -218,14 +218,18 @@ def _murmur(time: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.12 * sound * syllables * phrases)
 
 
-def playlist(path: Path, folder: Path, change: Callable[[int, bytes], bytes] = lambda _, data: data) -> Path:
-    """The clip as an HLS playlist in the folder, with segments of 2 s called 0.ts, 1.ts and so on.
+def playlist(
+    path: Path, folder: Path, change: Callable[[int, bytes], bytes] = lambda _, data: data, *, begins: int = 0, kind: str = "mpegts"
+) -> Path:
+    """The clip as an HLS playlist in the folder, with segments of 2 s called 0.ts, 1.ts and so on, `mpegts` or `fmp4`.
 
-    `change` is given the number of each packet in its track, and its bytes, and says what is there instead.
+    `change` is given the number of each packet in its track, and its bytes, and says what is there instead. Its clock begins
+    `begins` ticks of 1/90,000 s later than it would.
     """
     import av
 
-    options = {"hls_time": "2", "hls_playlist_type": "vod", "hls_segment_filename": str(folder / "%d.ts")}
+    options = {"hls_time": "2", "hls_playlist_type": "vod", "hls_segment_type": kind}
+    options["hls_segment_filename"] = str(folder / ("%d.ts" if kind == "mpegts" else "%d.m4s"))
     with av.open(str(path)) as source, av.open(str(folder / "list.m3u8"), "w", format="hls", options=options) as container:
         tracks = {stream.index: container.add_stream_from_template(stream) for stream in source.streams}
         counts = dict.fromkeys(tracks, 0)
@@ -235,7 +239,9 @@ def playlist(path: Path, folder: Path, change: Callable[[int, bytes], bytes] = l
             number = counts[packet.stream_index]
             counts[packet.stream_index] += 1
             changed = av.Packet(change(number, bytes(packet)))
-            changed.pts, changed.dts, changed.duration, changed.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
+            later = round(begins / 90_000 / packet.time_base)
+            changed.pts, changed.dts = packet.pts + later, packet.dts + later
+            changed.duration, changed.time_base = packet.duration, packet.time_base
             changed.is_keyframe = packet.is_keyframe
             changed.stream = tracks[packet.stream_index]
             container.mux(changed)

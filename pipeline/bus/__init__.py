@@ -40,6 +40,8 @@ class Context:
     """Unix time in seconds at which the stream's first packet was sent."""
     live: bool = False
     """Whether the source cannot wait."""
+    clock: int | None = None
+    """What the source's own clock said at media time 0, in 1/90,000 s as MPEG-2 counts; another after it has begun anew."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.protobuf.message import DecodeError, Message
 from watchword.v1 import errors_pb2, media_pb2
@@ -9,6 +10,7 @@ from watchword.v1 import errors_pb2, media_pb2
 from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Position, Record
 from pipeline.errors import MessageInvalid, MessageTooLarge, RecordInvalid, WatchwordError
 from pipeline.graph import Topic
+from pipeline.timeline import CLOCK_HZ, NANOS, MediaTime
 
 Headers = list[tuple[str, bytes]]
 
@@ -23,6 +25,9 @@ STARTED_HEADER = "watchword-started"
 """Unix time in seconds, with a fraction, at which the stream's first packet was sent."""
 LIVE_HEADER = "watchword-live"
 """Present and "1" where the source cannot wait."""
+
+CLOCK_HEADER = "watchword-clock"
+"""What the source's own clock said at media time 0, in 1/90,000 s. A chunk says it by its `media_offset`."""
 
 NO_STREAM = "-"
 """The key of an error that belongs to no stream that could be told."""
@@ -55,6 +60,8 @@ def encode(topic: Topic, stream_id: str, value: Message, origin: Origin | None, 
         headers.append((STARTED_HEADER, f"{context.started_at:.6f}".encode()))
     if context.live:
         headers.append((LIVE_HEADER, b"1"))
+    if context.clock is not None and not isinstance(_inner(value), media_pb2.MediaChunk):
+        headers.append((CLOCK_HEADER, str(context.clock).encode()))
     return body, headers
 
 
@@ -81,6 +88,8 @@ def decode(
     if said != stream_id and not of_no_stream:
         raise MessageInvalid(f"stream {stream_id}: the record's key and its message's stream id {said[:50]!r} differ")
     origin, context = _read(headers, topic, stream_id)
+    if isinstance(inner, media_pb2.MediaChunk):
+        context = replace(context, clock=_clock(inner))
     return stream_id, value, origin or _own_origin(topic, inner), context
 
 
@@ -129,6 +138,7 @@ def _read(headers: Sequence[tuple[str, bytes]], topic: Topic, stream_id: str) ->
     origin: Origin | None = None
     started_at: float | None = None
     live = False
+    clock: int | None = None
     try:
         for name, value in headers:
             if name == ORIGIN_HEADER:
@@ -138,9 +148,11 @@ def _read(headers: Sequence[tuple[str, bytes]], topic: Topic, stream_id: str) ->
                 started_at = _started_at(value)
             elif name == LIVE_HEADER:
                 live = value == b"1"
+            elif name == CLOCK_HEADER:
+                clock = int(value)
     except ValueError:
         raise RecordInvalid(f"stream {stream_id}: the header {name} of a record on {topic.name} cannot be read") from None
-    return origin, Context(started_at, live)
+    return origin, Context(started_at, live, clock)
 
 
 def _started_at(value: bytes) -> float:
@@ -148,3 +160,8 @@ def _started_at(value: bytes) -> float:
     if not 0 <= seconds <= LATEST_START:
         raise ValueError(f"{seconds} is no time at which a stream can have begun")
     return seconds
+
+
+def _clock(chunk: media_pb2.MediaChunk) -> int:
+    """The source's time at media time 0, for the packets of this chunk."""
+    return -round(MediaTime.from_proto(chunk.media_offset).nanos * CLOCK_HZ / NANOS)

@@ -15,6 +15,10 @@ LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp"}
 SCHEMES = LIVE_SCHEMES | {"file", "http", "https", "tcp"}
 """Kinds of URL that are opened."""
 
+_OPTIONS = {scheme: {"rtsp_transport": "tcp"} for scheme in ("rtsp", "rtsps")}
+# A live playlist is read from its latest segment: FFmpeg begins three before the end, as players do, and captions must come before these.
+_OPTIONS |= {scheme: {"live_start_index": "-1"} for scheme in ("http", "https")}
+
 
 def shown(source: str) -> str:
     """The source as it may appear in messages and logs: without user, password or query."""
@@ -37,8 +41,7 @@ def address(source: str, name: str) -> tuple[str, str | None, dict[str, str]]:
         return f"file:{source}", None, {}
     if scheme not in SCHEMES:
         raise SourceInvalid(f"{name}: {scheme} is not a kind of source; known are {', '.join(sorted(SCHEMES))}")
-    options = {"rtsp_transport": "tcp"} if scheme in ("rtsp", "rtsps") else {}
-    return source, None, options
+    return source, None, _OPTIONS.get(scheme, {})
 
 
 def open_error(source: str, name: str, error: Exception, timeout_s: float) -> SourceError:

@@ -84,9 +84,9 @@ class Statistics:
         self._erase([])
 
     def due(self, now: MediaTime) -> bool:
-        """Whether the statistics are to be said, at most once each `EVERY`."""
+        """Whether the statistics are to be said, at most once each `EVERY`; in silence, too: they tell up to where it was heard."""
         turn = now.nanos // EVERY.nanos
-        is_due = turn != self._told and self._since is not None
+        is_due = turn != self._told
         self._told = turn
         return is_due
 

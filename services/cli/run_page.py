@@ -11,11 +11,13 @@ from watchword.v1.qa_service_pb2 import AskRequest, AskResponse
 
 from pipeline.bus.memory import MemoryBus
 from pipeline.errors import ServiceUnavailable, SettingInvalid
+from services.gateway.hls import Hls
 from services.gateway.http import HttpFace
 from services.gateway.hub import Hub
 from services.gateway.live import Streams
 from services.gateway.page_files import Page
 from services.gateway.questions import Questions
+from services.gateway.subtitle_tracks import SubtitleTracks
 from services.serve import asked_to_stop, one_failure
 from services.setting_values import is_loopback
 from services.settings import Settings
@@ -38,13 +40,14 @@ class RunPage:
                 f"--page is for this machine alone: WATCHWORD_HTTP={address} is not; `watchword serve gateway` has it for others"
             )
         self.bus = MemoryBus()
-        self._hub = Hub(self.bus)
+        tracks = SubtitleTracks(settings.live_subtitles)
+        self._hub = Hub(self.bus, followers=[tracks])
         self._flow: Flow | None = None
         path = Path(source)
         streams = Streams(self._hub, recordings={stream_id: path} if path.is_file() else {})
         # Without a key: a player cannot show one, and only this machine is answered to.
         settings = replace(settings, http=address, api_key="", tls=None)
-        self._face = HttpFace([Page(), streams, Questions(self._ask)], settings)
+        self._face = HttpFace([Page(), streams, Hls(tracks), Questions(self._ask)], settings)
 
     @property
     def address(self) -> str:

@@ -1,7 +1,7 @@
 """The gateway's HTTP face: one server with one set of guards, for the routes that are given.
 
-Whoever has no key is told nothing of any stream; where there is no key, only this machine is answered to, and no page of another
-origin may read what comes.
+Whoever has no key is told nothing of any stream, but for a player that was given a grant of its captions; where there is no key, only
+this machine is answered to. No page of another origin may read what comes, unless it is captions and the settings name that origin.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import SettingInvalid, WatchwordError, reason_name
 from services.gateway import sse
+from services.gateway.grants import is_granted
+from services.gateway.origins import Origins
 from services.gateway.punctual import Punctual
 from services.rpc import CODES, bearer
 from services.settings import Settings
@@ -76,7 +78,7 @@ class HttpFace:
             uvicorn.Config(
                 Starlette(
                     routes=[route for part in parts for route in part.routes],
-                    middleware=_guards(settings.api_key, host),
+                    middleware=_guards(settings.api_key, host, settings.hls_origins),
                     exception_handlers={WatchwordError: _refused, HTTPException: _unknown},
                 ),
                 log_config=None,
@@ -124,21 +126,21 @@ async def _unknown(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(told, error.status_code, error.headers)
 
 
-def _guards(key: str, host: str) -> list[Middleware]:
+def _guards(key: str, host: str, origins: Sequence[str]) -> list[Middleware]:
     first = Middleware(_Key, key=key) if key else Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, host], www_redirect=False)
-    return [Middleware(_Headers), first]
+    return [Middleware(Origins, allowed=origins), Middleware(_Headers), first]
 
 
 class _Key:
-    """Refuses who does not show the key."""
+    """Refuses who shows neither the key nor a grant of what is asked for."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._expected = app, bearer(key).encode()
+        self._app, self._key, self._expected = app, key, bearer(key).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         shown = dict(scope["headers"]).get(b"authorization", b"")
         is_page = scope["path"] == "/" or scope["path"].startswith(PAGE)
-        if is_page or hmac.compare_digest(shown, self._expected):
+        if is_page or hmac.compare_digest(shown, self._expected) or is_granted(self._key, scope):
             await self._app(scope, receive, send)
             return
         told = {"reason": "UNAUTHENTICATED", "message": "the request must show this server's key: 'Authorization: Bearer KEY'"}

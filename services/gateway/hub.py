@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -126,6 +127,18 @@ class Viewer:
             await self._changed.wait()
 
 
+class Follower(Protocol):
+    """Somebody who is told of all streams what their viewers are shown."""
+
+    def take(self, record: Record, media_end: MediaTime, is_over: bool) -> None:
+        """Take a record when it is first shown; any branch of its stream has come to `media_end`, and, if it is over, all have ended it."""
+        ...
+
+    def forget(self, stream_id: str) -> None:
+        """A stream is not kept any more."""
+        ...
+
+
 @dataclass
 class _Stream:
     history: deque[_Update] = field(default_factory=deque)
@@ -149,9 +162,10 @@ class _Stream:
 class Hub:
     """Follows the bus and serves viewers; `run` must be running."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, *, followers: Iterable[Follower] = ()) -> None:
         self._bus = bus
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
+        self._followers = tuple(followers)
 
     async def run(self) -> None:
         """Follow the bus until cancelled; raises what the bus raises."""
@@ -227,6 +241,8 @@ class Hub:
         response = self._response(stream, record)
         if response is not None:
             self._show(stream, record, response)
+        for follower in self._followers:
+            follower.take(record, stream.media_end, stream.complete)
 
     def _was_shown(self, stream: _Stream, record: Record) -> bool:
         if isinstance(record.value, errors_pb2.ErrorEvent):
@@ -303,6 +319,8 @@ class Hub:
         unwatched = [stream_id for stream_id, stream in self._streams.items() if not stream.viewers]
         ended = [stream_id for stream_id in unwatched if self._streams[stream_id].complete]
         stream_id = next(iter([*ended, *unwatched, *self._streams]))
+        for follower in self._followers:
+            follower.forget(stream_id)
         for viewer in self._streams.pop(stream_id).viewers:
             telemetry.WATCHERS.dec()
             viewer.cut(StreamUnknown(f"stream {stream_id} is not kept here any more: {STREAMS_KEPT} others have been heard of since"))

@@ -8,6 +8,7 @@ from watchword.v1 import live_service_pb2_grpc, qa_service_pb2_grpc
 from pipeline.bus import Bus
 from services.gateway.hub import Hub
 from services.gateway.servicer import LiveServicer, QaServicer
+from services.gateway.subtitle_tracks import SubtitleTracks
 from services.rpc import channel
 from services.serve import Parts, face_of
 from services.settings import Settings
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 async def build(settings: Settings, bus: Bus) -> Parts:
     """The live face and the questions' face, the hub that follows the bus, and an HTTP face where one is wanted."""
-    hub = Hub(bus)
+    tracks = SubtitleTracks(settings.live_subtitles)
+    hub = Hub(bus, followers=[tracks] if settings.http else [])
     memory = channel(settings.memory, settings)
     faces = [
         face_of(live_service_pb2_grpc, "LiveService", LiveServicer(bus, hub)),
@@ -26,13 +28,14 @@ async def build(settings: Settings, bus: Bus) -> Parts:
     ]
     background = [hub.run]
     if settings.http:
-        background.append(_http(hub, memory, settings).run)
+        background.append(_http(hub, tracks, memory, settings).run)
     return Parts(faces, background=background, close=memory.close)
 
 
-def _http(hub: Hub, memory: grpc.aio.Channel, settings: Settings) -> "HttpFace":
-    """The page and all that it stands on, and standing queries."""
+def _http(hub: Hub, tracks: SubtitleTracks, memory: grpc.aio.Channel, settings: Settings) -> "HttpFace":
+    """The page and all that it stands on, captions for players, and standing queries."""
     from services.gateway.feeds import Feeds
+    from services.gateway.hls import Hls
     from services.gateway.http import HttpFace
     from services.gateway.live import Streams
     from services.gateway.page_files import Page
@@ -41,4 +44,5 @@ def _http(hub: Hub, memory: grpc.aio.Channel, settings: Settings) -> "HttpFace":
 
     stub = qa_service_pb2_grpc.QaServiceStub(memory)
     standing = Standing(Feeds(stub.Stand, settings.memory))
-    return HttpFace([Page(), Streams(hub), Questions(over(stub, settings.memory)), standing], settings)
+    captions = Hls(tracks, settings.api_key)
+    return HttpFace([Page(), Streams(hub), captions, Questions(over(stub, settings.memory)), standing], settings)

@@ -168,7 +168,7 @@ class BusSuite:
     def test_message_origin_and_context_arrive(self) -> None:
         async def test(bus: Bus) -> None:
             origin = Origin("transcribe", Position(12345678901, 3))
-            context = Context(started_at=1_780_000_000.25, live=True)
+            context = Context(started_at=1_780_000_000.25, live=True, clock=126_000)
             await bus.publish("transcripts", "s", segment("s", "Grüße, 世界"), origin=origin, context=context)
             (record,) = await read(await bus.follow("transcripts"), 1)
             assert record.value == segment("s", "Grüße, 世界")
@@ -183,7 +183,7 @@ class BusSuite:
             (record,) = await read(await bus.follow("audio"), 1)
             assert record.value == chunk("plain", 5)
             assert record.origin == Origin("publish", Position(7, 5))
-            assert record.context == Context()
+            assert record.context == Context(clock=0)
 
         self.run(test)
 

@@ -7,6 +7,7 @@ from watchword.v1 import errors_pb2, events_pb2, media_pb2, safety_pb2, scene_pb
 from pipeline.bus import MAX_MESSAGE_BYTES, Context, Origin, Position, codec
 from pipeline.errors import MessageInvalid, MessageTooLarge, RecordInvalid
 from pipeline.graph import TOPICS
+from pipeline.timeline import MediaTime
 
 pytestmark = pytest.mark.unit
 
@@ -27,7 +28,8 @@ AUDIO = TOPICS["audio"]
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_what_is_encoded_is_decoded(topic: str) -> None:
-    context = Context(started_at=1_700_000_000.25, live=True)
+    is_chunk = topic == "audio"
+    context = Context(started_at=1_700_000_000.25, live=True, clock=0 if is_chunk else 8_100_000_000)
     body, headers = codec.encode(TOPICS[topic], "a", SAMPLES[topic], ORIGIN, context)
     assert codec.decode(TOPICS[topic], b"a", body, headers) == ("a", SAMPLES[topic], ORIGIN, context)
 
@@ -35,7 +37,19 @@ def test_what_is_encoded_is_decoded(topic: str) -> None:
 def test_nothing_known_of_the_stream_is_no_header() -> None:
     body, headers = codec.encode(AUDIO, "a", SAMPLES["audio"], None, Context())
     assert headers == []
-    assert codec.decode(AUDIO, b"a", body, [])[3] == Context(started_at=None, live=False)
+    assert codec.decode(AUDIO, b"a", body, [])[3] == Context(started_at=None, live=False, clock=0)
+
+
+def test_a_chunk_tells_its_sources_clock_and_what_follows_from_it_carries_that_along() -> None:
+    event = events_pb2.AudioEvent()
+    event.CopyFrom(SAMPLES["audio"])
+    event.chunk.media_offset.CopyFrom(MediaTime.of(-1.4).to_proto())
+    body, headers = codec.encode(AUDIO, "a", event, None, Context(clock=7))
+    context = codec.decode(AUDIO, b"a", body, headers)[3]
+    assert context.clock == 126_000, "the chunk itself says it"
+    body, headers = codec.encode(TOPICS["transcripts"], "a", SAMPLES["transcripts"], ORIGIN, context)
+    assert ("watchword-clock", b"126000") in headers
+    assert codec.decode(TOPICS["transcripts"], b"a", body, headers)[3] == context
 
 
 def test_a_publisher_needs_no_headers() -> None:

@@ -16,7 +16,7 @@ from pipeline.media.chunks import media_start
 from pipeline.media.publish import Retry, publish
 from pipeline.media.source import open_source
 from pipeline.timeline import MediaTime
-from tests.synthetic import Spec, Tape, clip, published, text
+from tests.synthetic import Spec, Tape, clip, playlist, published, text
 
 pytestmark = pytest.mark.connected
 
@@ -27,9 +27,9 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
+def served(folder: Path, handler: type[Quiet] = Quiet) -> Iterator[str]:
     """The folder's files over HTTP."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -59,6 +59,27 @@ def test_a_playlist_over_http(tmp_path: Path) -> None:
         tape, error = published(f"{address}/index.m3u8")
     assert error is None
     assert sum(len(piece.packets) for piece in tape.chunks("video")) == 75
+
+
+def test_a_live_playlist_over_http_is_read_from_its_latest_segment(tmp_path: Path) -> None:
+    listed = playlist(clip(Spec(seconds=12)), tmp_path)
+    whole = listed.read_text().replace("#EXT-X-PLAYLIST-TYPE:VOD\n", "")
+    listed.write_text(whole.replace("#EXT-X-ENDLIST\n", ""))
+    asked: list[str] = []
+
+    class Live(Quiet):
+        def do_GET(self) -> None:
+            if self.path in asked:
+                listed.write_text(whole)
+            asked.append(self.path)
+            super().do_GET()
+
+    with served(tmp_path, Live) as address:
+        tape, error = published(f"{address}/list.m3u8")
+    assert error is None
+    assert asked[:2] == ["/list.m3u8", "/5.ts"]
+    assert {record.context.live for record in tape.sent} == {True}
+    assert sum(len(piece.packets) for piece in tape.chunks("video")) == 50
 
 
 def test_what_a_server_does_not_have_and_what_is_not_media() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import av
 import pytest
 from structlog.typing import EventDict
 from watchword.v1.media_pb2 import AudioParameters, Packet, VideoParameters
@@ -97,11 +98,21 @@ def test_the_topic_of_a_missing_track_is_ended_too(spec: Spec, missing: str) -> 
 def test_every_record_tells_when_the_stream_started() -> None:
     tape, clock, started = Tape(), ManualClock(now=1_763_000_000.0), list[Started]()
     report = run(publish(str(clip(Spec())), tape, stream_id="s", speed=None, clock=clock, on_started=started.append))  # type: ignore[arg-type]
-    assert {record.context for record in tape.sent} == {Context(started_at=1_763_000_000.0, live=False)}
+    assert {record.context for record in tape.of("chunk")} == {Context(started_at=1_763_000_000.0, live=False, clock=0)}
+    assert {record.context for record in tape.of("end")} == {Context(started_at=1_763_000_000.0, live=False)}
     assert [(one.started_at, one.live, sorted(one.tracks)) for one in started] == [(1_763_000_000.0, False, ["audio", "video"])]
     assert tape.chunks("audio")[0].epoch == 1_763_000_000_000
     assert (report.tracks, report.gaps, report.media_end.millis) == (("audio", "video"), 0, 3000)
     assert report.chunks == len(tape.of("chunk"))
+
+
+@pytest.mark.parametrize("begins", [0, 8_100_000_000])
+def test_the_clock_of_a_transport_stream_goes_with_its_packets(tmp_path: Path, begins: int) -> None:
+    playlist = synthetic.playlist(clip(Spec()), tmp_path, begins=begins)
+    with av.open(str(tmp_path / "0.ts")) as first:
+        starts = min(packet.pts for packet in first.demux() if packet.pts is not None)
+    tape, _ = synthetic.published(playlist)
+    assert {record.context.clock for record in tape.of("chunk")} == {starts}
 
 
 def test_a_recording_may_be_said_to_be_live() -> None:

@@ -193,8 +193,11 @@ def test_they_are_said_when_a_multiple_is_passed() -> None:
     assert told(statistics, 1, 3.6 * every) == [every, 2 * every, 3 * every]
 
 
-def test_they_are_not_said_before_anything_was_heard() -> None:
-    assert told(Statistics(), 0, 100) == []
+def test_they_are_said_in_silence_too_and_tell_that_nothing_was_said() -> None:
+    statistics = Statistics()
+    assert told(statistics, 0, 35) == [10, 20, 30]
+    message = statistics.message("s", at(30))
+    assert (message.words, message.words_per_minute, message.real_time_factor) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("share", [1.05, 1.5, 1.95])

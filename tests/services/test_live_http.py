@@ -29,12 +29,14 @@ from pipeline.timeline import MediaTime
 from services.cli.run_page import RunPage
 from services.gateway import hub as hub_module
 from services.gateway import live, punctual, questions, sse
+from services.gateway.hls import Hls
 from services.gateway.http import HttpFace
 from services.gateway.hub import Hub
 from services.gateway.live import Streams
 from services.gateway.page_files import Page
 from services.gateway.questions import Ask, Questions
 from services.gateway.sse import ENDED, EventStream
+from services.gateway.subtitle_tracks import SubtitleTracks
 from services.memory.servicer import Asking
 from services.settings import Settings
 from tests.fakes import ScriptedEmbedder
@@ -53,6 +55,8 @@ class Source:
     hubs: list[Hub]
     records: list[Record] = field(default_factory=list)
     started_at: float = 1000.5
+    live: bool = False
+    clock: int | None = None
 
     def tell(self, event: ClearedEvent, step: str = "screen-transcripts") -> None:
         self._take("cleared", event, Origin(step, Position(len(self.records), 0)))
@@ -83,7 +87,7 @@ class Source:
 
     def _take(self, topic: str, event: Any, origin: Origin) -> None:
         offset = sum(record.topic == topic for record in self.records)
-        record = Record(topic, 0, offset, STREAM, event, origin, Context(started_at=self.started_at))
+        record = Record(topic, 0, offset, STREAM, event, origin, Context(self.started_at, self.live, self.clock))
         self.records.append(record)
         for hub in self.hubs:
             hub.take(record)
@@ -122,13 +126,18 @@ async def serving(
     hub: Hub | None = None,
     recordings: dict[str, Path] | None = None,
     key: str = "",
+    tracks: SubtitleTracks | None = None,
+    origins: tuple[str, ...] = (),
+    patience_s: float = 60,
 ) -> AsyncIterator[Place]:
-    hub = hub or Hub(MemoryBus())
+    tracks = tracks or SubtitleTracks()
+    hub = hub or Hub(MemoryBus(), followers=[tracks])
     streams = Streams(hub, recordings=recordings, heartbeat_s=0.05)
-    face = HttpFace([Page(), streams, Questions(ask or nobody)], Settings(http=address, api_key=key))
+    parts = [Page(), streams, Hls(tracks, key, first_s=0.3), Questions(ask or nobody)]
+    face = HttpFace(parts, Settings(http=address, api_key=key, hls_origins=origins))
     running = asyncio.create_task(face.run())
     try:
-        async with httpx2.AsyncClient(base_url=f"http://{face.address}", timeout=20) as web, asyncio.timeout(60):
+        async with httpx2.AsyncClient(base_url=f"http://{face.address}", timeout=20) as web, asyncio.timeout(patience_s):
             yield Place(web, face, Source([hub]), streams)
     finally:
         running.cancel()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -42,6 +43,7 @@ def installation(broker_address: str, tmp_path_factory: pytest.TempPathFactory) 
         "WATCHWORD_KAFKA": broker_address,
         "WATCHWORD_TOPIC_PREFIX": "over-kafka.",
         "WATCHWORD_MEMORY": free_address(),
+        "WATCHWORD_HTTP": free_address(),
         "WATCHWORD_STORE": str(tmp_path_factory.mktemp("store") / "memory.db"),
     }
     with ExitStack() as stack:
@@ -88,6 +90,20 @@ def ask(installation: Installation, stream_id: str, folder: Path) -> list[Event]
     done = watchword("ask", stream_id, QUESTION, "--gateway", installation.gateway, "--events", asked)
     assert done.returncode == 0, done.stderr
     return read_events(asked)
+
+
+def subtitles(installation: Installation, stream_id: str) -> str:
+    """What a player shows of a stream that has ended, cue by cue."""
+
+    def given(name: str) -> str:
+        with urlopen(f"http://{installation.env['WATCHWORD_HTTP']}/v1/streams/{stream_id}/hls/{name}") as answer:
+            return str(answer.read().decode())
+
+    listed = given("captions.m3u8").splitlines()
+    assert listed[-1] == "#EXT-X-ENDLIST"
+    segments = [given(name) for name in listed if not name.startswith("#")]
+    cues = dict.fromkeys(cue for segment in segments for cue in segment.strip().split("\n\n")[1:])
+    return " ".join(" ".join(cue.splitlines()[1:]) for cue in cues)
 
 
 async def come_to(store: SqliteStore, stream_id: str, point: Callable[[StreamState], bool]) -> StreamState:
@@ -152,6 +168,7 @@ def test_services_say_what_one_process_says(
     expected = [event for event in of_type(embedded_events, "answer") if event["question"] == QUESTION]
     assert answers(ask(installation, "whole", tmp_path)) == answers(expected)
     assert not of_type(whole, "error")
+    assert subtitles(installation, "whole") == " ".join(text for _, text, _ in finals(whole))
 
 
 @pytest.mark.usefixtures("whole")
@@ -187,6 +204,7 @@ def test_killed_processes_lose_and_repeat_nothing(installation: Installation, em
     assert not of_type(events, "error")
     for service in SERVICES:
         installation.processes[service].wait_for("serving on")
+    assert subtitles(installation, "killed") == subtitles(installation, "whole")
     assert remembered(installation, "killed") == remembered(installation, "whole")
     assert [each[0] for each in answers(ask(installation, "killed", tmp_path))] == [
         event["text"] for event in of_type(embedded_events, "answer") if event["question"] == QUESTION

@@ -60,6 +60,8 @@ def test_a_real_run_is_shown_asked_and_sought_and_stays_until_it_is_stopped(tmp_
             assert await page.run("document.querySelectorAll('#lines .partial, #lines .tentative').length") == 0
             cues = "[...document.getElementById('video').textTracks[0].cues].map(cue => cue.getCueAsHTML().textContent)"
             assert await page.run(cues) == await page.run(LINES), "the player has them too, for when it fills the screen"
+            hls = await page.run("fetch('/v1/streams/talk/hls/captions.m3u8').then(given => given.text())")
+            assert hls.endswith("#EXT-X-ENDLIST\n"), "other players have them, too"
             assert "building" in await page.run("document.querySelector('.scene .text').textContent")
             await until(page, "document.querySelector('.shot img').naturalWidth > 0")
             await until(page, "document.getElementById('video').videoWidth > 0")
