@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.sampling import costs, synthetic, truth
+from bench.sampling import actions, costs, synthetic, truth
 from bench.sampling.metrics import Borders, Count, borders, covered, uniform
 from bench.sampling.runs import Run, ours, peers
 from bench.sampling.truth import Clip
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--media", type=Path, help="directory with manifest.json")
     parser.add_argument("--sample", type=Path, default=Path("samples/demo.mp4"))
     parser.add_argument("--clips", type=Path, required=True, help="directory for the clips that are made, kept there")
-    parser.add_argument("--seed", type=int, action="append", help="of the sixty synthetic clips; may be repeated")
+    parser.add_argument("--seed", type=int, action="append", help="of the seventy synthetic clips; may be repeated")
     parser.add_argument("--peers", type=Path, help="environment that peers/setup.sh made")
     parser.add_argument("--transnet", type=Path, help="environment that peers/setup.sh made for TransNet V2")
     parser.add_argument("--keep", type=Path, help="directory for what the peers found; what is there is not run again")
@@ -122,7 +122,7 @@ def main() -> None:
     if arguments.media and arguments.sample.exists():
         clips.append(truth.sample(arguments.sample))
     for seed in arguments.seed or ([] if arguments.media else [1]):
-        clips += synthetic.make(arguments.clips, seed)
+        clips += [*synthetic.make(arguments.clips, seed), *actions.make(arguments.clips, seed)]
     runs = {"ours": ours(clips)}
     if arguments.peers:
         detectors = DETECTORS.items()

@@ -445,11 +445,15 @@ def make(folder: Path, seed: int) -> list[Clip]:
 
 
 def _clip(folder: Path, seed: int, kind: str, number: int) -> Clip:
-    path = folder / f"{VERSION}-{seed}-{kind}-{number}.mp4"
+    return encoded(folder / f"{VERSION}-{seed}-{kind}-{number}.mp4", kind, lambda: Sketch.of(seed, kind, number))
+
+
+def encoded(path: Path, group: str, drawn: Callable[[], Sketch]) -> Clip:
+    """The clip of a sketch, encoded at `path`, and what is known of it beside it; not drawn again if it is there."""
     kept = path.with_suffix(".json")
     if kept.exists():
         return Clip.from_json(json.loads(kept.read_text()), path)
-    sketch = Sketch.of(seed, kind, number)
+    sketch = drawn()
     rate, size = sketch.rate, sketch.size
     with av.open(str(path), "w") as container:
         track = container.add_stream("libx264", rate=rate)
@@ -462,7 +466,7 @@ def _clip(folder: Path, seed: int, kind: str, number: int) -> Clip:
         container.mux(track.encode(None))
     clip = Clip(
         path=path,
-        group=kind,
+        group=group,
         seconds=sketch.plan.seconds,
         rate=float(rate),
         cuts=sketch.cuts,
