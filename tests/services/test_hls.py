@@ -292,6 +292,16 @@ def test_pages_of_origins_that_are_named_may_read_captions_and_nothing_else() ->
     run(work, key="secret", origins=(OTHER,))
 
 
+def test_without_a_key_only_pages_of_origins_that_are_named_may_read_captions() -> None:
+    async def work(there: Place) -> None:
+        talk(there.source)
+        for path, origin, status in ((CAPTIONS, OTHER, 200), (CAPTIONS, "https://evil.example", 403), ("/v1/streams", OTHER, 403)):
+            answered = await there.web.get(path, headers={"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+            assert answered.status_code == status, (path, origin)
+
+    run(work, origins=(OTHER,))
+
+
 def packaged(folder: Path, *, begins: int = 0, kind: str = "mpegts") -> int:
     """A clip as the HLS of some packager, which Watchword reads, too: what its clock says at media time 0."""
     source = synthetic.playlist(synthetic.clip(CLIP), folder, begins=begins, kind=kind)
