@@ -7,7 +7,7 @@ Topics are `watchword.<name>`, keyed by stream id. Writing is `pipeline.bus.kafk
 import asyncio
 import logging
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -121,18 +121,31 @@ class KafkaBus:
         return self._writer
 
     async def _renew(self) -> None:
-        """Where the broker is not what it was: make its topics, write as another producer, and tell all who read."""
+        """Where the broker is not what it was: make its topics, write as another producer, and tell those whose topic is another.
+
+        Who reads a topic that is the one it was reads on.
+        """
         async with self._renewing:
             stale = self._connected
             if not stale.stale:
                 return
+            names = {subscription.name for subscription in self._subscriptions}
             try:
-                self._writer = await asyncio.to_thread(self._connect, self._cluster.patience_s)
+                self._writer, ids = await asyncio.to_thread(self._reconnect, names)
             except (KafkaError, OSError) as error:
                 raise self._cluster.unavailable("nothing can be begun anew", error) from error
-            stale.abandon()
             for subscription in list(self._subscriptions):
-                subscription.renew()
+                subscription.renew(self._writer, ids.get(subscription.name, ""))
+            stale.abandon()
+
+    def _reconnect(self, names: Collection[str]) -> tuple[Writer, dict[str, str]]:
+        """Another writer, and what the broker calls these topics now."""
+        writer = self._connect(self._cluster.patience_s)
+        try:
+            return writer, {name: writer.topic_id(name) for name in names}
+        except KafkaError:
+            writer.abandon()
+            raise
 
     def _open(self, topic: str, group: str | None) -> KafkaSubscription:
         reading = Reading(self._topics[topic], self._prefix + topic, group)

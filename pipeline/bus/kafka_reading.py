@@ -152,10 +152,17 @@ class KafkaSubscription:
         finally:
             self._released.set()
 
-    def renew(self) -> None:
-        """Raise `BrokerRenewed` from `next`: the broker is not what it was, as another reader or writer of this process has noticed."""
-        self._closing.set()
-        self._line.fail(self._cluster.renewed(f"{self._name} cannot be read on", "noticed elsewhere in this process"), at_once=True)
+    @property
+    def name(self) -> str:
+        """The topic's name on the broker."""
+        return self._name
+
+    def renew(self, writer: Writer, topic_id: str) -> None:
+        """Write progress with this writer from now on, and raise `BrokerRenewed` from `next` where the topic is another by its id."""
+        self._writer = writer
+        if topic_id and self._topic_id and topic_id != self._topic_id:
+            self._closing.set()
+            self._line.fail(self._cluster.renewed(f"{self._name} cannot be read on", "the topic was made anew"), at_once=True)
 
     async def close(self) -> None:
         """Stop the thread, which leaves the group."""

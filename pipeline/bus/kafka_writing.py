@@ -49,6 +49,11 @@ class Writer:
         """How many partitions a topic has; waits for the broker, and raises `KafkaError`."""
         return len(self._producer.partitions_for(name))
 
+    def topic_id(self, name: str) -> str:
+        """What the broker calls a topic; empty where it has no ids. Waits for the broker, and raises `KafkaError`."""
+        self._producer.partitions_for(name)
+        return id_at(self._producer, name)
+
     async def append(self, whose: str, name: str, key: bytes, body: bytes, headers: codec.Headers, partition: int | None = None) -> int:
         """Append a record and return its offset; `whose` it is, is told when it fails."""
         settled: Promise[int] = Promise()

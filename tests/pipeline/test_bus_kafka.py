@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import NotLeaderForPartitionError
 from structlog.typing import EventDict
 
@@ -17,7 +17,7 @@ from pipeline.bus.broker import Broker
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.kafka_cluster import Cluster
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
-from pipeline.errors import BrokerUnavailable, RecordInvalid, SettingInvalid
+from pipeline.errors import BrokerRenewed, BrokerUnavailable, RecordInvalid, SettingInvalid
 from tests.pipeline.bus_suite import PARTITIONS, TIMEOUT_S, BusSuite, assignments, by_stream, chunk, read
 
 pytestmark = pytest.mark.connected
@@ -204,6 +204,41 @@ def test_a_broker_that_dies_is_told_to_publishers_and_readers(prefix: str) -> No
                 assert "cam-1" in str(outcomes[0])
 
     asyncio.run(flow())
+
+
+def make_anew(address: str, topic: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=address)
+    try:
+        admin.delete_topics([topic])
+        admin.create_topics({topic: {"num_partitions": PARTITIONS, "replication_factor": -1}})
+        admin.wait_for_topics([topic])
+    finally:
+        admin.close()
+
+
+def test_a_topic_made_anew_is_begun_anew_alone(prefix: str) -> None:
+    """Who reads another topic reads on and keeps its progress; who reads this one is told."""
+
+    async def flow(address: str) -> None:
+        async with connected(address, prefix) as bus:
+            audio, transcripts, member = await bus.follow("audio"), await bus.follow("transcripts"), await bus.subscribe("audio", "step")
+            await bus.publish("audio", "s", chunk("s", 0))
+            assert by_stream(await read(audio, 1)) == {"s": [0]}
+            await assignments(member)
+            await assignments(transcripts)
+            await asyncio.to_thread(make_anew, address, f"{prefix}transcripts")
+            with pytest.raises(BrokerRenewed, match="made anew"):
+                async with asyncio.timeout(TIMEOUT_S):
+                    await transcripts.next()
+            assert await assignments(await bus.follow("transcripts"))
+            await bus.publish("audio", "s", chunk("s", 1))
+            assert by_stream(await read(audio, 1)) == {"s": [1]}
+            await member.commit({0: Progress(1)})
+            await member.close()
+            assert (await assignments(await bus.subscribe("audio", "step")))[0] == Progress(1)
+
+    with Broker(port=0) as broker:
+        asyncio.run(flow(broker.address))
 
 
 def test_progress_beyond_the_limit_leaves_the_older_one(
