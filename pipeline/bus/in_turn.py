@@ -13,15 +13,22 @@ from pipeline.loops import Promise
 T = TypeVar("T")
 
 
+class Closed(RuntimeError):
+    """Something was asked of a thread that has been let go."""
+
+
 class InTurn:
     """An executor of one thread, unlike `ThreadPoolExecutor`'s not waited for when Python ends."""
 
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     async def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns, once all that was asked for before is done; raises what it raises."""
+        """What `work` returns, once all that was asked for before is done; raises what it raises, and `Closed` after `close`."""
         promise: Promise[T] = Promise()
 
         def job() -> None:
@@ -32,12 +39,22 @@ class InTurn:
             except BaseException as error:
                 promise.fail(error)
 
-        self._jobs.put(job)
+        with self._lock:
+            if self._closed:
+                raise Closed(f"the thread {self._thread.name} has been let go")
+            self._jobs.put(job)
         return await promise
 
     def close(self) -> None:
         """Let the thread go when it has done what it was asked for."""
-        self._jobs.put(None)
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+
+    def join(self) -> None:
+        """Wait, after `close`, until the thread has done what it was asked for."""
+        self._thread.join()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -131,11 +131,12 @@ class KafkaBus:
                 return
             names = {subscription.name for subscription in self._subscriptions}
             try:
-                self._writer, ids = await asyncio.to_thread(self._reconnect, names)
+                writer, ids = await asyncio.to_thread(self._reconnect, names)
             except (KafkaError, OSError) as error:
                 raise self._cluster.unavailable("nothing can be begun anew", error) from error
+            self._writer = writer
             for subscription in list(self._subscriptions):
-                subscription.renew(self._writer, ids.get(subscription.name, ""))
+                subscription.renew(writer, ids.get(subscription.name, ""))
             stale.abandon()
 
     def _reconnect(self, names: Collection[str]) -> tuple[Writer, dict[str, str]]:

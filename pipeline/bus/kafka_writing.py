@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError, OutOfOrderSequenceNumberError, UnknownProducerIdError
 
 from pipeline.bus import MAX_MESSAGE_BYTES, codec
-from pipeline.bus.in_turn import InTurn
+from pipeline.bus.in_turn import Closed, InTurn
 from pipeline.bus.kafka_cluster import HEADROOM_BYTES, Cluster, id_at
 from pipeline.errors import BrokerRenewed, MessageTooLarge
 from pipeline.loops import Promise
@@ -73,7 +73,7 @@ class Writer:
                 f"{whose}: the broker at {self._cluster.address} refuses a record of {len(body):,} bytes on {name}; "
                 f"let the topic's max.message.bytes be at least {MAX_MESSAGE_BYTES + HEADROOM_BYTES:,}"
             ) from error
-        except KafkaError as error:
+        except (KafkaError, Closed) as error:
             self._require_the_same(whose, name)
             if self.stale or isinstance(error, _OF_A_STRANGER):
                 raise self._found_stale(whose, name, "it does not know this producer") from error
@@ -85,9 +85,10 @@ class Writer:
         await asyncio.to_thread(self._producer.close, await self._cluster.closing_s())
 
     def abandon(self) -> None:
-        """Disconnect when what it has under way has failed, which takes the patience and nobody waits for."""
+        """Disconnect when what it has under way is sent or has failed, which takes the patience and nobody waits for."""
 
         def end() -> None:
+            self._sender.join()
             with contextlib.suppress(KafkaError):
                 self._producer.close(2 * self._cluster.patience_s)
 

@@ -241,6 +241,21 @@ def test_a_topic_made_anew_is_begun_anew_alone(prefix: str) -> None:
         asyncio.run(flow(broker.address))
 
 
+def test_a_writer_that_another_has_taken_the_place_of_refuses(broker_address: str, prefix: str) -> None:
+    """And does not keep a release, and with it a whole group, waiting."""
+
+    async def flow() -> None:
+        async with connected(broker_address, prefix) as bus:
+            member = await bus.subscribe("audio", "step")
+            await assignments(member)
+            bus._connected.abandon()
+            async with asyncio.timeout(TIMEOUT_S):
+                with pytest.raises(BrokerRenewed, match=r"group .*step: nothing can be sent"):
+                    await member.release({0: Progress(1)})
+
+    asyncio.run(flow())
+
+
 def test_progress_beyond_the_limit_leaves_the_older_one(
     broker_address: str, prefix: str, monkeypatch: pytest.MonkeyPatch, logs: list[EventDict], errors_are_expected: None
 ) -> None:
