@@ -125,6 +125,8 @@ class KafkaSubscription:
         self._alive_at = self._checked_at = time.monotonic()
         self._failing_since: float | None = None
         self._gone_since: float | None = None
+        self._was_there = False
+        """Whether the topic was seen: a client that has just begun to ask knows of none."""
         self._topic_id = ""
         """What the broker calls the topic that is read."""
         self._turned_at = time.monotonic()
@@ -232,7 +234,13 @@ class KafkaSubscription:
         if self._group is not None:
             consumer.subscribe([self._name], listener=_Listener(self, consumer))
             return
-        self.fresh = set(consumer.partitions_for_topic(self._name))
+        deadline = time.monotonic() + _GONE_S
+        while not (partitions := consumer.partitions_for_topic(self._name)):
+            if time.monotonic() > deadline:
+                raise self._cluster.renewed(f"{self._name} cannot be read", "the topic is not there")
+            if self._closing.wait(_RETRY_S):
+                return
+        self.fresh = set(partitions)
         consumer.assign([TopicPartition(self._name, partition) for partition in self.fresh])
 
     def _turn(self, consumer: KafkaConsumer) -> None:
@@ -270,8 +278,11 @@ class KafkaSubscription:
         now, topic_id = time.monotonic(), id_at(consumer, self._name)
         if topic_id and self._topic_id and topic_id != self._topic_id:
             raise self._cluster.renewed(f"{self._name} cannot be read on", "the topic was made anew")
-        self._gone_since = None if has(consumer, self._name) else self._gone_since or now
-        if self._gone_since is not None and now - self._gone_since > _GONE_S:
+        is_there = has(consumer, self._name)
+        self._was_there |= is_there
+        self._gone_since = None if is_there else self._gone_since or now
+        borne_s = _GONE_S if self._was_there else self._cluster.patience_s
+        if self._gone_since is not None and now - self._gone_since > borne_s:
             raise self._cluster.renewed(f"{self._name} cannot be read on", "the topic is not there any more")
 
     def _endure(self, error: KafkaError) -> None:
