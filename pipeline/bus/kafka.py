@@ -18,7 +18,7 @@ from pipeline.bus import Context, Origin, Subscription, codec
 from pipeline.bus.kafka_cluster import Cluster
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
 from pipeline.bus.kafka_writing import Writer
-from pipeline.errors import BrokerUnavailable, SettingInvalid
+from pipeline.errors import BrokerRenewed, BrokerUnavailable, SettingInvalid
 from pipeline.graph import RETENTION_S, TOPICS, Topic
 
 log = structlog.get_logger(__name__)
@@ -92,7 +92,11 @@ class KafkaBus:
     ) -> None:
         """Append a message; returns when every replica has it; raises as `pipeline.bus.Bus` says."""
         body, headers = codec.encode(self._topics[topic], stream_id, value, origin, context)
-        await self._connected.append(f"stream {stream_id}", self._prefix + topic, stream_id.encode(), body, headers)
+        try:
+            await self._connected.append(f"stream {stream_id}", self._prefix + topic, stream_id.encode(), body, headers)
+        except BrokerRenewed:
+            await self._renew()  # a process that only writes has nobody else to do it
+            raise
 
     async def subscribe(self, topic: str, group: str) -> Subscription:
         """Read a topic as a member of the group `watchword.<group>`."""

@@ -13,7 +13,7 @@ from watchword.v1.safety_pb2 import AuditRecord
 
 from pipeline import telemetry
 from pipeline.bus import Bus, Origin, Position
-from pipeline.errors import WatchwordError, reason_name
+from pipeline.errors import BrokerRenewed, WatchwordError, reason_name
 
 _log = structlog.get_logger(__name__)
 
@@ -32,8 +32,12 @@ class CalledAudit:
     async def tell(self, record: AuditRecord) -> None:
         """Publish a record; where the bus does not take it, that is logged and counted, and who asked is answered all the same."""
         origin = Origin(STEP, Position(0, next(self._numbers)))
+        event = AuditEvent(called=CalledRecord(record=record))
         try:
-            await self._bus.publish("audit", self._key, AuditEvent(called=CalledRecord(record=record)), origin=origin)
+            try:
+                await self._bus.publish("audit", self._key, event, origin=origin)
+            except BrokerRenewed:
+                await self._bus.publish("audit", self._key, event, origin=origin)  # it belongs to no stream, so nothing before it is lost
         except WatchwordError as error:
             telemetry.ERRORS.labels(STEP, reason_name(error.reason)).inc()
             _log.error("audit_lost", id=record.id, stream=record.stream_id, subject=record.subject, cause=str(error))

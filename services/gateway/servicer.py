@@ -10,7 +10,7 @@ from watchword.v1 import events_pb2, live_service_pb2, live_service_pb2_grpc, me
 
 from pipeline.bus import Bus, Context, Origin, Position
 from pipeline.bus.codec import PUBLISHER
-from pipeline.errors import RequestInvalid, StreamEnded, WatchwordError
+from pipeline.errors import BrokerRenewed, RequestInvalid, StreamEnded, WatchwordError
 from pipeline.media.chunks import media_end, validate
 from pipeline.timeline import ZERO
 from services.gateway.hub import Hub, Viewer
@@ -80,7 +80,7 @@ class LiveServicer(live_service_pb2_grpc.LiveServiceServicer):
         self, stream_id: str, live: bool, requests: AsyncIterator[live_service_pb2.IngestRequest]
     ) -> live_service_pb2.IngestResponse:
         intake = _Intake(self._bus, stream_id, live)
-        cause = "the client went away"
+        cause: str | None = "the client went away"
         try:
             async for request in requests:
                 match request.WhichOneof("request"):
@@ -91,11 +91,14 @@ class LiveServicer(live_service_pb2_grpc.LiveServiceServicer):
                     case _:
                         raise RequestInvalid(f"stream {stream_id}: after the config only chunks and gaps may follow")
             cause = ""
+        except BrokerRenewed:
+            cause = None  # the beginning is gone: an end alone would keep the client from sending the stream again
+            raise
         except WatchwordError as error:
             cause = str(error)
             raise
         finally:
-            if intake.chunks:
+            if intake.chunks and cause is not None:
                 await asyncio.shield(intake.end(cause))
         return live_service_pb2.IngestResponse(chunks=intake.chunks)
 

@@ -241,6 +241,28 @@ def test_a_topic_made_anew_is_begun_anew_alone(prefix: str) -> None:
         asyncio.run(flow(broker.address))
 
 
+def test_a_process_that_only_writes_goes_on_after_it_was_told_that_its_topic_was_made_anew(prefix: str) -> None:
+    async def flow(address: str) -> None:
+        async with connected(address, prefix) as bus:
+            await bus.publish("audio", "s", chunk("s", 0))
+            await asyncio.to_thread(make_anew, address, f"{prefix}audio")
+
+            async def publish_on() -> None:
+                while True:
+                    await bus.publish("audio", "s", chunk("s", 1))
+
+            with pytest.raises(BrokerRenewed, match=r"stream s: .*made anew"):
+                await asyncio.wait_for(publish_on(), TIMEOUT_S)
+            await bus.publish("audio", "t", chunk("t", 0))
+            reader = await bus.follow("audio")
+            async with asyncio.timeout(TIMEOUT_S):
+                while "t" not in by_stream(await read(reader, 1)):
+                    pass
+
+    with Broker(port=0) as broker:
+        asyncio.run(flow(broker.address))
+
+
 def test_a_writer_that_another_has_taken_the_place_of_refuses(broker_address: str, prefix: str) -> None:
     """And does not keep a release, and with it a whole group, waiting."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -11,7 +12,7 @@ from PIL import Image
 from watchword.v1.answer_pb2 import Answer, Claim, Evidence
 from watchword.v1.events_pb2 import AuditEvent, CaptionEvent, ClearedEvent, KeyframeEvent, TranscriptEvent
 from watchword.v1.media_pb2 import StreamEnd
-from watchword.v1.safety_pb2 import Action
+from watchword.v1.safety_pb2 import Action, AuditRecord
 from watchword.v1.safety_service_pb2 import ScreenRequest
 from watchword.v1.scene_pb2 import Keyframe, KeyframeReason, SceneBoundary
 from watchword.v1.transcript_pb2 import TranscriptSegment, Word
@@ -20,7 +21,7 @@ from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
 from pipeline.caption.refine import Refine
 from pipeline.caption.stage import Caption
-from pipeline.errors import BrokerUnavailable
+from pipeline.errors import BrokerRenewed, BrokerUnavailable
 from pipeline.graph import BRANCHES, STEPS
 from pipeline.memory.sqlite import SqliteDatabase, SqliteStore
 from pipeline.memory.stage import Index
@@ -366,6 +367,27 @@ def test_where_the_audit_topic_is_away_the_verdict_is_given_and_the_loss_is_told
         assert response.text == "oh s***"
         assert [(line["event"], line["subject"]) for line in logged] == [("audit_lost", "speech")]
         assert "shit" not in str(logged)
+
+    asyncio.run(main())
+
+
+def test_where_the_audit_topic_was_made_anew_the_verdict_is_told_there() -> None:
+    class Anew(MemoryBus):
+        renewed = False
+
+        async def publish(self, *arguments: Any, **more: Any) -> None:
+            if not self.renewed:
+                self.renewed = True
+                raise BrokerRenewed("the topic was made anew")
+            await super().publish(*arguments, **more)
+
+    async def main() -> None:
+        bus = Anew()
+        record = AuditRecord(id="verdict-1", subject="speech")
+        await CalledAudit(bus, "safety").tell(record)
+        audit = await bus.follow("audit")
+        events = [await audit.next() for _ in range(2)]
+        assert [event.value.called.record for event in events if isinstance(event, Record)] == [record]
 
     asyncio.run(main())
 
