@@ -130,6 +130,10 @@ class Watch:
         self._most_streams = most_streams
         self._runs: dict[str, _Run] = {}
 
+    def forget(self) -> None:
+        """Know of no stream: what comes now under the names of those before is of others."""
+        self._runs.clear()
+
     def concerns(self, moment: Moment) -> bool:
         """Whether an event could be what is wanted."""
         standing = self.standing

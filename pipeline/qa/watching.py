@@ -40,6 +40,11 @@ class Watcher:
         self._watches[number] = watch, tell
         return lambda: self._watches.pop(number, None) and None
 
+    def forget(self) -> None:
+        """Know of no stream any more; the queries stay."""
+        for watch, _ in self._watches.values():
+            watch.forget()
+
     async def take(self, event: ClearedEvent) -> None:
         """Score what the event says or shows."""
         if not self._watches:

@@ -11,7 +11,7 @@ from pathlib import Path
 from watchword.v1.events_pb2 import ClearedEvent
 
 from pipeline import telemetry
-from pipeline.bus import Bus, Origin, Position, Record
+from pipeline.bus import Assigned, Bus, Origin, Position, Record
 from pipeline.bus.anew import begin_anew
 from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
 from pipeline.graph import BRANCHES
@@ -95,6 +95,8 @@ class StandingQueries:
         self._webhooks = []
         self._callers = 0
         self._seen: dict[tuple[str, str], Position] = {}
+        self._topic_id = ""
+        """What the broker calls the topic that all this was heard of on."""
         for each in kept:
             webhook = Webhook(each.target)
             self._webhooks.append(webhook)
@@ -142,18 +144,26 @@ class StandingQueries:
             self._callers -= 1
 
     async def _follow(self) -> None:
-        self._seen.clear()
-        self._ends.clear()
         subscription = await self._bus.follow("cleared")
         try:
             while True:
-                record = await subscription.next()
-                if isinstance(record, Record) and isinstance(record.value, ClearedEvent) and self._is_new(record.stream_id, record.origin):
-                    await self._watcher.take(record.value)
-                    if record.value.HasField("end"):
-                        self._end_of_branch(record.stream_id, record.origin.step)
+                match await subscription.next():
+                    case Assigned(topic_id=topic_id):
+                        self._read_from(topic_id)
+                    case Record(value=ClearedEvent() as event) as record if self._is_new(record.stream_id, record.origin):
+                        await self._watcher.take(event)
+                        if event.HasField("end"):
+                            self._end_of_branch(record.stream_id, record.origin.step)
         finally:
             await subscription.close()
+
+    def _read_from(self, topic_id: str) -> None:
+        """Forget the streams of another topic: the same may be published again."""
+        if topic_id and self._topic_id and topic_id != self._topic_id:
+            self._seen.clear()
+            self._ends.clear()
+            self._watcher.forget()
+        self._topic_id = topic_id or self._topic_id
 
     def _end_of_branch(self, stream_id: str, branch: str) -> None:
         ended = self._ends.setdefault(stream_id, set())

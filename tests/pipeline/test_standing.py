@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from dataclasses import dataclass
 
 import pytest
 from watchword.v1.events_pb2 import ClearedEvent
@@ -11,9 +12,9 @@ from watchword.v1.media_pb2 import StreamEnd
 from watchword.v1.scene_pb2 import SceneCaption
 from watchword.v1.transcript_pb2 import TranscriptSegment
 
-from pipeline.bus import Origin, Position
+from pipeline.bus import Assigned, Context, Origin, Position, Progress, Record
 from pipeline.bus.memory import MemoryBus
-from pipeline.errors import Overloaded, RequestInvalid, SettingInvalid
+from pipeline.errors import BrokerRenewed, Overloaded, RequestInvalid, SettingInvalid
 from pipeline.graph import BRANCHES
 from pipeline.memory.store import Kind, Moment
 from pipeline.qa.standing import Alert, Scored, Watch, stand
@@ -248,6 +249,56 @@ def test_queries_of_a_file_and_of_callers_hear_the_bus(tmp_path):
             await bus.caught_up("cleared")
             assert alerts.empty(), "what a stage says twice is an event once"
         assert [alert.hits[-1].moment.start.seconds for alert in got if isinstance(alert, Alert)] == [0, 100]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+@dataclass
+class Life:
+    """A subscription to a topic in one of its lives, which says one thing and ends as it is told to."""
+
+    topic_id: str
+    heard: asyncio.Event
+    ends: asyncio.Event
+    said: int = 0
+
+    async def next(self) -> Assigned | Record:
+        self.said += 1
+        if self.said == 1:
+            return Assigned(0, Progress(0), self.topic_id)
+        if self.said == 2:
+            return Record("cleared", 0, 0, "gate-1", said("Fire!", 100.0), Origin("screen-transcripts", Position(7, 0)), Context())
+        self.heard.set()
+        await self.ends.wait()
+        raise BrokerRenewed("the broker is not what it was")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("ids", "alerts"), [(("a", "b"), 2), (("a", "a"), 1)])
+def test_a_stream_published_again_to_a_topic_made_anew_is_told_again(monkeypatch: pytest.MonkeyPatch, ids, alerts) -> None:
+    """And once where it is the same topic that is read again: though it says the same at the same media time."""
+    monkeypatch.setattr("pipeline.bus.anew.PAUSE_S", 0.0)
+
+    async def run() -> None:
+        lives = [Life(topic_id, asyncio.Event(), asyncio.Event()) for topic_id in ids]
+        waiting = list(lives)
+
+        class Bus(MemoryBus):
+            async def follow(self, topic: str) -> Life:  # type: ignore[override]
+                return waiting.pop(0)
+
+        queries = StandingQueries(Bus(), ScriptedEmbedder())
+        async with queries.listening(stand("'fire'")) as told:
+            running = asyncio.create_task(queries.run())
+            await asyncio.wait_for(lives[0].heard.wait(), 10)
+            assert told.qsize() == 1
+            lives[0].ends.set()
+            await asyncio.wait_for(lives[1].heard.wait(), 10)
+            assert told.qsize() == alerts
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
