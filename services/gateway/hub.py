@@ -74,10 +74,15 @@ class Mark:
         return replace(self, cleared=offset + 1) if topic == "cleared" else replace(self, errors=offset + 1)
 
     def within(self, topics: tuple[str, str]) -> "Mark":
-        """The mark in these topics: the beginning of each that is not the one that it was made in."""
+        """The mark in these topics: the beginning of each that is not the one that it was made in, or not known yet to be."""
         offsets = zip((self.cleared, self.errors), self.topics, topics, strict=True)
-        cleared, errors = (0 if then and now and then != now else offset for offset, then, now in offsets)
+        cleared, errors = (0 if then and then != now else offset for offset, then, now in offsets)
         return Mark(cleared, errors, topics)
+
+    def is_before(self, kept: "Mark", topics: tuple[str, str]) -> bool:
+        """Whether it asks for what is not kept of a topic that it was made in."""
+        offsets = zip((self.cleared, self.errors), (kept.cleared, kept.errors), self.topics, topics, strict=True)
+        return any(offset < oldest and (not then or then == now) for offset, oldest, then, now in offsets)
 
     def covers(self, topic: str, offset: int) -> bool:
         """Whether the record at `offset` of the topic has been seen."""
@@ -204,14 +209,12 @@ class Hub:
         stream = self._streams.get(stream_id)
         if stream is None:
             raise StreamUnknown(f"no stream {stream_id[:200]!r} is known here; {_told(self._streams)}")
-        asked = Mark.parse(resume_token)
-        mark = asked.within(self._topics)
-        is_from_before = (mark.cleared, mark.errors) != (asked.cleared, asked.errors)
-        if resume_token and not is_from_before and (mark.cleared < stream.forgotten.cleared or mark.errors < stream.forgotten.errors):
+        mark = Mark.parse(resume_token)
+        if resume_token and mark.is_before(stream.forgotten, self._topics):
             raise RequestInvalid(
                 f"stream {stream_id}: what followed the token {resume_token} is not kept any more; without a token you start from what is"
             )
-        viewer = Viewer(stream_id, mark, stream.history)
+        viewer = Viewer(stream_id, mark.within(self._topics), stream.history)
         stream.viewers.add(viewer)
         telemetry.WATCHERS.inc()
         return viewer

@@ -110,6 +110,29 @@ def test_a_token_from_before_what_is_kept_is_refused(monkeypatch: pytest.MonkeyP
     assert ids(hub.watch("s", ""))[-1] == "end"
 
 
+def reading(hub: Hub, **topic_ids: str) -> Hub:
+    """The hub, as when the broker has told what it calls the topics."""
+    hub._topic_ids.update(topic_ids)
+    return hub
+
+
+def test_a_token_counts_in_the_topics_it_was_made_in_alone() -> None:
+    """An error of a topic that was made anew, or of which nothing is known yet, is not taken for one that was seen."""
+    records = [final(0), final(1), error(0, major=1), *ends(2)]
+    for topic_ids in ({"cleared": "aa", "errors": "cc"}, {"cleared": "aa"}):
+        assert ids(reading(hub_of(records), **topic_ids).watch("s", "1.7.aa.bb")) == ["segment-1", "error-1", "end"]
+    assert ids(reading(hub_of(records), cleared="aa", errors="bb").watch("s", "1.1.aa.bb")) == ["segment-1", "end"]
+
+
+def test_what_is_not_kept_is_told_of_each_topic_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HISTORY_UPDATES", 10)
+    hub = reading(hub_of(final(n) for n in range(30)), cleared="aa", errors="cc")
+    with pytest.raises(RequestInvalid, match="not kept any more"):
+        hub.watch("s", "5.7.aa.bb")
+    hub.watch("s", "25.7.aa.bb")
+    hub.watch("s", "5.7.dd.bb")
+
+
 def test_all_streams_together_are_bounded_and_the_latest_of_each_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "HISTORY_BYTES_IN_ALL", 2_000)
     names = ("long", "short", "new")
