@@ -3,6 +3,8 @@
 A job that never returns keeps neither its caller, who can be cancelled, nor the process from ending.
 """
 
+import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -59,3 +61,33 @@ class InTurn:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+async def aside(name: str, work: Callable[[], T], *, let_go: Callable[[T], object] = lambda made: None) -> T:
+    """What `work` returns, done on a daemon thread of its own; where nobody waits any more, what it made is let go of there or here.
+
+    Unlike `asyncio.to_thread`'s, work that is under way does not keep `asyncio.run` from ending.
+    """
+    made: list[T] = []
+    unwanted = threading.Event()
+
+    def discard() -> None:
+        with contextlib.suppress(IndexError):  # whoever comes second finds nothing
+            let_go(made.pop())
+
+    def make() -> T:
+        result = work()
+        made.append(result)
+        if unwanted.is_set():
+            discard()
+        return result
+
+    turn = InTurn(name)
+    try:
+        return await turn.do(make)
+    except asyncio.CancelledError:
+        unwanted.set()
+        discard()
+        raise
+    finally:
+        turn.close()

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from kafka.errors import KafkaConfigurationError, KafkaError
 
 from pipeline.bus import Context, Origin, Subscription, codec
+from pipeline.bus.in_turn import aside
 from pipeline.bus.kafka_cluster import Cluster
 from pipeline.bus.kafka_reading import KafkaSubscription, Reading
 from pipeline.bus.kafka_writing import Writer
@@ -73,7 +74,7 @@ class KafkaBus:
         makes no sense.
         """
         try:
-            self._writer = await asyncio.to_thread(self._connect, self._connect_timeout_s)
+            self._writer = await aside("watchword-connect", lambda: self._connect(self._connect_timeout_s), let_go=Writer.abandon)
         except (KafkaConfigurationError, ValueError) as error:
             raise SettingInvalid(f"the broker's address {self._cluster.address!r} or its security settings are wrong: {error}") from error
         except (KafkaError, OSError) as error:
@@ -102,7 +103,7 @@ class KafkaBus:
         """Read a topic as a member of the group `watchword.<group>`."""
         await self._renew()
         name = self._prefix + topic
-        await asyncio.to_thread(self._prepare_progress, name)
+        await aside("watchword-prepare", lambda: self._prepare_progress(name))
         return self._open(topic, self._prefix + group)
 
     async def follow(self, topic: str) -> Subscription:
@@ -135,7 +136,7 @@ class KafkaBus:
                 return
             names = {subscription.name for subscription in self._subscriptions}
             try:
-                writer, ids = await asyncio.to_thread(self._reconnect, names)
+                writer, ids = await aside("watchword-connect", lambda: self._reconnect(names), let_go=lambda made: made[0].abandon())
             except (KafkaError, OSError) as error:
                 raise self._cluster.unavailable("nothing can be begun anew", error) from error
             self._writer = writer
