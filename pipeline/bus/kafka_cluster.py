@@ -32,10 +32,9 @@ class Cluster:
     options: Mapping[str, Any]
     patience_s: float
 
-    def unavailable(self, what: str, error: BaseException | None) -> BrokerUnavailable:
+    def unavailable(self, what: str, error: BaseException) -> BrokerUnavailable:
         """The error to raise: what cannot be done, and why."""
-        cause = f"{type(error).__name__}: {error}" if error else f"no answer for {self.patience_s:g} s"
-        return BrokerUnavailable(f"{what}: the broker at {self.address} does not serve ({cause})")
+        return BrokerUnavailable(f"{what}: the broker at {self.address} does not serve ({type(error).__name__}: {error})")
 
     def renewed(self, what: str, sign: str) -> BrokerRenewed:
         """The error to raise where a topic is not the one it was."""
