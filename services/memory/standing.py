@@ -80,7 +80,7 @@ class _Listener:
 
 
 class StandingQueries:
-    """Follows `cleared` from now on and tells alerts; `run` must be running."""
+    """Follows `cleared` from its oldest kept record and tells alerts; `run` must be running."""
 
     def __init__(
         self, bus: Bus, embedder: Embedder, kept: tuple[Kept, ...] = (), *, has_ended: Callable[[str], Awaitable[bool]] | None = None
