@@ -17,6 +17,7 @@
     │   ├── StreamEnded          came after the stream's end
     │   └── TimeReversed         media time went backwards
     ├── BrokerUnavailable      the broker cannot be reached (a retry may help)
+    │   └── BrokerRenewed        is there, but not what it was: a topic was made anew
     ├── ServiceUnavailable     another service cannot be reached (a retry may help)
     ├── StoreUnavailable       the scene memory cannot be used now (a retry may help)
     ├── ModelError             weights

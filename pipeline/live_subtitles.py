@@ -34,7 +34,7 @@ class Rules:
     delay: MediaTime = DELAY
     """How long after a stretch's end words of it are waited for."""
     kept: int = 150
-    """How many stretches are kept; the oldest goes."""
+    """How many stretches are listed; as many again are kept."""
 
 
 RULES = Rules()
@@ -55,13 +55,14 @@ class LiveSubtitles:
     """One track of one stream."""
 
     def __init__(self, rules: Rules = RULES) -> None:
-        self.stretches: deque[Stretch] = deque(maxlen=rules.kept)
-        """Those that are listed, in order."""
         self.ended = False
         """Whether no more come."""
         self.in_time = self.late = 0
         """Words of finals that have come, by whether their stretch had been listed."""
         self._rules = rules
+        self._made: deque[Stretch] = deque(maxlen=2 * rules.kept + 1)
+        self._listed_from = 0
+        """The number of the first stretch that may be listed: since the latest leap they follow one another."""
         self._next: int | None = None
         self._words: list[tuple[str, Timed]] = []
         """What is said and has no cue yet, with its language."""
@@ -72,6 +73,15 @@ class LiveSubtitles:
         self._known = ZERO
         """Up to here all that was said has been told."""
         self._heard = ZERO
+
+    @property
+    def stretches(self) -> Sequence[Stretch]:
+        """Those that are listed, in order."""
+        return [each for each in list(self._made)[-self._rules.kept :] if each.number >= self._listed_from]
+
+    def stretch(self, number: int) -> Stretch | None:
+        """A stretch that is listed, or was: whoever read the list may ask for it as long again as the list is (RFC 8216, 6.2.2)."""
+        return next((each for each in self._made if each.number == number), None)
 
     def say(self, final: TranscriptSegment) -> None:
         """Take a final, which comes after all that was said before it."""
@@ -107,7 +117,7 @@ class LiveSubtitles:
         self.know(at)
         while at >= self._end_of_next():
             self._list_next(is_due=True)
-        if self._start_of_next() < at or self._words or not self.stretches:
+        if self._start_of_next() < at or self._words or not self._made:
             self._list_next(is_due=True, end=max(at, self._start_of_next() + MediaTime(NANOS)))
         self.ended = True
 
@@ -125,8 +135,7 @@ class LiveSubtitles:
         """Leave out what would not be kept anyway, where a stream has leapt."""
         oldest = (self._heard - self._rules.delay).nanos // self._rules.length.nanos - self._rules.kept
         if self._next is not None and oldest > self._next:
-            self._next = oldest
-            self.stretches.clear()
+            self._next = self._listed_from = oldest
             self._words = [(language, word) for language, word in self._words if word.end > self._start_of_next()]
 
     def _list_next(self, *, is_due: bool, end: MediaTime | None = None) -> bool:
@@ -146,7 +155,7 @@ class LiveSubtitles:
             self._free = cues[count - 1].end + APART
         shown = tuple(cue for cue in self._cues if cue.end > start)
         number = start.nanos // self._rules.length.nanos
-        self.stretches.append(Stretch(number, start, end, shown))
+        self._made.append(Stretch(number, start, end, shown))
         self._cues = [cue for cue in shown if cue.end > end]
         self._next = number + 1
         return True

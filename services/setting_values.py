@@ -54,10 +54,11 @@ def hosts_and_ports(text: str) -> str:
 
 def origins(text: str) -> tuple[str, ...]:
     """Origins of pages between commas, or "*" for all."""
-    found = tuple(each.strip() for each in text.split(","))
+    found = tuple(each.strip().lower() for each in text.split(","))
     if wrong := [each for each in found if each != "*" and not re.fullmatch(r"https?://[^\s/?#@]+", each)]:
         raise ValueError(f"{wrong[0][:50]!r} is no origin, such as https://event.example, and not *")
-    return found
+    # As browsers say it: without the port that goes without saying (RFC 6454, section 6.1).
+    return tuple(re.sub(r"^(http://.*):80$|^(https://.*):443$", r"\1\2", each) for each in found)
 
 
 def speech_model(text: str) -> str:

@@ -1,6 +1,7 @@
 """Rules for every test, and the servers that tests share."""
 
 import fcntl
+import logging
 import os
 import pickle
 import subprocess
@@ -35,15 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def logs() -> Iterator[list[EventDict]]:
     """What is logged during the test, as dicts."""
     capture = LogCapture()
-    processors = structlog.get_config()["processors"]
+    config = structlog.get_config()
+    processors = config["processors"]
     before = list(processors)
     processors[:] = [capture]  # in place, because loggers that exist already hold this very list
-    structlog.configure(processors=processors)
+    # Of every level: a command that ran in this process before may have asked for errors alone.
+    structlog.configure(processors=processors, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
     try:
         yield capture.entries
     finally:
         processors[:] = before
-        structlog.configure(processors=processors)
+        structlog.configure(processors=processors, wrapper_class=config["wrapper_class"])
 
 
 @pytest.fixture

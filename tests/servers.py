@@ -70,13 +70,19 @@ class ScriptedServer:
                     reply = outer.script.pop(0) if len(outer.script) > 1 else outer.script[0]
                     outer._now += 1
                     outer.most_at_once = max(outer.most_at_once, outer._now)
+                self._is_counted = True
                 try:
                     self._answer(reply)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
                 finally:
-                    with outer._lock:
-                        outer._now -= 1
+                    self._leave()
+
+            def _leave(self) -> None:
+                """Nothing is under way here any more: before the last byte, for whoever has that may ask again at once."""
+                with outer._lock:
+                    outer._now -= self._is_counted
+                    self._is_counted = False
 
             def _answer(self, reply: Reply) -> None:
                 self.send_response(reply.status)
@@ -85,8 +91,11 @@ class ScriptedServer:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 for number, part in enumerate(reply.parts):
-                    if reply.hold is not None and number == len(reply.parts) - 1:
+                    is_last = number == len(reply.parts) - 1
+                    if reply.hold is not None and is_last:
                         reply.hold.wait(10)
+                    if is_last:
+                        self._leave()
                     self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
                     self.wfile.flush()
                 if reply.cut:

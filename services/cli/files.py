@@ -1,7 +1,8 @@
 """Files that a command leaves: each is whole or not there, also where the disk is full or the process is killed."""
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,18 +13,24 @@ from pipeline.errors import SettingInvalid
 def writing(path: Path) -> Iterator[BinaryIO]:
     """A file beside its place, which is put there when it is whole; raises `SettingInvalid` with the cause, and leaves what was there.
 
-    What is no file, such as a pipe, is written to as it is.
+    A file that was there keeps its permissions, and a link to it leads to the new one. What is no file, such as a pipe, is written
+    to as it is.
     """
-    is_place = path.is_file() or not path.exists()
-    beside = path.with_name(f".{path.name}.part") if is_place else path
+    place = path.resolve()
+    is_new = not place.exists()
+    is_place = is_new or place.is_file()
+    beside = place.with_name(f".{place.name}.part") if is_place else place
     try:
         with beside.open("wb") as file:
+            if is_place and not is_new:
+                shutil.copymode(place, beside)
             yield file
         if is_place:
-            beside.replace(path)
+            beside.replace(place)
     except BaseException as error:
         if is_place:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise unwritable(path, error) from error
         raise

@@ -124,7 +124,7 @@ class Hls:
     def _segment(self, stream_id: str, language: str, *, begun: int, number: int, mpegts: int | None) -> Response:
         track = self._tracks.track(stream_id, language)
         known = track is not None and begun == self._begun(stream_id)
-        stretch = next((each for each in track.stretches if each.number == number), None) if track is not None and known else None
+        stretch = track.stretch(number) if track is not None and known else None
         if stretch is None:
             raise HTTPException(404, "no such segment is kept, or it is not there yet", FRESH)
         clock = self._tracks.clock(stream_id, stretch.start) if mpegts is None else mpegts

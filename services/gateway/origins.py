@@ -1,16 +1,15 @@
 """Which pages of other origins may read what is there for players (Fetch standard, "CORS protocol")."""
 
-import re
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.grants import FILE
 from services.gateway.own_pages import LEAVE
 
 ANY = "*"
-_OPEN = re.compile(r"/v1/streams/[^/]+/hls/[^/]+")
 _ASKED_FIRST = {
     "Access-Control-Allow-Methods": "GET, HEAD",
     "Access-Control-Allow-Headers": "Authorization, Range",
@@ -26,7 +25,7 @@ class Origins:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say so with the answer."""
-        if not self._allowed or not _OPEN.fullmatch(scope["path"]):
+        if not self._allowed or not FILE.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         origin = Headers(scope=scope).get("origin", "")

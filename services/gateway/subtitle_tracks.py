@@ -14,13 +14,14 @@ from pipeline.bus import Record
 from pipeline.clock import Clock, SystemClock
 from pipeline.live_subtitles import RULES, LiveSubtitles, Rules
 from pipeline.timeline import NANOS, ZERO, MediaTime
+from pipeline.transcribe.statistics import EVERY
 
 SPEECH = "screen-transcripts"
 """The step that clears what was said."""
 STILL_S = 2.0
 """A live stream of which nothing comes for so long is silent; while somebody speaks, or what happened is read again, more comes."""
-TRUSTED = MediaTime(12 * NANOS)
-"""How far a silent stream is taken to have gone on: at least every ten seconds a transcriber says that it hears."""
+TRUSTED = EVERY + MediaTime(2 * NANOS)
+"""How far a silent stream is taken to have gone on: at least so often a transcriber says that it hears."""
 SAME_CLOCK = 90
 """Ticks by which a clock may differ and be the same: what rounding leaves."""
 CLOCKS_KEPT = 64

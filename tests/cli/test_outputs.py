@@ -91,6 +91,20 @@ def test_without_room_the_events_end_with_a_whole_line_and_go_on_when_there_is_s
     assert whole == list(range(len(whole)))
 
 
+def test_a_file_that_was_there_keeps_its_permissions_and_its_links(tmp_path: Path) -> None:
+    place, link = tmp_path / "private.jsonl", tmp_path / "link.jsonl"
+    place.touch(0o600)
+    link.symlink_to(place)
+    files.write(link, "content")
+    assert (place.read_text(), place.stat().st_mode & 0o777, link.is_symlink()) == ("content", 0o600, True)
+
+
+def test_a_place_below_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingInvalid, match="file/below cannot be written: Not a directory"):
+        files.write(tmp_path / "file" / "below", "x")
+
+
 def test_what_is_no_file_is_written_to_as_it_is() -> None:
     with pytest.raises(SettingInvalid, match="/dev/full cannot be written: No space left on device"):
         files.write(Path("/dev/full"), "x")

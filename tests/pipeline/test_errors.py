@@ -1,5 +1,6 @@
 """The tree of errors, and what each is on the wire."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,8 @@ pytestmark = pytest.mark.unit
 
 
 def leaves(error: type[WatchwordError] = WatchwordError) -> Iterator[type[WatchwordError]]:
-    below = error.__subclasses__()
+    """The errors below which none states a reason of its own: what is below a leaf is a case of it."""
+    below = [child for child in error.__subclasses__() if "reason" in vars(child)]
     if not below:
         yield error
     for child in below:
@@ -37,7 +39,8 @@ def _class_name(reason: ErrorReason) -> str:
 
 def test_every_error_is_drawn_in_the_tree() -> None:
     drawing = errors.__doc__ or ""
-    assert [leaf.__name__ for leaf in LEAVES if f" {leaf.__name__} " not in drawing] == []
+    every = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, WatchwordError)]
+    assert [each.__name__ for each in every if not re.search(rf"\b{each.__name__}\b", drawing)] == []
 
 
 def test_a_retry_can_help_where_someone_may_come_back() -> None:

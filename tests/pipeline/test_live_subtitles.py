@@ -169,3 +169,15 @@ def test_only_the_latest_are_kept() -> None:
     for second in range(0, 600, 5):
         track.say(segment("Hello there.", second))
     assert [stretch.number for stretch in track.stretches] == [145, 146, 147]
+
+
+def test_who_read_the_list_gets_what_has_left_it_since() -> None:
+    track = LiveSubtitles(Rules(length=MediaTime.of(4), delay=MediaTime.of(8), kept=3))
+    track.hear(MediaTime.of(60))
+    read = track.stretches
+    track.hear(MediaTime.of(60 + 3 * 4))
+    assert not set(read) & set(track.stretches)
+    assert [track.stretch(each.number) for each in read] == list(read)
+    read = track.stretches
+    track.hear(MediaTime.of(4_000))
+    assert track.stretch(read[-1].number) == read[-1], "also where the stream has leapt"

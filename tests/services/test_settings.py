@@ -59,7 +59,7 @@ def test_every_setting_is_read(pem: Path, tmp_path: Path) -> None:
             "WATCHWORD_HLS_SEGMENT": "2",
             "WATCHWORD_HLS_DELAY": "10",
             "WATCHWORD_HLS_WINDOW": "3600",
-            "WATCHWORD_HLS_ORIGINS": "https://event.example, http://127.0.0.1:9000",
+            "WATCHWORD_HLS_ORIGINS": "https://Event.example:443, http://127.0.0.1:9000",
             "WATCHWORD_METRICS_PORT": "9100",
             "WATCHWORD_TLS_CERTIFICATE": str(pem),
             "WATCHWORD_TLS_KEY": str(pem),
