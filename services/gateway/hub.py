@@ -127,6 +127,10 @@ class Viewer:
         self._queue.append(update)
         self._changed.set()
 
+    def begin_errors(self) -> None:
+        """Errors are counted from 0 again: this viewer has seen none of those that come."""
+        self._mark = replace(self._mark, errors=0)
+
     def cut(self, why: WatchwordError) -> None:
         """Nothing more is told but why; what was waiting is let go."""
         self._why = why
@@ -261,7 +265,11 @@ class Hub:
                     case Assigned(topic_id=topic_id):
                         self._topic_ids[topic] = topic_id[-ID_DIGITS:]
         except BrokerRenewed as error:
-            self._forget_all(error)
+            self._topic_ids.pop(topic, None)
+            if topic == "errors":
+                self._forget_errors()
+            else:
+                self._forget_all(error)
             raise
         finally:
             await subscription.close()
@@ -360,7 +368,6 @@ class Hub:
 
     def _forget_all(self, why: WatchwordError) -> None:
         """Let go of every stream: what was told of them means nothing in what comes now."""
-        self._topic_ids.clear()
         for stream_id, stream in self._streams.items():
             for viewer in stream.viewers:
                 telemetry.WATCHERS.dec()
@@ -368,6 +375,15 @@ class Hub:
             for follower in self._followers:
                 follower.forget(stream_id)
         self._streams.clear()
+
+    def _forget_errors(self) -> None:
+        """Let go of the errors of every stream: those that come now are counted from 0. The streams go on."""
+        for stream in self._streams.values():
+            stream.history = deque(update for update in stream.history if update.topic != "errors")
+            stream.bytes = sum(update.size for update in stream.history)
+            stream.mark, stream.forgotten = replace(stream.mark, errors=0), replace(stream.forgotten, errors=0)
+            for viewer in stream.viewers:
+                viewer.begin_errors()
 
     def _forget_one(self) -> None:
         """Let go of a stream: one that has ended and nobody watches, else one nobody watches, else the one longest silent."""

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import pytest
 from watchword.v1 import errors_pb2, events_pb2, media_pb2, transcript_pb2
 
-from pipeline.bus import Context, Origin, Position, Record
+from pipeline.bus import Assigned, Context, Origin, Position, Progress, Record
 from pipeline.bus.codec import NO_STREAM
 from pipeline.bus.memory import MemoryBus
-from pipeline.errors import RequestInvalid, StreamUnknown
+from pipeline.errors import BrokerRenewed, RequestInvalid, StreamUnknown
 from pipeline.graph import BRANCHES
 from pipeline.timeline import MediaTime
 from services.gateway import hub as hub_module
@@ -122,6 +123,58 @@ def test_a_token_counts_in_the_topics_it_was_made_in_alone() -> None:
     for topic_ids in ({"cleared": "aa", "errors": "cc"}, {"cleared": "aa"}):
         assert ids(reading(hub_of(records), **topic_ids).watch("s", "1.7.aa.bb")) == ["segment-1", "error-1", "end"]
     assert ids(reading(hub_of(records), cleared="aa", errors="bb").watch("s", "1.1.aa.bb")) == ["segment-1", "end"]
+
+
+@dataclass
+class Life:
+    """A subscription to a topic in one of its lives, which ends as it is told to."""
+
+    topic_id: str
+    records: list[Record]
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: bool = False
+
+    async def next(self) -> Assigned | Record:
+        if not self.begun:
+            self.begun = True
+            return Assigned(0, Progress(0), self.topic_id)
+        if self.records:
+            return self.records.pop(0)
+        self.heard.set()
+        await self.over.wait()
+        raise BrokerRenewed("the topic was made anew")
+
+    async def close(self) -> None:
+        pass
+
+
+def test_errors_made_anew_cut_no_viewer_and_hide_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.bus.anew.PAUSE_S", 0.0)
+
+    async def run() -> None:
+        cleared, errors = Life("aa", [final(0)]), Life("bb", [error(n, major=n) for n in range(2)])
+        lives = {"cleared": [cleared], "errors": [errors, Life("cc", [error(0, major=7)])]}
+
+        class Bus(MemoryBus):
+            async def follow(self, topic: str) -> Life:  # type: ignore[override]
+                return lives[topic].pop(0)
+
+        hub = Hub(Bus())
+        running = asyncio.ensure_future(hub.run())
+        async with asyncio.timeout(10):
+            await asyncio.gather(cleared.heard.wait(), errors.heard.wait())
+            updates = hub.watch("s", "1.1.aa.bb").updates()
+            assert (await anext(updates)).error.id == "error-1"
+            errors.over.set()
+            told = await anext(updates)
+            assert (told.error.id, told.resume_token) == ("error-7", "1.1.aa.cc")
+            again = [await anext(each) for each in [hub.watch("s", "0.2.aa.bb").updates()] for _ in range(2)]
+            assert [update.event.segment.id or update.error.id for update in again] == ["segment-0", "error-7"]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
 
 
 def test_what_is_not_kept_is_told_of_each_topic_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
