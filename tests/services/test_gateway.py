@@ -13,6 +13,7 @@ from watchword.v1 import events_pb2, live_service_pb2, live_service_pb2_grpc, me
 
 from pipeline.bus import Context, Origin, Position, Record
 from pipeline.bus.memory import MemoryBus
+from pipeline.errors import BrokerRenewed
 from pipeline.graph import BRANCHES
 from pipeline.timeline import MediaTime
 from services.gateway import hub as hub_module
@@ -300,6 +301,28 @@ def test_what_was_taken_before_a_wrong_chunk_is_ended_with_the_cause() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await ingest(running, CONFIG, live_service_pb2.IngestRequest(chunk=chunk(0)), wrong)
         assert await published(running, "audio") == ["chunk 0", f"end {failed.value.details()}"]
+
+    in_gateway(work)
+
+
+def test_a_stream_whose_beginning_the_broker_lost_can_be_sent_again() -> None:
+    """No end of it is told to a broker that knows no more of it."""
+
+    async def work(running: Gateway) -> None:
+        publish = running.bus.publish
+
+        async def renewed_once(topic: str, *arguments: Any, **more: Any) -> None:
+            if running.bus.holds("audio"):
+                running.bus.publish = publish  # type: ignore[method-assign]
+                raise BrokerRenewed("the broker is not what it was")
+            await publish(topic, *arguments, **more)
+
+        running.bus.publish = renewed_once  # type: ignore[method-assign]
+        requests = [live_service_pb2.IngestRequest(chunk=chunk(number)) for number in range(2)]
+        with pytest.raises(grpc.aio.AioRpcError, match="not what it was"):
+            await ingest(running, CONFIG, *requests)
+        await ingest(running, CONFIG, *requests)
+        assert await published(running, "audio") == ["chunk 0", "chunk 0", "chunk 1", "end"]
 
     in_gateway(work)
 
