@@ -144,7 +144,10 @@ def streams(gateway: str) -> None:
             response = await stub.ListStreams(live_service_pb2.ListStreamsRequest(), timeout=LISTING_S)
             return list(response.streams)
 
-    for each in asyncio.run(_calling(gateway, listed())):
+    known = asyncio.run(_calling(gateway, listed()))
+    if not known:
+        print("no stream has been heard of yet", file=sys.stderr)
+    for each in known:
         print(f"{each.stream_id}  {MediaTime.from_proto(each.media_end).clock()}  {'ended' if each.ended else 'live'}")
 
 

@@ -114,13 +114,13 @@ class Terminal:
         words = [("" if not place or word.get("glued") else " ") + word["w"] for place, word in enumerate(event["words"])]
         text = Text("".join(words[: event["stable"]]), style="bold")
         text.append("".join(words[event["stable"] :]), style="not bold dim italic")
-        self._show_below(self._row(_time(event["media_start"]), "", text, ""))
+        self._show_below(self._row(_time(_said_at(event)), "", text, ""))
 
     def _show_final(self, event: Event) -> None:
         """One without words only takes back what a partial said."""
         label = "in English" if event["translation_of"] else ""
         if event["text"]:
-            self._line(_time(event["media_start"]), label, Text(event["text"], style="" if label else "bold"))
+            self._line(_time(_said_at(event)), label, Text(event["text"], style="" if label else "bold"))
 
     def _show_scene(self, event: Event) -> None:
         self._line(_span(event), "scene", Text(event["text"]), style="green")
@@ -192,6 +192,12 @@ def _scores(scores: Mapping[str, float]) -> str:
         return "not scored"
     policy, score = max(scores.items(), key=lambda item: item[1])
     return f"{policy} {score:.2f}" if len(scores) == 1 else f"all {len(scores)} policies at most {score:.2f}"
+
+
+def _said_at(event: Event) -> float:
+    """When its first word is said, as subtitles and citations have it; a segment begins with the breath before."""
+    seconds: float = event["words"][0]["start"] if event["words"] else event["media_start"]
+    return seconds
 
 
 def _time(seconds: float) -> str:

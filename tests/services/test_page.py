@@ -101,7 +101,8 @@ def test_text_is_text_and_what_is_flagged_withheld_or_corrected_is_seen(tmp_path
         source = there.source
         source.say(1, HOSTILE)
         source.say(2, "So they say.", verdict=Verdict(action=ACTION_FLAG, cause=HOSTILE))
-        source.say(3, "Nine words.", words=[Word(text="Nine", corrected=True), Word(text="words.")])
+        at = MediaTime.of(3.2).to_proto()
+        source.say(3, "Nine words.", words=[Word(text="Nine", corrected=True, media_start=at), Word(text="words.", media_start=at)])
         source.withhold("segment-4", "transcript")
         source.show(5)
         times = {"media_start": MediaTime.of(5).to_proto(), "media_end": MediaTime.of(6).to_proto()}
@@ -114,6 +115,7 @@ def test_text_is_text_and_what_is_flagged_withheld_or_corrected_is_seen(tmp_path
         assert lines[3].startswith("What was said here is withheld")
         assert lines[4] == f"{HOSTILE} [MEDIA_UNDECODABLE]"
         assert await page.run("document.querySelector('.corrected').textContent") == "Nine"
+        assert await page.run("document.querySelectorAll('.line .at')[2].textContent") == "0:03"
         cue = "document.getElementById('video').textTracks[0].cues[0].getCueAsHTML()"
         assert await page.run(f"[{cue}.textContent, {cue}.childElementCount]") == [HOSTILE, 0]
         assert await page.run("document.querySelector('.scene .text').textContent") == HOSTILE

@@ -32,8 +32,10 @@ export class Captions {
       this.remove(event.id);
       return;
     }
-    const held = line ?? this.add(event.id, event.media_start);
-    Object.assign(held, { isFinal, start: event.media_start, end: event.media_end, words: wordsOf(event) });
+    const start = event.words?.[0]?.start ?? event.media_start;
+    const held = line ?? this.add(event.id, start);
+    Object.assign(held, { isFinal, start, end: event.media_end, words: wordsOf(event) });
+    held.at.textContent = clock(start);
     held.translates = Boolean(event.translation_of);
     held.text.replaceChildren(...held.words.flatMap(word => [word.space, make("span", word.name, word.text)]));
     held.element.className = ["line", isFinal ? "final" : "partial", event.translation_of ? "translation" : ""].join(" ").trim();
@@ -87,7 +89,7 @@ export class Captions {
       at.onclick = () => this.of.goTo(this.lines.get(id)?.start ?? seconds);
     }
     const text = make("p");
-    const line = { id, text, element: make("li", "line", "", at, text), words: [], start: seconds ?? 0, end: seconds ?? 0 };
+    const line = { id, at, text, element: make("li", "line", "", at, text), words: [], start: seconds ?? 0, end: seconds ?? 0 };
     this.lines.set(id, line);
     this.list.append(line.element);
     place("captions-empty").hidden = true;
