@@ -15,9 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -33,9 +31,8 @@ from pipeline.bus.broker import Broker
 from pipeline.graph import SERVICES
 from pipeline.memory.sqlite import SqliteStore
 from pipeline.memory.store import EVIDENCE, MAX_LIMIT
+from tests.processes import DEMO, ROOT, free_address
 
-ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "samples" / "demo.mp4"
 QUESTION = "How much does a ticket cost?"
 SENTENCES = 6
 """How many a viewer has been told when the kill comes, of fifteen."""
@@ -67,15 +64,6 @@ CASES = (
     Case("stop-all", SERVICES, signal.SIGTERM),
     Case("kill-broker", broker=True),
 )
-
-
-def free_address() -> str:
-    """Where a process can listen; below the ports that connections are given."""
-    for port in random.sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return f"127.0.0.1:{port}"
-    raise OSError("no free port")
 
 
 class Process:

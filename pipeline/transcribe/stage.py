@@ -18,7 +18,6 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 import structlog
 from google.protobuf.message import Message
@@ -38,29 +37,17 @@ from pipeline.transcribe.language import Identifier
 from pipeline.transcribe.level import Conditioner, raised
 from pipeline.transcribe.listening import Listener, Memory, on_grid
 from pipeline.transcribe.model import Transcriber
+from pipeline.transcribe.open_segment import OpenSegment
 from pipeline.transcribe.options import OPTIONS, Options
 from pipeline.transcribe.pace import Pace
 from pipeline.transcribe.replay import Origins
 from pipeline.transcribe.segmentation import RULES, UNHURRIED, Move, Rules, Stretch
-from pipeline.transcribe.stability import TRUST, Standing, Trust, continuation, corrections, corrects
+from pipeline.transcribe.stability import TRUST, Trust, continuation, corrections, corrects
 from pipeline.transcribe.statistics import Statistics
 from pipeline.transcribe.vad import SpeechDetector
 from pipeline.transcribe.words import HeardWord, within, written
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass
-class _Open:
-    """A segment that someone is speaking; positions are absolute sample numbers."""
-
-    start: int
-    stepped: int
-    tried: int
-    standing: Standing = field(default_factory=Standing)
-    said: tuple[str, int] | None = None
-    """Text and number of stable words of the latest partial."""
-    revision: int = 0
 
 
 class Transcribe:
@@ -94,7 +81,7 @@ class Transcribe:
         self._run = Run()
         self._hearing = Hearing(stream_id, model, options, rules)
         self._listener = Listener(vad, rules)
-        self._open: _Open | None = None
+        self._open: OpenSegment | None = None
         self._identifier = Identifier(stream_id, model, options.language)
         self._pace = Pace(rules)
         self._statistics = Statistics()
@@ -262,7 +249,7 @@ class Transcribe:
 
     # --- where segments are
 
-    async def _hear(self) -> _Open | None:
+    async def _hear(self) -> OpenSegment | None:
         """Let the detector hear the run; the segment that is open."""
         if self._listener.memory is None:
             self._run.shorten(self._rules.window)
@@ -288,7 +275,7 @@ class Transcribe:
 
     def _open_at(self, start: int) -> None:
         begun = next((stretch.start for stretch in self._listener.speech(start)), start)
-        self._open = _Open(start, max(start, begun), start)
+        self._open = OpenSegment(start, max(start, begun), start)
 
     def _release(self, memory: Memory) -> None:
         """Free the audio that will not be heard again."""
@@ -303,7 +290,7 @@ class Transcribe:
             return None
         return segmentation.pause_border([border for border in self._run.borders if border >= speech_end], speech_end, self._rules)
 
-    def _quiet_border(self, segment: _Open) -> int:
+    def _quiet_border(self, segment: OpenSegment) -> int:
         """Where everything is forgotten in running speech."""
         stable = segment.standing.stable
         borders = [border for border in self._run.borders if border > segment.start]
@@ -312,7 +299,7 @@ class Transcribe:
 
     # --- what is said
 
-    async def _step(self, segment: _Open) -> events_pb2.TranscriptEvent | None:
+    async def _step(self, segment: OpenSegment) -> events_pb2.TranscriptEvent | None:
         """Hear the segment quickly; the partial, if it says anything new."""
         end = self._run.end
         language = await self._language(segment)
@@ -329,7 +316,7 @@ class Transcribe:
         self._spent(time.monotonic() - begun, quickly=True)
         return self._partial(segment, admitted.words, end)
 
-    def _partial(self, segment: _Open, following: Sequence[HeardWord], end: int) -> events_pb2.TranscriptEvent | None:
+    def _partial(self, segment: OpenSegment, following: Sequence[HeardWord], end: int) -> events_pb2.TranscriptEvent | None:
         """The partial that says what was promised and the words that follow it, if it says anything new."""
         promised = len(segment.standing.stable)
         may_close = end + self._rules.step - segment.start >= self._rules.close
@@ -341,7 +328,7 @@ class Transcribe:
         self._statistics.show(words, words[promised:stable], media_time(end))
         return self._event(segment, end, words, stable)
 
-    async def _try_to_close(self, segment: _Open) -> AsyncIterator[events_pb2.TranscriptEvent]:
+    async def _try_to_close(self, segment: OpenSegment) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Hear the segment on trial, and carefully if it looks as though it can be closed: its final, and the partial of what is
         open then.
         """
@@ -380,12 +367,12 @@ class Transcribe:
             self._open = None
             if not memory.speech.after(border):
                 return
-            segment = self._open = _Open(border, end, end)
+            segment = self._open = OpenSegment(border, end, end)
             words, covered = words[count:], 0
         if self._options.interim and admitted.words and (partial := self._partial(segment, words[covered:], end)):
             yield partial
 
-    async def _finish(self, segment: _Open, end: int) -> AsyncIterator[events_pb2.TranscriptEvent]:
+    async def _finish(self, segment: OpenSegment, end: int) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """Hear the segment carefully up to its end: its final."""
         memory = self._listener.memory
         assert memory is not None
@@ -412,7 +399,7 @@ class Transcribe:
         self._open = None
 
     async def _final(
-        self, segment: _Open, words: tuple[HeardWord, ...], end: int, refused: dict[str, int], language: str
+        self, segment: OpenSegment, words: tuple[HeardWord, ...], end: int, refused: dict[str, int], language: str
     ) -> AsyncIterator[events_pb2.TranscriptEvent]:
         """The final of the segment, and its translation; nothing, if nobody said a word."""
         self._statistics.refuse(refused)
@@ -436,7 +423,7 @@ class Transcribe:
             yield translation
 
     async def _translation(
-        self, segment: _Open, said: transcript_pb2.TranscriptSegment, end: int, language: str
+        self, segment: OpenSegment, said: transcript_pb2.TranscriptSegment, end: int, language: str
     ) -> events_pb2.TranscriptEvent | None:
         """The final of the segment in English, if anything is heard."""
         speech = self._listener.speech(segment.start)
@@ -458,20 +445,10 @@ class Transcribe:
         event.segment.is_final = True
         return event
 
-    def _event(self, segment: _Open, end: int, words: tuple[HeardWord, ...], stable: int) -> events_pb2.TranscriptEvent:
-        segment.revision += 1
-        return messages.segment(
-            self._stream_id,
-            segment.start,
-            end,
-            words,
-            stable=stable,
-            revision=segment.revision - 1,
-            belief=self._identifier.belief,
-            model=self._model.name,
-        )
+    def _event(self, segment: OpenSegment, end: int, words: tuple[HeardWord, ...], stable: int) -> events_pb2.TranscriptEvent:
+        return segment.event(self._stream_id, end, words, stable=stable, belief=self._identifier.belief, model=self._model.name)
 
-    async def _language(self, segment: _Open, *, last: bool = False) -> str:
+    async def _language(self, segment: OpenSegment, *, last: bool = False) -> str:
         """The language to hear the segment in, identified from it if that is due, or if it is the `last` chance.
 
         An identification that fails is tried again at the next hearing; it raises only if there is none and nothing was ever identified.

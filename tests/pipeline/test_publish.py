@@ -389,12 +389,13 @@ def test_a_stopped_publisher_says_the_last_word_and_lets_go_of_the_source() -> N
     assert source.closed.wait(20)
 
 
-def test_a_source_that_blocks_does_not_block_a_cancel() -> None:
-    tape, blocked, release = Tape(), threading.Event(), threading.Event()
+def cancelled_while_the_source_blocks(bus: Tape) -> None:
+    """Publish to the bus from a camera that blocks, and cancel that: it ends as cancelled."""
+    blocked, release = threading.Event(), threading.Event()
     source = Scripted([audio(0), audio(300), blocked.set, lambda: release.wait(20)], live=True)
 
     async def flow() -> None:
-        task = asyncio.create_task(publish("rtsp://camera/1", tape, stream_id="s", opener=lambda _: source))  # type: ignore[arg-type]
+        task = asyncio.create_task(publish("rtsp://camera/1", bus, stream_id="s", opener=lambda _: source))  # type: ignore[arg-type]
         await asyncio.to_thread(blocked.wait, 20)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -404,6 +405,11 @@ def test_a_source_that_blocks_does_not_block_a_cancel() -> None:
         run(flow())
     finally:
         release.set()
+
+
+def test_a_source_that_blocks_does_not_block_a_cancel() -> None:
+    tape = Tape()
+    cancelled_while_the_source_blocks(tape)
     assert len(tape.of("end")) == 2
 
 
@@ -420,20 +426,7 @@ def test_a_cancel_stays_one_where_the_broker_does_not_take_the_end(hangs: bool, 
             else:
                 raise BrokerUnavailable("no broker answers at localhost:9092")
 
-    blocked, release = threading.Event(), threading.Event()
-    source = Scripted([audio(0), audio(300), blocked.set, lambda: release.wait(20)], live=True)
-
-    async def flow() -> None:
-        task = asyncio.create_task(publish("rtsp://camera/1", Dying(), stream_id="s", opener=lambda _: source))  # type: ignore[arg-type]
-        await asyncio.to_thread(blocked.wait, 20)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    try:
-        run(flow())
-    finally:
-        release.set()
+    cancelled_while_the_source_blocks(Dying())
 
 
 def test_a_dead_broker_is_told_as_it_is() -> None:
