@@ -154,10 +154,10 @@ def _in_words(told: Event) -> str:
     """What the statistics tell, for people."""
     # Without the count of words, which is that of one transcriber: one that was started again has not counted all.
     parts = []
-    for name, what in (("stable_latency", "promised"), ("final_latency", "settled")):
+    for name, what in (("stable_latency", "words promised"), ("final_latency", "words settled")):
         if latency := told[name]:
             parts.append(f"{what} {latency['mean']:.1f} s after they were said (95 of 100 within {latency['p95']:.1f} s)")
-    parts.append(f"{told['flicker'] * 100:.0f} taken back for every 100")
+    parts.append(f"{told['flicker'] * 100:.0f} words taken back for every 100")
     parts.append(f"{told['real_time_factor']:.2f} s of computing for each second of sound")
     if refused := sum(told["words_refused"].values()):
         parts.append(f"{refused} {'word' if refused == 1 else 'words'} refused")

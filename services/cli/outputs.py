@@ -22,6 +22,8 @@ TILE_PX = (224, 126)
 """Width and height of a picture on a sheet."""
 LABEL_PX = 18
 """Height of the line under a picture."""
+GUTTER_PX = 4
+"""Between pictures of one row: two of one colour would look like one."""
 
 
 def write_words(viewer: Viewer, folder: Path) -> list[Path]:
@@ -83,7 +85,7 @@ def _sheet(keyframes: Sequence[scene_pb2.Keyframe]) -> "Image.Image":
     font = ImageFont.load_default(12)
     for number, frame in enumerate(keyframes):
         left, top = number % COLUMNS * width, number // COLUMNS * (height + LABEL_PX)
-        picture = ImageOps.contain(Image.open(io.BytesIO(frame.jpeg)), TILE_PX)
+        picture = ImageOps.contain(Image.open(io.BytesIO(frame.jpeg)), (width - GUTTER_PX, height))
         sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
         label = f"{MediaTime.from_proto(frame.media_time).seconds:.2f} s  {json_events.reason(frame)}  {frame.score:.2f}"
         draw.text((left + 5, top + height + 2), label, fill="#d5dbe3", font=font)

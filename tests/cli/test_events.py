@@ -110,8 +110,8 @@ def test_statistics_are_told_in_numbers_and_in_words() -> None:
         "media_start": 0.0,
         "media_end": 20.0,
         "emitted": 21.0,
-        "text": "promised 1.2 s after they were said (95 of 100 within 2.5 s), settled 2.0 s after they were said "
-        "(95 of 100 within 4.1 s), 12 taken back for every 100, 0.25 s of computing for each second of sound, 3 words refused",
+        "text": "words promised 1.2 s after they were said (95 of 100 within 2.5 s), words settled 2.0 s after they were said "
+        "(95 of 100 within 4.1 s), 12 words taken back for every 100, 0.25 s of computing for each second of sound, 3 words refused",
         "words": 42,
         "words_per_minute": 126.0,
         "stable_latency": {"mean": 1.25, "p95": 2.5},
@@ -125,7 +125,7 @@ def test_statistics_are_told_in_numbers_and_in_words() -> None:
 def test_where_nothing_was_said_there_is_no_latency() -> None:
     (event,) = of_cleared(ClearedEvent(stats=TranscriptStatistics(stream_id="s", id="statistics-0")), 1.0)
     assert (event["stable_latency"], event["final_latency"], event["words_refused"]) == (None, None, {})
-    assert event["text"].startswith("0 taken back")
+    assert event["text"].startswith("0 words taken back")
 
 
 def test_the_terminal_tells_statistics_once_in_the_end() -> None:

@@ -183,7 +183,7 @@ def test_the_terminal_shows_captions_scenes_verdicts_and_answers(embedded_run: R
     assert "safety  allowed; pictures: sexually-explicit 0." in out
     assert re.search(r"question  On which day does the conference open\?\n\s+answer  At 0:\d\d someone says .*Monday", out)
     assert "whisper-tiny.en" in out
-    assert re.search(r"\nspeech: promised \d\.\d s after they were said", out)
+    assert re.search(r"\nspeech: words promised \d\.\d s after they were said", out)
     assert embedded_run[0].stderr == ""
 
 
